@@ -1,0 +1,43 @@
+# One front door: demo, test, check, bench, docs. Each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SHAPES := sfumato.labels,sfumato.losses,sfumato.metrics,sfumato.activations,sfumato.decode,sfumato.geodesic.distance,typechecker.check
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+
+.PHONY: demo test check bench docs format clean
+
+demo: $(READY)
+	$(BIN)/sfumato demo --out demo --overwrite
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --jaxtyping-packages=$(SHAPES)
+
+check: $(READY)
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/geodesic.py
+	$(BIN)/python benchmarks/surface.py
+
+docs: $(READY)
+	$(BIN)/python docs/build.py --out docs/_site
+
+format: $(READY)
+	$(BIN)/ruff format src tests benchmarks examples
+	$(BIN)/ruff check --fix src tests benchmarks examples
+
+# The stamp file is written last, so that a broken installation is tried again.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Sfumato needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,report,dev]'
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache
