@@ -1,0 +1,227 @@
+"""What one move costs: the three costs as vector code, and again one voxel at a time.
+
+Both forms do the same float32 operations in the same order, so that every scheme built on them finds the
+same bits. ``plan`` moves constant factors out of the inner loop, exactly: with ``weight = scale * 2^power``
+the image is multiplied by ``2^power`` (no rounding) and all distances come out divided by ``scale``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import overload, register_jitable
+
+from sfumato.geodesic.simd import absolute, add, divide, load, multiply, root, splat, subtract
+
+# ruff: noqa: ANN001, ANN201, ANN202  # Compiled code: its types are Numba's, and annotations confuse it.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
+
+COSTS = ("l1", "l2", "geodistk")
+EPSILON = np.float32(1e-5)  # what GeodisTK adds to |step|, so that flat areas still cost something
+_SAFE = 1e17  # squares of larger numbers, and of smaller than its inverse, leave float32
+
+
+class Sum(NamedTuple):
+    """``length + |step|``."""
+
+    length_weight: np.float32
+    step_weight: np.float32
+
+
+class Norm(NamedTuple):
+    """``sqrt(length^2 + step^2)``; the lengths come squared."""
+
+    length_weight: np.float32
+    step_weight: np.float32
+
+
+class Product(NamedTuple):
+    """``length * (|step| + epsilon)``."""
+
+    length_weight: np.float32
+    step_weight: np.float32
+
+
+class Ratio(NamedTuple):
+    """``length * q / (length_weight * q + step_weight)`` with ``q = |step| + epsilon``."""
+
+    length_weight: np.float32
+    step_weight: np.float32
+
+
+Cost = Sum | Norm | Product | Ratio
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A cost made ready for the kernels: the inner loop's form, the image's factor and the distances'."""
+
+    cost: Cost
+    power: int  # the image is multiplied by 2^power
+    scale: float  # distances are multiplied by scale
+    uses_image: bool
+    is_safe: bool  # float32 holds all intermediate values
+    length: float  # factor of a move's length in mm
+
+
+def plan(cost: str, weight: float, spacing: Sequence[float], span: float, channels: int) -> Plan:
+    """Choose the form for ``cost``, and say whether float32 suffices.
+
+    Args:
+        cost: ``"l1"``, ``"l2"`` or ``"geodistk"``.
+        weight: Its gamma or lambda.
+        spacing: Millimetres per axis.
+        span: Largest difference within a channel of the image.
+        channels: Number of channels.
+    """
+    one = np.float32(1)
+    short, long = min(spacing), math.hypot(*spacing)
+    if weight == 0 or (cost == "l1" and weight * span == 0):
+        length = 1.0 - weight if cost == "l1" else 1.0
+        safe = 1 / _SAFE < length * short <= long < _SAFE or length == 0
+        return Plan(Sum(one, one), 0, 1.0, uses_image=False, is_safe=safe, length=length)
+    mantissa, power = (1.0, 0) if cost == "geodistk" else math.frexp(weight)
+    size = math.ldexp(span, power) * math.sqrt(channels)
+    if cost == "l1":
+        length = (1 - weight) / mantissa
+        safe = (length == 0 or 1 / _SAFE < length * short <= length * long < _SAFE) and size < 1e38
+        return Plan(Sum(one, one), power, mantissa, uses_image=True, is_safe=safe, length=length)
+    safe = size < _SAFE and 1 / _SAFE < short / mantissa <= long / mantissa < _SAFE
+    if cost == "l2":
+        return Plan(Norm(one, one), power, mantissa, uses_image=True, is_safe=safe, length=1 / mantissa)
+    form: Cost = Product(one, one)
+    if weight < 1:
+        form = Ratio(np.float32(1 - weight), np.float32(weight))
+    return Plan(form, 0, 1.0, uses_image=True, is_safe=safe and weight > 1 / _SAFE, length=1.0)
+
+
+def lengths(ready: Plan, spacing: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Length of the move ``(a, b, c)``, each 0 or 1, at ``[a, b, c]``, in the form that the kernels take."""
+    a, b, c = (np.arange(2) * step for step in spacing)
+    squared = a[:, None, None] ** 2 + b[:, None] ** 2 + c**2
+    if isinstance(ready.cost, Norm):
+        return np.asarray(squared * ready.length**2, dtype=np.float32)
+    return np.asarray(np.sqrt(squared) * ready.length, dtype=np.float32)
+
+
+def edge(cost, images, i, j, length):
+    """Costs of sixteen moves, from voxels ``j ..`` to ``i ..``; in compiled code only."""
+
+
+def edge_of_one(cost, images, i, j, length):
+    """Cost of the one move from ``j`` to ``i``; in compiled code only."""
+
+
+def _absolute_sum(images, i, j):
+    """Sum over the channels of ``|step|``."""
+
+
+def _square_sum(images, i, j):
+    """Sum over the channels of ``step^2``."""
+
+
+def _absolute_sum_of_one(images, i, j):
+    """As ``_absolute_sum``, for one voxel."""
+
+
+def _square_sum_of_one(images, i, j):
+    """As ``_square_sum``, for one voxel."""
+
+
+# The channels are a tuple, so their number is part of its type: each number of channels is compiled
+# by itself, and these sums unroll by taking the tuple apart.
+@overload(_absolute_sum)
+def _absolute_sum_code(images, i, j):
+    if len(images) == 1:
+        return lambda images, i, j: absolute(subtract(load(images[0], i), load(images[0], j)))
+    return lambda images, i, j: add(
+        _absolute_sum(images[:-1], i, j), absolute(subtract(load(images[-1], i), load(images[-1], j)))
+    )
+
+
+@overload(_square_sum)
+def _square_sum_code(images, i, j):
+    if len(images) == 1:
+
+        def single(images, i, j):
+            step = subtract(load(images[0], i), load(images[0], j))
+            return multiply(step, step)
+
+        return single
+
+    def several(images, i, j):
+        step = subtract(load(images[-1], i), load(images[-1], j))
+        return add(_square_sum(images[:-1], i, j), multiply(step, step))
+
+    return several
+
+
+@overload(_absolute_sum_of_one)
+def _absolute_sum_of_one_code(images, i, j):
+    if len(images) == 1:
+        return lambda images, i, j: abs(images[0][i] - images[0][j])
+    return lambda images, i, j: _absolute_sum_of_one(images[:-1], i, j) + abs(images[-1][i] - images[-1][j])
+
+
+@overload(_square_sum_of_one)
+def _square_sum_of_one_code(images, i, j):
+    if len(images) == 1:
+        return lambda images, i, j: (images[0][i] - images[0][j]) * (images[0][i] - images[0][j])
+    return lambda images, i, j: (
+        _square_sum_of_one(images[:-1], i, j)
+        + (images[-1][i] - images[-1][j]) * (images[-1][i] - images[-1][j])
+    )
+
+
+@overload(edge)
+def _edge_code(cost, images, i, j, length):
+    form = cost.instance_class
+    if form is Sum:
+        return lambda cost, images, i, j, length: add(length, _absolute_sum(images, i, j))
+    if form is Norm:
+        return lambda cost, images, i, j, length: root(add(length, _square_sum(images, i, j)))
+    size = _absolute_sum if len(images) == 1 else _root_square_sum
+    if form is Product:
+        return lambda cost, images, i, j, length: multiply(length, add(size(images, i, j), splat(EPSILON)))
+
+    def ratio(cost, images, i, j, length):
+        q = add(size(images, i, j), splat(EPSILON))
+        return divide(
+            multiply(length, q), add(multiply(splat(cost.length_weight), q), splat(cost.step_weight))
+        )
+
+    return ratio
+
+
+@register_jitable
+def _root_square_sum(images, i, j):
+    return root(_square_sum(images, i, j))
+
+
+@register_jitable
+def _root_square_sum_of_one(images, i, j):
+    return np.float32(math.sqrt(_square_sum_of_one(images, i, j)))
+
+
+@overload(edge_of_one)
+def _edge_of_one_code(cost, images, i, j, length):
+    form = cost.instance_class
+    if form is Sum:
+        return lambda cost, images, i, j, length: length + _absolute_sum_of_one(images, i, j)
+    if form is Norm:
+        return lambda cost, images, i, j, length: np.float32(
+            math.sqrt(np.float32(length + _square_sum_of_one(images, i, j)))
+        )
+    size = _absolute_sum_of_one if len(images) == 1 else _root_square_sum_of_one
+    if form is Product:
+        return lambda cost, images, i, j, length: length * (size(images, i, j) + EPSILON)
+
+    def ratio(cost, images, i, j, length):
+        q = size(images, i, j) + EPSILON
+        return length * q / (cost.length_weight * q + cost.step_weight)
+
+    return ratio

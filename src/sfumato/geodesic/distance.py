@@ -1,0 +1,195 @@
+"""Geodesic distances through an image: the public functions.
+
+The distance of a voxel is the cost of the cheapest path to it from the nearest seed, over the
+8 (2-D) or 26 (3-D) neighbours of each voxel. It is exact: computed to the fixed point, not for
+a fixed number of passes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import scipy.ndimage
+import torch
+from torch import Tensor
+
+from sfumato.checks import as_tensor, require_same_shape, require_spacing
+from sfumato.errors import DTypeError, ShapeError, ValueRangeError
+from sfumato.geodesic.engine import default_threads
+from sfumato.geodesic.task import boolean, prepare, solve_sets
+from sfumato.types import ArrayLike
+
+Array = TypeVar("Array", Tensor, np.ndarray[Any, np.dtype[Any]])
+
+
+def geodesic_distance(
+    image: Array,
+    seeds: ArrayLike | None,
+    *,
+    spacing: Sequence[float],
+    cost: str = "l2",
+    weight: float = 1.0,
+    cutoff: float = math.inf,
+    mask: ArrayLike | None = None,
+    seed_cost: ArrayLike | None = None,
+    out: Array | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Cost of the cheapest path from the seeds to every voxel.
+
+    One move between neighbouring voxels ``length`` mm apart, over which the image changes by ``step``, costs
+
+    - ``"l2"``: ``sqrt(length^2 + (weight |step|)^2)``, with the Euclidean norm over the channels;
+    - ``"l1"``: ``(1 - weight) length + weight |step|``, with the steps summed over the channels;
+    - ``"geodistk"``: ``length / (1 - weight + weight / (|step| + 1e-5))``, the Euclidean norm again.
+
+    Where the image is constant (or ``weight`` is 0) this is the chamfer length over the grid, on average 7 %
+    and at most 13 % longer than the straight line in 3-D: ``euclidean_distance`` gives the true one.
+    Images other than float32 are shifted to the middle of their range and rounded to float32 first.
+
+    Args:
+        image: ``(*S)`` or ``(C, *S)``, two or three spatial axes, any integer or floating type, finite.
+        seeds: Boolean ``(*S)``, or ``(K, *S)`` for ``K`` separate sets. ``None``: finite ``seed_cost``.
+        spacing: Millimetres between voxel centres, one value per spatial axis.
+        cost: ``"l2"``, ``"l1"`` or ``"geodistk"``.
+        weight: ``l2``: gamma, at least 0; ``l1``, ``geodistk``: lambda in [0, 1].
+        cutoff: Distances up to here are exact, those above are infinite.
+        mask: Boolean ``(*S)``: True where paths may go. Seeds outside it do not count.
+        seed_cost: ``(*S)`` or as ``seeds``: what a path pays to start there, at least 0; infinite: no seed.
+        out: Where to write: float32, of the result's shape.
+        threads: At most so many threads; ``None``: as torch uses, and one inside a worker process.
+
+    Returns:
+        Float32 distances shaped as ``seeds``, of ``image``'s kind (torch or NumPy) and device. 0 on seeds;
+        infinite where no path leads, everywhere if there is no seed.
+
+    Raises:
+        ShapeError: Shapes do not fit together, or ``spacing`` has not one value per axis.
+        ValueRangeError: NaN or infinity in ``image``, ``weight`` or ``spacing`` out of range.
+        DTypeError: ``seeds`` or ``mask`` is not boolean.
+        UnknownNameError: ``cost`` is unknown.
+
+    References:
+        Criminisi, Sharp, Blake (2008), GeoS, doi:10.1007/978-3-540-88682-2_9 (l2).
+        Asad et al. (2022), FastGeodis, doi:10.21105/joss.04532 (l1).
+        Wang et al. (2018), DeepIGeoS, doi:10.1109/TPAMI.2018.2840695 (GeodisTK, geodistk).
+    """
+    if not cutoff >= 0:
+        raise ValueRangeError(f"cutoff is {cutoff}: it must be at least 0")
+    task = prepare(image, seeds, spacing=spacing, cost=cost, weight=weight, mask=mask, seed_cost=seed_cost)
+    if out is not None:
+        require_same_shape("out", out.shape, "the result", task.shape)
+        if str(out.dtype).removeprefix("torch.") != "float32":
+            raise DTypeError(f"out has dtype {out.dtype}: it must be float32")
+    if isinstance(out, np.ndarray) and out.flags.c_contiguous:
+        result: np.ndarray[Any, np.dtype[Any]] = out
+    else:
+        result = np.empty(task.shape, np.float32)
+    sets = result.reshape(len(task.starts) if len(task.shape) > len(spacing) else 1, *task.image.shape[1:])
+    solve_sets(task, sets, cutoff, threads_for(threads))
+    return _delivered(result, image, out)
+
+
+def threads_for(threads: int | None) -> int:
+    """The number asked for, else torch's number, and at most what this process may use."""
+    return min(default_threads(), torch.get_num_threads()) if threads is None else max(1, threads)
+
+
+def _delivered(result: np.ndarray[Any, np.dtype[Any]], image: Array, out: Array | None = None) -> Array:
+    """``result`` in ``out`` where it is given, else as torch or NumPy like ``image``."""
+    if isinstance(out, Tensor):
+        return out.copy_(torch.from_numpy(result))
+    if out is not None:
+        if out is not result:
+            out[...] = result
+        return out
+    return torch.from_numpy(result).to(image.device) if isinstance(image, Tensor) else result
+
+
+def signed_geodesic_distance(
+    image: Array,
+    inside: ArrayLike,
+    *,
+    spacing: Sequence[float],
+    boundary: ArrayLike | None = None,
+    cost: str = "l1",
+    weight: float = 0.5,
+    cutoff: float = math.inf,
+) -> Array:
+    """Geodesic distance from a boundary set, positive inside and negative outside, in one transform.
+
+    Args:
+        image: ``(*S)`` or ``(C, *S)``.
+        inside: Boolean ``(*S)``, or ``(R, *S)`` for several regions.
+        spacing: Millimetres per spatial axis.
+        boundary: Where the distance is 0, boolean like ``inside``. Default: voxels inside that have a face
+            neighbour outside; beyond the image counts as outside.
+        cost: As in ``geodesic_distance``.
+        weight: As in ``geodesic_distance``.
+        cutoff: As in ``geodesic_distance``; farther voxels are plus or minus infinity.
+
+    Returns:
+        Float32, shaped as ``inside``. An empty region is minus infinity everywhere.
+    """
+    flags = torch.from_numpy(boolean("inside", inside))
+    edge = inner_boundary(flags, len(spacing)) if boundary is None else as_tensor(boundary)
+    distance = geodesic_distance(image, edge, spacing=spacing, cost=cost, weight=weight, cutoff=cutoff)
+    if isinstance(distance, Tensor):
+        return torch.where(flags.to(distance.device), distance, -distance)
+    return np.where(flags.numpy(), distance, -distance)
+
+
+def inner_boundary(inside: Tensor, axes: int) -> Tensor:
+    """Voxels of ``inside`` that have a face neighbour outside it; beyond the image is outside.
+
+    Args:
+        inside: Boolean, its last ``axes`` axes spatial.
+        axes: Number of spatial axes.
+    """
+    core = inside.clone()
+    for axis in range(inside.ndim - axes, inside.ndim):
+        size = inside.shape[axis]
+        before = torch.zeros_like(inside)
+        after = torch.zeros_like(inside)
+        if size > 1:
+            before.narrow(axis, 1, size - 1).copy_(inside.narrow(axis, 0, size - 1))
+            after.narrow(axis, 0, size - 1).copy_(inside.narrow(axis, 1, size - 1))
+        core &= before & after
+    return inside & ~core
+
+
+def euclidean_distance(mask: Array, *, spacing: Sequence[float]) -> Array:
+    """Straight-line distance in mm from every voxel to the nearest True voxel of ``mask``.
+
+    Args:
+        mask: Boolean ``(*S)``, or ``(K, *S)`` for several sets; torch or NumPy.
+        spacing: Millimetres between voxel centres, one value per spatial axis.
+
+    Returns:
+        Float32, shaped as ``mask``: 0 where it is True, infinite everywhere if it has no True voxel.
+
+    Raises:
+        ShapeError: ``mask`` is neither ``(*S)`` nor ``(K, *S)``.
+        DTypeError: ``mask`` is not boolean.
+
+    References:
+        Maurer et al. (2003), A linear time algorithm for computing exact Euclidean distance transforms of
+        binary images in arbitrary dimensions, doi:10.1109/TPAMI.2003.1177156 (through SciPy).
+    """
+    axes = len(spacing)
+    if mask.ndim not in (axes, axes + 1):
+        raise ShapeError(
+            f"spacing has {axes} values, but mask has {mask.ndim} axes {tuple(mask.shape)}: "
+            "give one value in mm per axis"
+        )
+    require_spacing(spacing, mask.shape[mask.ndim - axes :], name="mask")
+    flags = boolean("mask", mask)
+    result = np.full(flags.shape, np.inf, np.float32)
+    sets = flags.reshape(-1, *flags.shape[flags.ndim - axes :])
+    for target, one in zip(result.reshape(sets.shape), sets, strict=True):
+        if one.any():
+            target[...] = scipy.ndimage.distance_transform_edt(~one, sampling=tuple(spacing))
+    return _delivered(result, mask)

@@ -1,0 +1,308 @@
+"""From arrays to padded rows, through the kernels, and back; bands, threads and the switch to the heap.
+
+``Field`` holds what all seed sets share: the padded image and the plan. ``Field.solve`` computes one
+distance map in one thread or several; several sets are solved side by side, one thread each.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from sfumato.geodesic import costs, planting, queue, sweeps
+from sfumato.geodesic.simd import LANES
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+TILE_ROWS = 16  # Rows per tile and axis: 256 rows of 256 voxels, image and distance, are 512 KiB.
+BUDGET = 24  # Pulls per voxel before the heap takes over: a quarter of what the heap would cost.
+NO_PRICE = np.zeros((0, 0, 0), np.float32)
+
+
+def default_threads() -> int:
+    """One in a worker process, else one per processor that this process may use."""
+    if multiprocessing.parent_process() is not None:
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_side_by_side(work: Callable[[int], None], count: int, threads: int) -> None:
+    """Call ``work(0) .. work(count - 1)``, in at most ``threads`` threads that end with the call."""
+    if threads <= 1 or count <= 1:
+        for index in range(count):
+            work(index)
+        return
+    with ThreadPoolExecutor(min(threads, count)) as pool:
+        for result in [pool.submit(work, index) for index in range(count)]:
+            result.result()
+
+
+def _each(work: Callable[[int], None], chosen: Sequence[int], threads: int) -> None:
+    run_side_by_side(lambda index: work(chosen[index]), len(chosen), threads)
+
+
+def _aligned(size: int) -> Array:
+    """Uninitialised float32 whose first value starts a cache line."""
+    raw = np.empty(size + LANES, np.float32)
+    start = -(raw.ctypes.data // raw.itemsize) % LANES
+    return raw[start : start + size]
+
+
+class Field:
+    """An image made ready for distance transforms: padded rows and the cost's plan.
+
+    Args:
+        image: ``(C, Z, Y, X)`` float32, finite.
+        spacing: Millimetres per axis, three values.
+        cost: Name of the cost.
+        weight: Its gamma or lambda.
+        mask: ``(Z, Y, X)`` bool, or ``None``.
+        plan: ``costs.plan`` for them; it must be safe.
+    """
+
+    def __init__(
+        self, image: Array, spacing: Sequence[float], plan: costs.Plan, mask: Array | None = None
+    ) -> None:
+        self.plan = plan
+        self.order = _row_order(image.shape[1:])
+        self.shape = tuple(image.shape[1 + axis] for axis in self.order)
+        depth, height, width = self.shape
+        self.blocks = width // LANES + 1
+        self.pitch = self.blocks * LANES
+        self.group = -(-self.blocks // 64)
+        self.lengths = costs.lengths(plan, [spacing[axis] for axis in self.order])
+        self.size = (depth * height + 1) * self.pitch + 2 * LANES
+        self.tile = (1, TILE_ROWS**2) if depth == 1 else (TILE_ROWS, TILE_ROWS)
+        channels = image if plan.uses_image else image[:1]
+        self.images = tuple(self._padded(channel) for channel in channels)
+        if mask is not None:
+            self.view(self.images[0])[~mask] = np.nan
+        self.typical, self.texture = self._edges()
+
+    def _padded(self, channel: Array) -> Array:
+        rows = _aligned(self.size)
+        view = self.rows(rows)
+        depth, height, width = self.shape
+        rows[: sweeps.ROW0] = np.nan
+        rows[sweeps.ROW0 + depth * height * self.pitch :] = np.nan
+        view[:, :, width:] = np.nan
+        if not self.plan.uses_image:
+            view[:, :, :width] = 0
+        elif self.plan.power == 0:
+            view[:, :, :width] = channel.transpose(self.order)
+        else:
+            np.ldexp(channel.transpose(self.order), np.int32(self.plan.power), out=view[:, :, :width])
+        return rows
+
+    def rows(self, padded: Array) -> Array:
+        """The rows ``(depth, height, pitch)`` of a padded array, in the rows' order."""
+        depth, height, _ = self.shape
+        return padded[sweeps.ROW0 : sweeps.ROW0 + depth * height * self.pitch].reshape(
+            depth, height, self.pitch
+        )
+
+    def view(self, padded: Array) -> Array:
+        """The voxels of a padded array, with the axes in the image's order."""
+        inner = self.rows(padded)[:, :, : self.shape[2]]
+        return inner.transpose(tuple(np.argsort(self.order)))
+
+    def _edges(self) -> tuple[float, float]:
+        """Mean cost of a move along the row, and of its image term, over a sample of rows."""
+        stride = max(1, self.shape[0] * self.shape[1] // 256)
+        step = 0.0
+        for image in self.images:
+            rows = self.rows(image).reshape(-1, self.pitch)[::stride, : self.shape[2]]
+            change = np.abs(np.diff(rows, axis=1))
+            change = change[np.isfinite(change)]
+            step += float(change.mean(dtype=np.float64)) if change.size else 0.0
+        length = float(self.lengths[0, 0, 1])
+        cost = self.plan.cost
+        if isinstance(cost, costs.Sum):
+            return length + step, step / length if length else math.inf
+        if isinstance(cost, costs.Norm):
+            return math.sqrt(length + step * step), step / math.sqrt(length)
+        if isinstance(cost, costs.Product):
+            return length * (step + 1e-5), math.inf
+        q = step + 1e-5
+        typical = length * q / (float(cost.length_weight) * q + float(cost.step_weight))
+        return typical, float(cost.step_weight) / max(float(cost.length_weight) * q, 1e-30)
+
+    def empty(self, value: float = math.inf) -> Array:
+        """A padded array that holds ``value`` at voxels and infinity in the pads."""
+        rows = _aligned(self.size)
+        rows.fill(value)
+        if math.isfinite(value):
+            depth, height, width = self.shape
+            rows[: sweeps.ROW0] = math.inf
+            rows[sweeps.ROW0 + depth * height * self.pitch :] = math.inf
+            self.rows(rows)[:, :, width:] = math.inf
+        return rows
+
+    def copy(self, padded: Array) -> Array:
+        """The same values in other memory."""
+        rows = _aligned(self.size)
+        rows[:] = padded
+        return rows
+
+    def below_cutoff(self, cutoff: float) -> Array:
+        """Start values from which only distances up to ``cutoff`` mm can be reached."""
+        if not math.isfinite(cutoff):
+            return self.empty()
+        # Clearly above the cutoff, so that scaling cannot round it down to it.
+        return self.empty(max(cutoff / self.plan.scale * (1 + 1e-6), 1e-30))
+
+    def solve(self, distance: Array, starts: Array, price: Array | None = None, threads: int = 1) -> None:
+        """Lower the padded ``distance`` to the distance from ``starts``, in place.
+
+        Args:
+            distance: From ``empty`` or ``below_cutoff``, or upper bounds that no edge can lower.
+            starts: ``(Z, Y, X)`` bool.
+            price: ``(Z, Y, X)`` float32 in mm: what starting at a seed costs.
+            threads: At most so many threads share the work; the result is the same bits.
+        """
+        box = ((0, self.shape[0]), (0, self.shape[1]), (0, self.shape[2]))
+        prices = NO_PRICE
+        if price is not None:
+            prices = np.ascontiguousarray(price.transpose(self.order) / self.plan.scale, dtype=np.float32)
+        self.solve_flags(distance, [(self.flags(starts), box)], prices, threads)
+
+    def flags(self, starts: Array) -> Array:
+        """Seeds ``(Z, Y, X)`` bool in the rows' order, as the kernels take them."""
+        return np.ascontiguousarray(starts.transpose(self.order)).view(np.uint8)
+
+    def solve_flags(
+        self, distance: Array, starts: Iterable[tuple[Array, Box]], prices: Array = NO_PRICE, threads: int = 1
+    ) -> None:
+        """As ``solve``, from several seed sets in the rows' order, each with a box around its seeds."""
+        todo = np.zeros((5, self.shape[0] * self.shape[1] + 1), np.uint64)
+        common = (prices, todo, self.shape, self.pitch, self.group)
+        planted = [planting.plant(distance, self.images[0], flags, *common, box) for flags, box in starts]
+        if any(planted):
+            _Run(self, distance, todo, threads).finish()
+
+
+class _Run:
+    """One transform under way: its bands, its slabs of planes, one per thread, and its budget."""
+
+    def __init__(self, field: Field, distance: Array, todo: Array, threads: int) -> None:
+        self.field, self.distance = field, distance
+        depth, height, _ = field.shape
+        deep, wide = field.tile
+        tiles = -(-depth // deep)
+        self.slabs = max(1, min(threads, tiles))
+        edges = [round(tiles * slab / self.slabs) * deep for slab in range(self.slabs)] + [depth]
+        self.planes = [(edges[slab], min(edges[slab + 1], depth)) for slab in range(self.slabs)]
+        self.todo = [todo] + [np.zeros_like(todo) for _ in range(self.slabs - 1)]
+        self.dirty = [np.zeros((tiles + 2, -(-height // wide) + 2), np.uint8) for _ in range(self.slabs)]
+        for slab in range(1, self.slabs):
+            first, last = (plane * height for plane in self.planes[slab])
+            self.todo[slab][:, first:last] = todo[:, first:last]
+            todo[:, first:last] = 0
+        self.pulls = [0] * self.slabs
+        self.budget = BUDGET * depth * height * field.pitch // self.slabs
+
+    def _common(self, slab: int) -> tuple[Any, ...]:
+        field = self.field
+        return (
+            self.distance, field.images, field.plan.cost, field.lengths, self.todo[slab],
+            field.shape, field.pitch, field.group,
+        )  # fmt: skip
+
+    def finish(self) -> None:
+        """Run band after band until no value waits, or hand over to the heap."""
+        width = 4 * self.field.typical if self.field.texture > 2 else math.inf
+        low, bands = -1.0, 0
+        while True:
+            high = _after(max(low, 0.0) + width, low)
+            woken, waiting = self._wake(low, high)
+            low = high
+            if woken == 0:
+                if not math.isfinite(waiting):
+                    return
+                high = _after(waiting + width, waiting)
+                self._wake(low, high)
+                low = high
+            if not self._relax(low):
+                self._hand_over(low)
+                return
+            if math.isinf(low):
+                return
+            bands += 1
+            # Values that grow far beyond one band would need too many of them.
+            width *= 1.0 if bands < 12 else 1.5
+
+    def _wake(self, low: float, high: float) -> tuple[int, float]:
+        results: list[tuple[int, float]] = [(0, math.inf)] * self.slabs
+        limits = (np.float32(low), np.float32(high))
+
+        def work(slab: int) -> None:
+            results[slab] = sweeps.wake(
+                *self._common(slab), limits, self.planes[slab], self.dirty[slab], self.field.tile
+            )
+
+        run_side_by_side(work, self.slabs, self.slabs)
+        return sum(count for count, _ in results), min(lowest for _, lowest in results)
+
+    def _relax(self, limit: float) -> bool:
+        """Bring the band to rest; False if the budget ran out before."""
+
+        def work(slab: int) -> None:
+            self.pulls[slab] += sweeps.relax(
+                *self._common(slab), np.float32(limit), self.planes[slab], self.dirty[slab],
+                self.field.tile, 0, self.budget - self.pulls[slab],
+            )  # fmt: skip
+
+        while True:
+            self._exchange()
+            if max(self.pulls) >= self.budget:
+                return False
+            busy = [slab for slab in range(self.slabs) if self._own(slab).any()]
+            if not busy:
+                return True
+            _each(work, busy, self.slabs)
+
+    def _own(self, slab: int) -> Array:
+        deep = self.field.tile[0]
+        first, last = self.planes[slab]
+        return self.dirty[slab][1 + first // deep : 1 + -(-last // deep), 1:-1]
+
+    def _exchange(self) -> None:
+        """Give each slab the bits that its neighbours have set in its first and last plane."""
+        height = self.field.shape[1]
+        for slab in range(self.slabs - 1):
+            border = self.planes[slab][1]
+            for giver, taker, plane in ((slab, slab + 1, border), (slab + 1, slab, border - 1)):
+                rows = slice(plane * height, (plane + 1) * height)
+                bits = self.todo[giver][:, rows]
+                if bits.any():
+                    self.todo[taker][:, rows] |= bits
+                    bits[:] = 0
+                    self.dirty[taker][1 + plane // self.field.tile[0], 1:-1] = 1
+
+    def _hand_over(self, limit: float) -> None:
+        self._exchange()
+        for other in self.todo[1:]:
+            self.todo[0] |= other
+        queue.finish(*self._common(0), np.float32(limit))
+
+
+def _after(value: float, previous: float) -> float:
+    """``value`` in float32, or the next number after ``previous`` if that is larger."""
+    return float(max(np.float32(value), np.nextafter(np.float32(previous), np.float32(math.inf))))
+
+
+def _row_order(shape: Iterable[int]) -> tuple[int, ...]:
+    """Order of the axes that wastes least on pads: the last axis stays last unless it is short."""
+    sizes = list(shape)
+    waste = [(size // LANES + 1) * LANES / size for size in sizes]
+    best = min(
+        range(len(sizes)), key=lambda axis: (waste[axis] > 1.3, -axis if waste[axis] <= 1.3 else waste[axis])
+    )
+    return (*(axis for axis in range(len(sizes)) if axis != best), best)

@@ -1,0 +1,197 @@
+"""What is to be computed, checked and brought to one form: three axes, float32, C-ordered sets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sfumato.checks import as_tensor, require_between, require_choice, require_same_shape, require_spacing
+from sfumato.errors import DTypeError, ShapeError, ValueRangeError
+from sfumato.geodesic import costs, wide
+from sfumato.geodesic.engine import Field, run_side_by_side
+from sfumato.types import ArrayLike
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call of ``geodesic_distance``, checked."""
+
+    image: Array  # (C, Z, Y, X) float32
+    starts: Array  # (K, Z, Y, X) bool
+    price: Array | None  # (K or 1, Z, Y, X) float64
+    mask: Array | None  # (Z, Y, X) bool
+    spacing: tuple[float, ...]  # three values
+    cost: str
+    weight: float
+    plan: costs.Plan
+    shape: tuple[int, ...]  # of the result
+
+    def field(self) -> Field:
+        """The image made ready for the kernels; the plan must be safe."""
+        return Field(self.image, self.spacing, self.plan, self.mask)
+
+
+def prepare(
+    image: ArrayLike,
+    seeds: ArrayLike | None,
+    *,
+    spacing: Sequence[float],
+    cost: str,
+    weight: float,
+    mask: ArrayLike | None = None,
+    seed_cost: ArrayLike | None = None,
+) -> Task:
+    """Check the arguments of ``geodesic_distance``, which documents them, before any work."""
+    _require_cost(cost, weight)
+    axes = len(spacing)
+    pixels = as_tensor(image).detach().cpu()
+    if axes not in (2, 3) or pixels.ndim not in (axes, axes + 1):
+        raise ShapeError(
+            f"spacing has {axes} values, but image has {pixels.ndim} axes {tuple(pixels.shape)}: "
+            "give an image (*S) or (C, *S), and the mm between voxels for each of its 2 or 3 spatial axes"
+        )
+    spatial = tuple(pixels.shape[pixels.ndim - axes :])
+    require_spacing(spacing, spatial)
+    shape = (*(1,) * (3 - axes), *spatial)
+    numbers, span = _float32(pixels)
+    numbers = numbers.reshape(pixels.shape[0] if pixels.ndim > axes else 1, *shape)
+    starts, prices, result = _seeds(seeds, seed_cost, spatial, shape)
+    allowed = None
+    if mask is not None:
+        allowed = boolean("mask", mask)
+        require_same_shape("mask", allowed.shape, "image's spatial part", spatial)
+        allowed = allowed.reshape(shape)
+    steps = (*(1.0,) * (3 - axes), *(float(step) for step in spacing))
+    ready = costs.plan(cost, float(weight), [float(step) for step in spacing], span, max(len(numbers), 1))
+    return Task(numbers, starts, prices, allowed, steps, cost, float(weight), ready, result)
+
+
+def _require_cost(cost: str, weight: float) -> None:
+    require_choice("cost", cost, costs.COSTS)
+    if cost != "l2":
+        require_between(f"weight (lambda of the {cost} cost)", weight, 0.0, 1.0)
+    elif not (math.isfinite(weight) and weight >= 0):
+        raise ValueRangeError(f"weight (gamma of the l2 cost) is {weight}: it must be finite and at least 0")
+
+
+def boolean(name: str, array: ArrayLike) -> Array:
+    """``array`` as NumPy booleans."""
+    flags = as_tensor(array).detach().cpu()
+    if flags.dtype != torch.bool:
+        raise DTypeError(f"{name} has dtype {flags.dtype}: it must be boolean, e.g. labels == 1")
+    return flags.numpy()
+
+
+def _float32(pixels: torch.Tensor) -> tuple[Array, float]:
+    """The image in float32, and the largest difference within a channel.
+
+    Other types than float32 are shifted to the middle of their range first: only differences count, and a
+    large offset would cost their digits.
+    """
+    if pixels.is_complex():
+        raise DTypeError(f"image has dtype {pixels.dtype}: it must be real")
+    if pixels.dtype in (torch.float16, torch.bfloat16):
+        pixels = pixels.float()
+    numbers = pixels.numpy()
+    if numbers.size == 0:
+        return numbers.astype(np.float32), 0.0
+    low, high = float(numbers.min()), float(numbers.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        bad = numbers.size - int(np.isfinite(numbers).sum())
+        raise ValueRangeError(
+            f"image holds {bad} NaN or infinite values of {numbers.size}: remove them first"
+        )
+    if numbers.dtype in (np.float32, np.int8, np.uint8, np.int16, np.bool_):
+        return numbers.astype(np.float32, copy=False), high - low
+    middle = low + (high - low) / 2
+    if numbers.dtype.kind == "i":
+        # In integers the shift is exact, and unsigned 64 bits hold every difference.
+        shifted = numbers.astype(np.int64).view(np.uint64) - np.uint64(int(numbers.min()) % 2**64)
+        return (shifted.astype(np.float64) - (high - low) / 2).astype(np.float32), high - low
+    if high - low > 3e38:
+        raise ValueRangeError(f"image spans {low} .. {high}: float32 cannot hold it, scale it first")
+    return (numbers - middle).astype(np.float32), high - low
+
+
+def _seeds(
+    seeds: ArrayLike | None, seed_cost: ArrayLike | None, spatial: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[Array, Array | None, tuple[int, ...]]:
+    """Seed sets ``(K, Z, Y, X)``, what starting there costs, and the result's shape."""
+    if seeds is None and seed_cost is None:
+        raise ValueRangeError("seeds is None and there is no seed_cost: give one of them")
+    prices: Array | None = None
+    outer: tuple[int, ...] = ()
+    if seed_cost is not None:
+        numbers = as_tensor(seed_cost).detach().cpu().numpy()
+        _require_spatial("seed_cost", numbers.shape, spatial)
+        if not (numbers >= 0).all():
+            raise ValueRangeError("seed_cost holds NaN or negative values: starting costs 0 or more")
+        outer = numbers.shape[: numbers.ndim - len(spatial)]
+        prices = numbers.reshape(outer[0] if outer else 1, *shape)
+        starts = np.isfinite(prices)
+    if seeds is not None:
+        flags = boolean("seeds", seeds)
+        _require_spatial("seeds", flags.shape, spatial)
+        if outer and flags.shape[: len(outer)] != outer:
+            raise ShapeError(
+                f"seed_cost has shape {(*outer, *spatial)}, but seeds has shape {tuple(flags.shape)}: "
+                "give one cost per set, or (*S) for all"
+            )
+        outer = flags.shape[: flags.ndim - len(spatial)]
+        starts = flags.reshape(outer[0] if outer else 1, *shape)
+    return starts, prices, (*outer, *spatial)
+
+
+def _require_spatial(name: str, shape: Sequence[int], spatial: Sequence[int]) -> None:
+    if tuple(shape) != tuple(spatial) and (
+        len(shape) != len(spatial) + 1 or tuple(shape[1:]) != tuple(spatial)
+    ):
+        raise ShapeError(
+            f"{name} has shape {tuple(shape)}, but image has spatial shape {tuple(spatial)}: "
+            "give (*S), or (K, *S) for several seed sets"
+        )
+
+
+def solve_sets(task: Task, result: Array, cutoff: float, threads: int) -> None:
+    """Write the distance from each of the task's seed sets into ``result`` ``(K, Z, Y, X)``."""
+    if result.size == 0:
+        return
+    if not task.plan.is_safe:
+        run_side_by_side(lambda k: _solve_wide(task, k, result, cutoff), len(result), threads)
+        return
+    field = task.field()
+    each = max(1, threads // len(result))
+
+    def work(k: int) -> None:
+        distance = field.below_cutoff(cutoff)
+        price = None if task.price is None else task.price[k if len(task.price) > 1 else 0]
+        field.solve(distance, task.starts[k], price, each)
+        np.multiply(field.view(distance), np.float32(task.plan.scale), out=result[k])
+        if math.isfinite(cutoff):
+            result[k][result[k] > cutoff] = np.inf
+        if task.mask is not None:
+            result[k][~task.mask] = np.inf
+
+    run_side_by_side(work, len(result), threads)
+
+
+def _solve_wide(task: Task, k: int, result: Array, cutoff: float) -> None:
+    price = 0.0 if task.price is None else task.price[k if len(task.price) > 1 else 0]
+    distance = np.where(task.starts[k], price, np.inf).astype(np.float64)
+    allowed = np.ones(distance.shape, np.bool_) if task.mask is None else task.mask
+    distance[~allowed] = np.inf
+    kind = costs.COSTS.index(task.cost)
+    wide.settle(
+        distance, np.ascontiguousarray(task.image), np.ascontiguousarray(allowed),
+        np.array(task.spacing), kind, task.weight,
+    )  # fmt: skip
+    distance[distance > cutoff] = np.inf
+    with np.errstate(over="ignore"):
+        result[k] = distance

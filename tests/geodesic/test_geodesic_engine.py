@@ -1,0 +1,115 @@
+"""One fixed point, to the bit: however the work is banded, tiled, shared between threads or finished."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from geodesic_cases import cases, check, serpentine
+from sfumato.errors import ShapeError, ValueRangeError
+from sfumato.geodesic import engine, geodesic_distance, pruned_distances
+
+rng = np.random.default_rng(1)
+IMAGE = rng.normal(size=(50, 40, 37)).astype(np.float32)
+SEEDS = rng.random(IMAGE.shape) < 0.0005
+SPACING = (2.0, 0.7, 0.7)
+RECIPES = [("l1", 0.4), ("l1", 1.0), ("l2", 1.0), ("geodistk", 1.0), ("geodistk", 0.5)]
+
+
+def solve(cost, weight, **options):
+    return geodesic_distance(IMAGE, SEEDS, spacing=SPACING, cost=cost, weight=weight, **options)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_number_of_threads_does_not_change_a_bit(recipe):
+    alone = solve(*recipe, threads=1)
+    for threads in (2, 3, 8):
+        np.testing.assert_array_equal(solve(*recipe, threads=threads), alone)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("budget", [0, 1, 3])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_heap_ends_where_the_sweeps_end(monkeypatch, recipe, budget, threads):
+    swept = solve(*recipe)
+    monkeypatch.setattr(engine, "BUDGET", budget)
+    np.testing.assert_array_equal(solve(*recipe, threads=threads), swept)
+
+
+@pytest.mark.parametrize("rows", [4, 8, 64])
+def test_the_size_of_the_tiles_does_not_change_a_bit(monkeypatch, rows):
+    before = solve("l1", 1.0)
+    monkeypatch.setattr(engine, "TILE_ROWS", rows)
+    np.testing.assert_array_equal(solve("l1", 1.0, threads=2), before)
+
+
+@pytest.mark.parametrize("texture", [0.0, np.inf])
+def test_bands_do_not_change_a_bit(monkeypatch, texture):
+    whole = solve("l1", 0.7)
+
+    def edges(field):
+        return 0.05, texture
+
+    monkeypatch.setattr(engine.Field, "_edges", edges)
+    np.testing.assert_array_equal(solve("l1", 0.7), whole)
+
+
+@settings(max_examples=25)
+@given(case=cases())
+def test_the_heap_alone_equals_the_oracle(case):
+    image, seeds, spacing, mask, price = case
+    options = {"spacing": spacing, "cost": "l1", "weight": 0.6, "mask": mask, "seed_cost": price}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "BUDGET", 0)
+        result = geodesic_distance(image, seeds, **options)
+    check(result, image, seeds, **options)
+
+
+def test_a_maze_hands_over_to_the_heap_and_an_open_image_does_not(monkeypatch):
+    # Corridors across the rows are the sweeps' worst case.
+    mask = serpentine((128, 127)).T.copy()
+    calls = []
+    finish = engine.queue.finish
+    monkeypatch.setattr(engine.queue, "finish", lambda *task: (calls.append(1), finish(*task)))
+    monkeypatch.setattr(engine, "BUDGET", 1)
+    seeds = np.zeros(mask.shape, bool)
+    seeds[0, 0] = True
+    blank = np.zeros(mask.shape, np.float32)
+    result = geodesic_distance(blank, seeds, spacing=(1.0, 1.0), mask=mask)
+    assert calls
+    assert result[np.isfinite(result)].max() > 64 * 125
+    calls.clear()
+    geodesic_distance(blank, seeds, spacing=(1.0, 1.0))
+    assert not calls
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("margin", [0.5, 16.0])
+def test_pruned_distances_are_the_full_ones_within_the_margin(recipe, margin):
+    cost, weight = recipe
+    sets = rng.random((4, *IMAGE.shape)) < 0.0002
+    sets[2] = False
+    full = geodesic_distance(IMAGE, sets, spacing=SPACING, cost=cost, weight=weight)
+    near = full.min(axis=0) + np.float32(margin)
+    for threads in (1, 2):
+        pruned = pruned_distances(
+            IMAGE, sets, spacing=SPACING, cost=cost, weight=weight, margin=margin, threads=threads
+        )
+        np.testing.assert_array_equal(pruned.numpy(), np.where(full <= near, full, np.inf))
+
+
+@settings(max_examples=25)
+@given(case=cases())
+def test_pruned_distances_keep_every_small_case(case):
+    image, seeds, spacing, mask, _ = case
+    sets = np.stack([seeds, np.roll(seeds, 1, axis=0), np.zeros_like(seeds)])
+    full = geodesic_distance(image, sets, spacing=spacing, mask=mask)
+    pruned = pruned_distances(image, sets, spacing=spacing, mask=mask, margin=2.0).numpy()
+    kept = full <= full.min(axis=0) + np.float32(2)
+    np.testing.assert_array_equal(pruned, np.where(kept, full, np.inf))
+
+
+def test_pruned_distances_want_one_set_per_class():
+    with pytest.raises(ShapeError, match=r"give \(K, \*S\)"):
+        pruned_distances(IMAGE, SEEDS, spacing=SPACING)
+    with pytest.raises(ValueRangeError, match="margin is 0"):
+        pruned_distances(IMAGE, SEEDS[None], spacing=SPACING, margin=0.0)
