@@ -1,0 +1,141 @@
+"""Every label by its printed name: what it takes from a case, and which options it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sfumato.checks import require_choice, require_labels
+from sfumato.errors import InputError, ValueRangeError
+from sfumato.labels.geols import geols
+from sfumato.labels.interpolated import interpolated
+from sfumato.labels.one_hot import one_hot
+from sfumato.labels.raters import average_raters
+from sfumato.labels.regions import label_regions
+from sfumato.labels.sing import sing
+from sfumato.labels.svls import svls
+from sfumato.labels.uniform import uniform
+from sfumato.types import ArrayLike, Spacing
+
+RegionValues = Mapping[str, Sequence[int]]
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TargetCase:
+    """What a target is made from.
+
+    Attributes:
+        labels: Class indices, ``(*S)``.
+        image: ``(C, *S)``, or ``None`` for labels that do not look at it.
+        num_classes: Number of classes ``K``, background included.
+        spacing: Millimetres between voxel centres, one value per spatial axis.
+        per_rater: ``(D, *S)``, or ``None`` where there is one rater.
+        regions: Label values per region name; ``None`` takes one region per foreground label.
+        generator: Source of random seeds.
+    """
+
+    labels: Tensor
+    image: ArrayLike | None
+    num_classes: int
+    spacing: Spacing
+    per_rater: Tensor | None
+    regions: RegionValues | None
+    generator: torch.Generator | None
+
+    def raters(self) -> Tensor:
+        """Labels per rater; the labels alone are one rater's."""
+        return self.labels[None] if self.per_rater is None else self.per_rater
+
+    def masks(self) -> Tensor:
+        """Region masks, ``(R, *S)`` boolean."""
+        # A label beyond num_classes must not vanish into the background.
+        require_labels(self.labels, self.num_classes)
+        return label_regions(self.labels, values=region_values(self.num_classes, self.regions))
+
+    def intensities(self) -> ArrayLike:
+        """The image.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.image is None:
+            raise InputError("this method needs the image to build its target: give one")
+        return self.image
+
+
+def region_values(num_classes: int, regions: RegionValues | None) -> list[Sequence[int]]:
+    """Label values of each region, in order.
+
+    Raises:
+        ValueRangeError: there is no region.
+    """
+    values = [(index,) for index in range(1, num_classes)] if regions is None else list(regions.values())
+    if not values:
+        raise ValueRangeError("there is no region: give at least one foreground label or one named region")
+    return [tuple(each) for each in values]
+
+
+def _one_hot(case: TargetCase, _: Options) -> Tensor:
+    return one_hot(case.labels, num_classes=case.num_classes)
+
+
+def _uniform(case: TargetCase, options: Options) -> Tensor:
+    return uniform(case.labels, num_classes=case.num_classes, **options)
+
+
+def _svls(case: TargetCase, options: Options) -> Tensor:
+    return _svls_of(case.labels, case, options)
+
+
+def _mean_one_hot(case: TargetCase, _: Options) -> Tensor:
+    each = [one_hot(labels, num_classes=case.num_classes) for labels in case.raters()]
+    return average_raters(torch.stack(each))
+
+
+def _mean_svls(case: TargetCase, options: Options) -> Tensor:
+    return average_raters(torch.stack([_svls_of(labels, case, options) for labels in case.raters()]))
+
+
+def _svls_of(labels: Tensor, case: TargetCase, options: Options) -> Tensor:
+    require_choice("unit", options["unit"], ("voxel", "mm"))
+    spacing = case.spacing if options["unit"] == "mm" else None
+    return svls(
+        labels, num_classes=case.num_classes, sigma=options["sigma"], size=options["size"], spacing=spacing
+    )
+
+
+def _geodesic(case: TargetCase, options: Options) -> Tensor:
+    return geols(
+        case.labels,
+        case.intensities(),
+        num_classes=case.num_classes,
+        spacing=case.spacing,
+        generator=case.generator,
+        **options,
+    )
+
+
+def _sing(case: TargetCase, options: Options) -> Tensor:
+    return sing(case.masks(), case.intensities(), spacing=case.spacing, **options)
+
+
+def _mask(case: TargetCase, _: Options) -> Tensor:
+    return interpolated(case.masks())
+
+
+TARGETS: dict[str, Callable[[TargetCase, Options], Tensor]] = {
+    "one-hot": _one_hot,
+    "uniform": _uniform,
+    "SVLS": _svls,
+    "mean one-hot": _mean_one_hot,
+    "mean SVLS": _mean_svls,
+    "geodesic": _geodesic,
+    "SiNG": _sing,
+    "interpolated mask": _mask,
+    "binarised mask": _mask,
+}

@@ -1,0 +1,395 @@
+"""The table of methods: each is a label, an activation, a loss and a decoder.
+
+Nothing else in the package knows the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from sfumato.activations import ACTIVATIONS
+from sfumato.checks import as_tensor
+from sfumato.decode import argmax_labels, threshold_labels, threshold_regions, with_background
+from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
+from sfumato.labels.targets import TARGETS, RegionValues, TargetCase, region_values
+from sfumato.losses.named import build_loss
+from sfumato.types import ArrayLike, Spacing
+
+Kind = Literal["classes", "regions", "signed"]
+When = Literal["before", "after"]
+Options = Mapping[str, object]
+
+_FIXED_THRESHOLDS = {"half": 0.5, "zero": 0.0, "tuned": 0.5}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: what to train towards, and how to read what the network says.
+
+    Attributes:
+        name: What a recipe calls it.
+        title: What a table calls it.
+        summary: One sentence.
+        reference: Author (year).
+        label: How the target is made.
+        activation: From logits to the target's range.
+        loss: Between the two.
+        decoder: ``"argmax"``, ``"half"``, ``"zero"`` or ``"tuned"``.
+        kind: The target: ``"classes"`` (K channels that sum to 1), ``"regions"`` (R maps in ``[0, 1]``) or
+            ``"signed"`` (R maps in ``[-1, 1]``).
+        when: Whether the target is built before or after augmentation, unless a recipe says otherwise.
+        needs_image: The label depends on the image.
+        binarise: The moved target is thresholded at 0.5 after augmentation.
+        label_options: Every option of the label, with its default.
+        loss_options: Every option of the loss, with its default.
+    """
+
+    name: str
+    title: str
+    summary: str
+    reference: str
+    label: str
+    activation: str
+    loss: str
+    decoder: str
+    kind: Kind
+    when: When
+    needs_image: bool = False
+    binarise: bool = False
+    label_options: Options = field(default_factory=dict)
+    loss_options: Options = field(default_factory=dict)
+
+    def channels(self, num_classes: int, regions: RegionValues | None = None) -> int:
+        """Number of channels of target and network: K for classes, else one per region.
+
+        Args:
+            num_classes: Number of classes ``K``, background included.
+            regions: Label values per region name; ``None`` takes one region per foreground label.
+
+        Raises:
+            ValueRangeError: the method works on regions and there is none.
+        """
+        return num_classes if self.kind == "classes" else len(region_values(num_classes, regions))
+
+    def target(
+        self,
+        labels: ArrayLike,
+        image: ArrayLike | None = None,
+        *,
+        num_classes: int,
+        spacing: Spacing,
+        labels_per_rater: ArrayLike | None = None,
+        regions: RegionValues | None = None,
+        options: Options | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Build the target of one case.
+
+        Args:
+            labels: Class indices, ``(*S)``.
+            image: ``(C, *S)``; only ``needs_image`` methods look at it.
+            num_classes: Number of classes ``K``, background included.
+            spacing: Millimetres between voxel centres, one value per spatial axis.
+            labels_per_rater: ``(D, *S)``; only the rater methods look at it, ``None`` means ``labels`` alone.
+            regions: Label values per region name, for region methods; ``None`` takes one region per
+                foreground label.
+            options: Overrides of ``label_options``.
+            generator: Source of random seeds.
+
+        Returns:
+            ``(channels, *S)``, float32.
+
+        Raises:
+            InputError: the method needs an image and there is none.
+            UnknownNameError: an option is not one of the label's.
+        """
+        case = TargetCase(
+            labels=as_tensor(labels),
+            image=image,
+            num_classes=num_classes,
+            spacing=spacing,
+            per_rater=None if labels_per_rater is None else as_tensor(labels_per_rater),
+            regions=regions,
+            generator=generator,
+        )
+        return TARGETS[self.label](case, self._chosen("label option", self.label_options, options))
+
+    def make_loss(self, options: Options | None = None) -> nn.Module:
+        """Build the loss: a module that takes raw logits and the target, both ``(B, channels, *S)``.
+
+        Args:
+            options: Overrides of ``loss_options``.
+
+        Raises:
+            UnknownNameError: an option is not one of the loss's.
+        """
+        chosen = self._chosen("loss option", self.loss_options, options)
+        activation = ACTIVATIONS[self.activation]
+        return build_loss(self.loss, activation_name=self.activation, activation=activation, options=chosen)
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """Turn logits ``(B, C, *S)`` into a prediction in the target's range."""
+        return ACTIVATIONS[self.activation](logits)
+
+    def probabilities(self, prediction: Tensor, *, batched: bool | None = None) -> Tensor:
+        """Turn a prediction into class probabilities, background first, that sum to 1.
+
+        Class predictions stay as they are. For regions the background gets what the regions leave of 1, and
+        where they sum to more than 1 they are scaled down; signed maps ``z`` count as ``(z + 1) / 2``.
+
+        Args:
+            prediction: ``(C, *S)`` or ``(B, C, *S)``.
+            batched: Whether there is a batch axis. ``None`` is enough for classes, and where the number of
+                axes tells: three mean ``(C, *S)``, five ``(B, C, *S)``.
+
+        Returns:
+            ``(K, *S)`` or ``(B, K, *S)``; ``K`` is the number of regions plus 1.
+
+        Raises:
+            ShapeError: the number of axes does not tell whether there is a batch axis.
+        """
+        if self.kind == "classes":
+            return prediction
+        if batched is None:
+            if prediction.ndim not in (3, 5):
+                raise ShapeError(
+                    f"prediction has shape {tuple(prediction.shape)}, which may be (C, *S) or (B, C, *S): "
+                    "say which with batched=False or batched=True"
+                )
+            batched = prediction.ndim == 5
+        inside = (prediction + 1.0) / 2.0 if self.kind == "signed" else prediction
+        return with_background(inside, axis=1 if batched else 0)
+
+    def decode(self, prediction: Tensor, *, threshold: float | None = None) -> Tensor:
+        """Turn a prediction ``(C, *S)`` into labels ``(*S)``, int64.
+
+        For regions: the channel with the largest prediction among those above the threshold, counted from 1;
+        0 where there is none.
+
+        Args:
+            prediction: ``(C, *S)``, activated.
+            threshold: In place of the decoder's own; a tuned decoder without one takes 0.5.
+
+        Raises:
+            ValueRangeError: a threshold is given, but the decoder is argmax.
+        """
+        value = self._threshold(threshold)
+        return argmax_labels(prediction) if value is None else threshold_labels(prediction, threshold=value)
+
+    def decode_regions(self, prediction: Tensor, *, threshold: float | None = None) -> Tensor:
+        """Turn a prediction ``(C, *S)`` into region masks, boolean.
+
+        Args:
+            prediction: ``(C, *S)``, activated.
+            threshold: In place of the decoder's own; a tuned decoder without one takes 0.5.
+
+        Returns:
+            ``(R, *S)``; for a class method one mask per foreground label, ``R = K - 1``.
+
+        Raises:
+            ValueRangeError: a threshold is given, but the decoder is argmax.
+        """
+        value = self._threshold(threshold)
+        if value is not None:
+            return threshold_regions(prediction, threshold=value)
+        labels = argmax_labels(prediction)
+        return torch.stack([labels == index for index in range(1, len(prediction))])
+
+    @property
+    def padding(self) -> tuple[float, float]:
+        """Target values outside the image: of channel 0, and of every other channel."""
+        return {"classes": (1.0, 0.0), "regions": (0.0, 0.0), "signed": (-1.0, -1.0)}[self.kind]
+
+    def _threshold(self, threshold: float | None) -> float | None:
+        if self.decoder == "argmax":
+            if threshold is not None:
+                raise ValueRangeError(f"method {self.name!r} decodes by argmax: it takes no threshold")
+            return None
+        return _FIXED_THRESHOLDS[self.decoder] if threshold is None else threshold
+
+    def _chosen(self, kind: str, defaults: Options, options: Options | None) -> dict[str, Any]:
+        for key in options or {}:
+            if key not in defaults:
+                raise UnknownNameError(f"{kind} of method {self.name!r}", key, defaults)
+        return {**defaults, **(options or {})}
+
+
+def method(name: str) -> Method:
+    """Look a method up by name.
+
+    Raises:
+        UnknownNameError: no method has that name; the nearest one is suggested.
+    """
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name]
+
+
+_SVLS_OPTIONS: Options = {"sigma": 1.0, "size": 3, "unit": "voxel"}
+_GEOLS_OPTIONS: Options = {
+    "alpha": 0.1,
+    "seeds": "skeleton",
+    "num_seeds": 5,
+    "erosion_radius": 1,
+    "preset": "paper",
+    "gamma": 1.0,
+    "intensity": None,
+    "channels": None,
+    "normalise": False,
+}
+_SING_OPTIONS: Options = {
+    "lam": 0.5,
+    "margin": 0.5,
+    "boundary": "canny",
+    "preset": "paper",
+    "slice_axis": -1,
+    "intensity": None,
+    "channels": None,
+    "foreground": None,
+}
+_DICE_OPTIONS: Options = {
+    "include_background": True,
+    "denominator": "sum",
+    "smooth_nr": 1e-5,
+    "smooth_dr": 1e-5,
+    "batch": False,
+}
+_WING_OPTIONS: Options = {"omega": 8.0, "theta": 0.5, "epsilon": 1.0, "alpha": 2.1}
+_SVLS = "Islam and Glocker (2021)"
+_SOFTSEG = "Gros, Lemay and Cohen-Adad (2021)"
+
+
+def _classes(
+    name: str,
+    title: str,
+    summary: str,
+    reference: str,
+    label: str,
+    *,
+    loss: str = "soft cross-entropy",
+    when: When = "after",
+    needs_image: bool = False,
+    label_options: Options | None = None,
+    loss_options: Options | None = None,
+) -> Method:
+    """A method on class distributions: softmax and argmax, soft cross-entropy unless changed."""
+    return Method(
+        name,
+        title,
+        summary,
+        reference,
+        label,
+        activation="softmax",
+        loss=loss,
+        decoder="argmax",
+        kind="classes",
+        when=when,
+        needs_image=needs_image,
+        label_options=label_options or {},
+        loss_options=loss_options or {},
+    )
+
+
+def _softseg(name: str, title: str, summary: str, activation: str, loss: str) -> Method:
+    """SoftSeg or one of its ablations: hard ones round the moved mask at 0.5."""
+    binarise = name.startswith("hard-")
+    return Method(
+        name,
+        title,
+        summary,
+        _SOFTSEG,
+        label="binarised mask" if binarise else "interpolated mask",
+        activation=activation,
+        loss=loss,
+        decoder="tuned",
+        kind="regions",
+        when="before",
+        binarise=binarise,
+        loss_options=_DICE_OPTIONS if loss == "Dice" else _WING_OPTIONS,
+    )
+
+
+_TABLE = (
+    _classes("ce", "CE", "Cross-entropy on the annotated class.", "-", "one-hot"),
+    _classes(
+        "dice-ce",
+        "Dice + CE",
+        "Dice loss plus cross-entropy on the annotated class.",
+        "Isensee et al. (2021)",
+        "one-hot",
+        loss="Dice + cross-entropy",
+        loss_options={**_DICE_OPTIONS, "lambda_dice": 1.0, "lambda_ce": 1.0},
+    ),
+    _classes(
+        "focal",
+        "Focal loss",
+        "Cross-entropy that quiets the voxels already predicted well.",
+        "Lin et al. (2017)",
+        "one-hot",
+        loss="focal",
+        loss_options={"gamma": 2.0},
+    ),
+    _classes(
+        "ls",
+        "LS",
+        "Every class gets the same small share of every voxel.",
+        "Szegedy et al. (2016)",
+        "uniform",
+        label_options={"alpha": 0.1, "scheme": "all"},
+    ),
+    _classes(
+        "svls",
+        "SVLS",
+        "Every voxel shares half its weight with its neighbours' classes.",
+        _SVLS,
+        "SVLS",
+        label_options=_SVLS_OPTIONS,
+    ),
+    _classes("moh", "mOH", "The mean of the raters' labels.", _SVLS, "mean one-hot", when="before"),
+    _classes(
+        "msvls",
+        "mSVLS",
+        "The mean of the raters' SVLS labels.",
+        _SVLS,
+        "mean SVLS",
+        when="before",
+        label_options=_SVLS_OPTIONS,
+    ),
+    _classes(
+        "geols",
+        "GeoLS",
+        "A small share of every voxel goes to the classes that are near along the image's intensities.",
+        "Adiga Vasudeva, Dolz and Lombaert (2024)",
+        "geodesic",
+        when="before",
+        needs_image=True,
+        label_options=_GEOLS_OPTIONS,
+    ),
+    Method(
+        "singr",
+        "SiNGR",
+        "Regression of signed geodesic distance maps, one per region.",
+        "Dang, Nguyen and Tiulpin (2024)",
+        label="SiNG",
+        activation="tanh",
+        loss="Focal-L1",
+        decoder="zero",
+        kind="signed",
+        when="before",
+        needs_image=True,
+        label_options=_SING_OPTIONS,
+        loss_options={"gamma": 1.0, "eps": 0.0, "denominator": True, "scale": 1.0},
+    ),
+    _softseg("softseg", "SoftSeg", "Masks moved but never rounded.", "norm_relu", "Adaptive Wing"),
+    _softseg("hard-sig-dice", "Hard-Sig-Dice", "The usual training.", "sigmoid", "Dice"),
+    _softseg("hard-relu-wing", "Hard-ReLU-Wing", "SoftSeg, masks rounded.", "norm_relu", "Adaptive Wing"),
+    _softseg("soft-sig-wing", "Soft-Sig-Wing", "SoftSeg with a sigmoid.", "sigmoid", "Adaptive Wing"),
+    _softseg("soft-relu-dice", "Soft-ReLU-Dice", "SoftSeg with the Dice loss.", "norm_relu", "Dice"),
+)
+
+METHODS: dict[str, Method] = {each.name: each for each in _TABLE}

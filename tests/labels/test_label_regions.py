@@ -1,0 +1,25 @@
+import pytest
+import torch
+
+from sfumato.errors import ShapeError, ValueRangeError
+from sfumato.labels import label_regions
+from sfumato.labels.regions import as_regions
+
+
+def test_regions_may_share_labels():
+    labels = torch.tensor([[0, 1, 2], [3, 4, 1]])
+    masks = label_regions(labels, values=[(1, 2, 4), (4,), (7,)])
+    assert masks.int().tolist() == [[[0, 1, 1], [0, 1, 1]], [[0, 0, 0], [0, 1, 0]], [[0, 0, 0], [0, 0, 0]]]
+
+
+def test_zeros_and_ones_of_any_type_become_booleans_and_fractions_are_refused():
+    mask = torch.tensor([[[0, 1], [1, 0]]])
+    for dtype in (torch.uint8, torch.float32, torch.int64, torch.bool):
+        assert torch.equal(as_regions(mask.to(dtype), axes=2), mask.bool())
+    with pytest.raises(ValueRangeError, match="threshold them first"):
+        as_regions(mask * 0.5, axes=2)
+
+
+def test_no_region_at_all_is_refused():
+    with pytest.raises(ShapeError, match="at least one region"):
+        as_regions(torch.zeros(0, 3, 4), axes=2)
