@@ -1,0 +1,77 @@
+"""Metrics of segmentations: overlap, surfaces, volumes, lesions, calibration, raters; the tidy table."""
+
+from sfumato.metrics.boundary import boundary_band
+from sfumato.metrics.calibration import (
+    expected_calibration_error,
+    thresholded_adaptive_calibration_error,
+)
+from sfumato.metrics.calibration_bins import CalibrationBins
+from sfumato.metrics.evaluation import Origin, Settings, evaluate_case
+from sfumato.metrics.lesions import LesionDetection, lesion_detection
+from sfumato.metrics.overlap import dice, iou, precision, recall, soft_dice, soft_iou, specificity
+from sfumato.metrics.raters import (
+    RaterScores,
+    generalised_energy_distance,
+    mean_rater_agreement,
+    qubiq_score,
+    rater_agreement,
+    rater_scores,
+    soft_consensus,
+)
+from sfumato.metrics.reliability import CalibrationScores, ReliabilityBins
+from sfumato.metrics.squared_error import mean_squared_error
+from sfumato.metrics.surface import SurfaceDistances, hausdorff, surface_dice, surface_distances
+from sfumato.metrics.table import Row, Summary, aggregate, read_rows, write_rows
+from sfumato.metrics.temperature import fit_temperature, scale_probabilities
+from sfumato.metrics.volume import (
+    BlandAltman,
+    absolute_volume_difference,
+    bland_altman,
+    relative_volume_difference,
+    volume_ml,
+)
+
+__all__ = [
+    "BlandAltman",
+    "CalibrationBins",
+    "CalibrationScores",
+    "LesionDetection",
+    "Origin",
+    "RaterScores",
+    "ReliabilityBins",
+    "Row",
+    "Settings",
+    "Summary",
+    "SurfaceDistances",
+    "absolute_volume_difference",
+    "aggregate",
+    "bland_altman",
+    "boundary_band",
+    "dice",
+    "evaluate_case",
+    "expected_calibration_error",
+    "fit_temperature",
+    "generalised_energy_distance",
+    "hausdorff",
+    "iou",
+    "lesion_detection",
+    "mean_rater_agreement",
+    "mean_squared_error",
+    "precision",
+    "qubiq_score",
+    "rater_agreement",
+    "rater_scores",
+    "read_rows",
+    "recall",
+    "relative_volume_difference",
+    "scale_probabilities",
+    "soft_consensus",
+    "soft_dice",
+    "soft_iou",
+    "specificity",
+    "surface_dice",
+    "surface_distances",
+    "thresholded_adaptive_calibration_error",
+    "volume_ml",
+    "write_rows",
+]

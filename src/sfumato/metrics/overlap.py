@@ -1,0 +1,153 @@
+"""Overlap of prediction and reference: Dice, IoU, precision, recall, specificity, and soft forms.
+
+Empty masks, for every function here: both empty gives 1, only one empty gives 0. No value is undefined.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sfumato.checks import as_tensor, require_finite, require_same_shape
+from sfumato.errors import ValueRangeError
+from sfumato.metrics.masks import count_voxels, leading_axes
+from sfumato.metrics.slabs import slabs
+from sfumato.types import ArrayLike, PerRegion
+
+
+def dice(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
+    """Dice similarity, ``2 |P and T| / (|P| + |T|)``, per region.
+
+    Args:
+        pred: Predicted masks, ``(R, *S)`` or ``(B, R, *S)``, boolean (or integers 0 and 1).
+        ref: Reference masks, of the same shape.
+        spatial_axes: Number of spatial axes. By default up to four axes are read as ``(R, *S)`` and
+            five as ``(B, R, *S)``; a batch of 2-D masks needs ``2``.
+
+    Returns:
+        One value in [0, 1] per region, ``(R)`` or ``(B, R)``, float64. Both masks empty: 1. One empty: 0.
+
+    Raises:
+        ShapeError: The shapes differ, or leave no region axis.
+        DTypeError: A mask holds fractions.
+        ValueRangeError: An integer mask holds other values than 0 and 1.
+
+    Example:
+        >>> dice(torch.tensor([[True, True, False]]), torch.tensor([[True, False, False]]))
+        tensor([0.6667], dtype=torch.float64)
+
+    References:
+        Dice (1945), Measures of the amount of ecologic association between species, 10.2307/1932409
+    """
+    counts = count_voxels(pred, ref, spatial_axes=spatial_axes)
+    return _fraction(2 * counts.both, counts.prediction + counts.reference)
+
+
+def iou(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
+    """Intersection over union, ``|P and T| / |P or T|``, per region.
+
+    Arguments, shapes and errors as :func:`dice`. Both masks empty: 1. One empty: 0.
+    """
+    counts = count_voxels(pred, ref, spatial_axes=spatial_axes)
+    return _fraction(counts.both, counts.both + counts.prediction_only + counts.reference_only)
+
+
+def precision(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
+    """Share of the predicted voxels that the reference holds, ``|P and T| / |P|``, per region.
+
+    Arguments, shapes and errors as :func:`dice`. Both masks empty: 1. One empty: 0.
+    """
+    counts = count_voxels(pred, ref, spatial_axes=spatial_axes)
+    missed = (counts.prediction == 0) & (counts.reference > 0)
+    return _fraction(counts.both, counts.prediction).masked_fill(missed, 0.0)
+
+
+def recall(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
+    """Share of the reference's voxels that are predicted, ``|P and T| / |T|``, per region.
+
+    Arguments, shapes and errors as :func:`dice`. Both masks empty: 1. One empty: 0.
+    """
+    counts = count_voxels(pred, ref, spatial_axes=spatial_axes)
+    invented = (counts.reference == 0) & (counts.prediction > 0)
+    return _fraction(counts.both, counts.reference).masked_fill(invented, 0.0)
+
+
+def specificity(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
+    """Share of the voxels outside the reference that are outside the prediction too, per region.
+
+    It is the recall of the two complements. Arguments, shapes and errors as :func:`dice`.
+    Both masks fill the image: 1. Only the reference fills it: 0. Both masks empty: 1.
+    """
+    counts = count_voxels(pred, ref, spatial_axes=spatial_axes)
+    outside = counts.neither + counts.prediction_only
+    left_over = (outside == 0) & (counts.reference_only > 0)
+    return _fraction(counts.neither, outside).masked_fill(left_over, 0.0)
+
+
+def soft_dice(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
+    """Dice of graded maps in semimetric form, ``(|p| + |q| - |p - q|) / (|p| + |q|)``, per region.
+
+    ``|.|`` is the sum of absolute values over the voxels. On hard masks it is the Dice similarity; on
+    graded maps it is 1 exactly when both are equal, which ``2 sum pq / (sum p + sum q)`` is not.
+
+    Args:
+        pred: Predicted maps in [0, 1], ``(R, *S)`` or ``(B, R, *S)``, floating point or boolean.
+        ref: Reference maps in [0, 1], of the same shape.
+        spatial_axes: Number of spatial axes, as in :func:`dice`.
+
+    Returns:
+        One value in [0, 1] per region, ``(R)`` or ``(B, R)``, float64. Both maps 0 everywhere: 1.
+        Only one of them: 0.
+
+    Raises:
+        ShapeError: The shapes differ, or leave no region axis.
+        ValueRangeError: A value lies outside [0, 1], or is NaN.
+
+    References:
+        Wang, Ning and Blaschko (2023), Jaccard metric losses: optimizing the Jaccard index with soft
+        labels, arXiv:2302.05666; the Dice form is the authors' Dice semimetric loss, arXiv:2303.16296
+    """
+    size, gap = _size_and_gap(pred, ref, spatial_axes)
+    return _fraction(size - gap, size)
+
+
+def soft_iou(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
+    """IoU of graded maps, ``(|p| + |q| - |p - q|) / (|p| + |q| + |p - q|)``, per region.
+
+    On hard masks it is the intersection over union; 1 exactly when both maps are equal.
+    Arguments, shapes, empty cases, errors and reference as :func:`soft_dice`.
+    """
+    size, gap = _size_and_gap(pred, ref, spatial_axes)
+    return _fraction(size - gap, size + gap)
+
+
+def _fraction(part: Tensor, whole: Tensor) -> Tensor:
+    """Divide; nothing of nothing counts as complete agreement, 1."""
+    # In float64 before anything else: clamping an integer by a fraction would go through float32.
+    ratio = part.double() / whole.double().clamp_min(torch.finfo(torch.float64).tiny)
+    return torch.where(whole > 0, ratio, 1.0)
+
+
+def _size_and_gap(pred: ArrayLike, ref: ArrayLike, spatial_axes: int | None) -> tuple[Tensor, Tensor]:
+    """Give ``|p| + |q|`` and ``|p - q|`` per region, in float64."""
+    first, second = as_tensor(pred), as_tensor(ref)
+    require_same_shape("pred", first.shape, "ref", second.shape)
+    lead = leading_axes(first, spatial_axes)
+    dims = tuple(range(lead, first.ndim))
+    size, gap = torch.zeros(2, *first.shape[:lead], dtype=torch.float64, device=first.device)
+    for one, two in slabs(first, second, lead):
+        p, q = _graded("pred", one), _graded("ref", two)
+        size += p.sum(dim=dims) + q.sum(dim=dims)
+        gap += (p - q).abs().sum(dim=dims)
+    return size, gap
+
+
+def _graded(name: str, array: Tensor) -> Tensor:
+    values = array.double()
+    require_finite(name, values)
+    if values.numel() and (float(values.min()) < 0 or float(values.max()) > 1):
+        raise ValueRangeError(
+            f"{name} holds values {float(values.min()):g} .. {float(values.max()):g}: "
+            "graded maps must lie in [0, 1]"
+        )
+    return values
