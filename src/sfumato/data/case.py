@@ -1,0 +1,95 @@
+"""A case, the files it comes from, and the data set they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sfumato.types import Image, Labels, LabelsPerRater, Soft, Spacing
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One subject, read: what training, prediction and evaluation work on.
+
+    Attributes:
+        name: The case's name, unique in its data set.
+        image: Channels, ``(C, *S)``, float32, in the stored axis order.
+        labels: Class per voxel, ``(*S)``, int64; ``None`` where there is no mask.
+        labels_per_rater: One label map per rater, ``(D, *S)``, int64; ``None`` with a single mask.
+        spacing: Millimetres between voxel centres, one value per spatial axis.
+        affine: Voxel index to millimetres, 4 x 4; ``None`` for pictures, which have none.
+        soft: A probabilistic reference, ``(K, *S)``, if the data set has one.
+    """
+
+    name: str
+    image: Image
+    labels: Labels | None
+    labels_per_rater: LabelsPerRater | None
+    spacing: Spacing
+    affine: np.ndarray | None
+    soft: Soft | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels per spatial axis."""
+        return tuple(self.image.shape[1:])
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case, not yet read.
+
+    Attributes:
+        name: The case's name.
+        images: One file per channel, or one file that holds them all (a colour picture).
+        mask: The reference mask, if there is one.
+        rater_masks: One mask per rater; empty where there is a single mask.
+        group: What must stay together in a split (a patient, a centre); ``None``: the case itself.
+        soft: A file of class weights, class last, if there is one.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    mask: Path | None
+    rater_masks: tuple[Path, ...] = ()
+    group: str | None = None
+    soft: Path | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases that share their labels and channels.
+
+    Attributes:
+        name: The data set's name.
+        cases: The files of every case, sorted by name.
+        label_names: Name of every class, ``0 .. K-1``, background first.
+        channel_names: Name of every image channel.
+        regions: Region name to the labels that form it; ``None``: one region per foreground label.
+        rater_names: Name of every rater; empty with a single mask.
+        root: The folder that the files lie in.
+        spacing: Millimetres per axis for files that state none (PNG, TIFF); ``None`` stands for 1.
+    """
+
+    name: str
+    cases: tuple[CaseFiles, ...]
+    label_names: Mapping[int, str]
+    channel_names: tuple[str, ...]
+    regions: Mapping[str, tuple[int, ...]] | None
+    rater_names: tuple[str, ...]
+    root: Path
+    spacing: Spacing | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes ``K``, background included."""
+        return len(self.label_names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all cases, in order."""
+        return tuple(files.name for files in self.cases)

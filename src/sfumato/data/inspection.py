@@ -1,0 +1,118 @@
+"""Read a whole data set once and list everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from sfumato.data.case import Case, Dataset
+from sfumato.data.dataset import scan_dataset
+from sfumato.data.readers.cases import inspect_case
+from sfumato.errors import SfumatoError
+from sfumato.types import Spacing
+
+
+@dataclass
+class Inspection:
+    """What a data set holds.
+
+    Attributes:
+        dataset: The data set; ``None`` where it could not even be listed.
+        problems: What must be mended, one sentence each.
+        warnings: What is allowed but deserves a look.
+        spacings: Number of cases with each spacing, in mm.
+        shapes: Number of cases with each shape, in voxels.
+        raters: Number of cases with each number of raters' masks.
+        voxels: Voxels of each label, over all cases.
+        cases_with_label: Cases that have each label at all.
+    """
+
+    dataset: Dataset | None = None
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    spacings: Counter[Spacing] = field(default_factory=Counter)
+    shapes: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    raters: Counter[int] = field(default_factory=Counter)
+    voxels: Counter[int] = field(default_factory=Counter)
+    cases_with_label: Counter[int] = field(default_factory=Counter)
+
+
+def check_dataset(dataset: Dataset | Path | str) -> list[str]:
+    """List every problem of a data set, one sentence each; an empty list if it is clean.
+
+    Every file is read to its last byte. A case may add several problems.
+    """
+    return inspect_dataset(dataset).problems
+
+
+def inspect_dataset(
+    dataset: Dataset | Path | str, *, progress: Callable[[int, int], None] | None = None
+) -> Inspection:
+    """Read a data set once: problems, warnings, and what it holds.
+
+    Args:
+        dataset: A data set, or where to find one (as in :func:`open_dataset`).
+        progress: Called with the number of cases read and of all cases.
+    """
+    found = Inspection()
+    if isinstance(dataset, Dataset):
+        found.dataset = dataset
+    else:
+        try:
+            found.dataset, problems = scan_dataset(dataset)
+        except SfumatoError as error:
+            found.problems.append(str(error))
+            return found
+        found.problems += problems
+    # A missing file was listed with the layout already.
+    known = set(found.problems)
+    for number, files in enumerate(found.dataset.cases, start=1):
+        case, errors = inspect_case(files, found.dataset)
+        found.problems += [str(error) for error in errors if not _says_again(str(error), known)]
+        if case is not None:
+            _count(case, found)
+        if progress is not None:
+            progress(number, len(found.dataset.cases))
+    _compare(found, found.dataset)
+    return found
+
+
+def _says_again(problem: str, known: set[str]) -> bool:
+    if not problem.endswith(" does not exist"):
+        return problem in known
+    path = problem.removesuffix(" does not exist").split(": ", 1)[-1]
+    return any(path in other for other in known)
+
+
+def _count(case: Case, found: Inspection) -> None:
+    found.spacings[tuple(round(value, 4) for value in case.spacing)] += 1
+    found.shapes[case.shape] += 1
+    found.raters[0 if case.labels_per_rater is None else len(case.labels_per_rater)] += 1
+    if case.labels is None:
+        return
+    per_label = torch.bincount(case.labels.flatten()).tolist()
+    found.voxels.update({label: count for label, count in enumerate(per_label) if count})
+    found.cases_with_label.update(label for label, count in enumerate(per_label) if count)
+    if not any(per_label[1:]):
+        found.warnings.append(f"case {case.name} has background only")
+
+
+def _compare(found: Inspection, dataset: Dataset) -> None:
+    axes = sorted({len(shape) for shape in found.shapes})
+    if len(axes) > 1:
+        found.problems.append(f"the cases differ in their number of axes: {' and '.join(map(str, axes))}")
+    for label, name in dataset.label_names.items():
+        if found.voxels and not found.voxels[label]:
+            found.warnings.append(f"label {label} ({name}) has no voxel in any case")
+    for region, labels in (dataset.regions or {}).items():
+        unknown = [label for label in labels if label not in dataset.label_names]
+        if unknown:
+            found.problems.append(
+                f"region {region} is made of labels {unknown} that the data set does not declare"
+            )
+    if len(found.spacings) > 1:
+        found.warnings.append(f"the cases have {len(found.spacings)} different spacings: consider resampling")

@@ -1,0 +1,256 @@
+"""From files to a :class:`Case`: read, compare the grids, check the values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfumato.data.case import Case, CaseFiles, Dataset
+from sfumato.data.readers.files import Volume, read_volume
+from sfumato.errors import (
+    DataError,
+    DTypeError,
+    FileFormatError,
+    GeometryError,
+    SfumatoError,
+    ShapeError,
+    ValueRangeError,
+)
+from sfumato.labels import majority_vote
+from sfumato.types import Spacing
+
+_MISPLACED_VOXELS = 0.01  # How far apart, in voxels, two grids' corners may be and count as one grid.
+
+
+def load_case(files: CaseFiles, dataset: Dataset) -> Case:
+    """Read one case and check that its files fit together.
+
+    Args:
+        files: Which files.
+        dataset: The data set that declares labels and channels.
+
+    Returns:
+        The case. ``labels`` is the mask; where only raters' masks exist, their majority vote. Masks that
+        hold just 0 and 255 become 0 and 1 where the data set has two classes.
+
+    Raises:
+        FileFormatError: a file is missing, truncated, or not what its name says.
+        GeometryError: image and mask differ in shape, spacing or affine; both are named.
+        ShapeError: a 4-D file where 3-D is expected, or the wrong number of channels.
+        ValueRangeError: NaN or infinite intensities, or mask values outside the declared labels.
+        DTypeError: a mask with fractions.
+        DataError: several of these at once, all of them listed.
+    """
+    case, errors = inspect_case(files, dataset)
+    if len(errors) == 1:
+        raise errors[0]
+    if case is None:
+        raise DataError([str(error) for error in errors])
+    return case
+
+
+def inspect_case(files: CaseFiles, dataset: Dataset) -> tuple[Case | None, list[SfumatoError]]:
+    """Read one case and list everything that is wrong with it; the case is ``None`` if anything is."""
+    reading = _Reading(files.name, dataset)
+    channels = [array for path in files.images for array in reading.channels(path)]
+    if not files.images:
+        reading.errors.append(FileFormatError(f"case {files.name} has no image"))
+    elif not reading.errors and len(channels) != len(dataset.channel_names):
+        reading.errors.append(
+            ShapeError(
+                f"case {files.name} has {len(channels)} channels, but the data set has "
+                f"{len(dataset.channel_names)}: {', '.join(dataset.channel_names)}"
+            )
+        )
+    mask = reading.labels(files.mask) if files.mask else None
+    raters = [one for path in files.rater_masks if (one := reading.labels(path)) is not None]
+    soft = reading.weights(files.soft) if files.soft else None
+    if reading.errors or reading.grid is None:
+        return None, reading.errors
+    per_rater = torch.from_numpy(np.stack(raters)) if raters else None
+    labels: Tensor | None = None if mask is None else torch.from_numpy(mask)
+    if labels is None and per_rater is not None:
+        labels = majority_vote(per_rater, num_classes=dataset.num_classes)
+    return Case(
+        name=files.name,
+        image=torch.from_numpy(np.stack(channels)),
+        labels=labels,
+        labels_per_rater=per_rater,
+        spacing=reading.spacing,
+        affine=reading.grid.affine,
+        soft=None if soft is None else torch.from_numpy(soft),
+    ), []
+
+
+class _Reading:
+    """The files of one case as they come in: the first image's grid binds the others."""
+
+    def __init__(self, name: str, dataset: Dataset) -> None:
+        self.name, self.dataset = name, dataset
+        self.errors: list[SfumatoError] = []
+        self.grid: Volume | None = None
+        self.grid_path = Path()
+
+    @property
+    def spacing(self) -> Spacing:
+        """Mm per axis: the file's, or the declared one for pictures."""
+        if self.grid is None:
+            return ()
+        declared = self.dataset.spacing
+        if self.grid.affine is None and declared is not None and len(declared) == len(self.grid.spacing):
+            return declared
+        return self.grid.spacing
+
+    def _open(self, path: Path) -> Volume | None:
+        try:
+            volume = read_volume(path)
+        except SfumatoError as error:
+            self.errors.append(type(error)(f"case {self.name}: {error}"))
+            return None
+        if self.grid is None:
+            self.grid, self.grid_path = volume, path
+        return volume
+
+    def _fits(self, path: Path, volume: Volume) -> bool:
+        difference = self.grid and grid_difference(self.grid, volume)
+        if difference:
+            self.errors.append(
+                GeometryError(
+                    f"case {self.name}: {self.grid_path} and {path} are not on one grid: {difference}"
+                )
+            )
+        return not difference
+
+    def channels(self, path: Path) -> list[np.ndarray]:
+        """Read an image file: one float32 array per channel, none if it is wrong."""
+        volume = self._open(path)
+        if volume is None:
+            return []
+        array, axes = volume.array, len(volume.spacing)
+        if array.ndim > axes and volume.affine is not None:
+            self.errors.append(
+                ShapeError(
+                    f"case {self.name}: {path} is 4-D {array.shape}, expected 3-D: "
+                    "split it into one file per channel"
+                )
+            )
+            return []
+        fits = self._fits(path, volume)
+        array = array.astype(np.float32)
+        bad = array.size - int(np.isfinite(array).sum())
+        if bad:
+            self.errors.append(
+                ValueRangeError(
+                    f"case {self.name}: {path} holds {bad} NaN or infinite values of {array.size}: "
+                    "remove them first"
+                )
+            )
+        if not fits or bad:
+            return []
+        return [array] if array.ndim == axes else list(np.ascontiguousarray(np.moveaxis(array, -1, 0)))
+
+    def labels(self, path: Path) -> np.ndarray | None:
+        """Read a hard mask as int64, or ``None`` if it is wrong."""
+        volume = self._open(path)
+        if volume is None:
+            return None
+        array, axes = volume.array, len(volume.spacing)
+        if array.ndim > axes and volume.affine is None and np.all(array == array[..., :1]):
+            array = array[..., 0]  # A grey mask stored as a colour picture.
+        if array.ndim > axes:
+            self.errors.append(
+                ShapeError(
+                    f"case {self.name}: mask {path} is {array.ndim}-D {array.shape}, "
+                    "expected one value per voxel"
+                )
+            )
+            return None
+        fits = self._fits(path, volume)
+        try:
+            labels = as_labels(array, self.dataset.label_names, source=f"case {self.name}: mask {path}")
+        except SfumatoError as error:
+            self.errors.append(error)
+            return None
+        return labels if fits else None
+
+    def weights(self, path: Path) -> np.ndarray | None:
+        """Read class weights, class last, as float32 with the class first."""
+        volume = self._open(path)
+        if volume is None or self.grid is None:
+            return None
+        shape = self.grid.array.shape[: len(self.grid.spacing)]
+        array = volume.array.reshape(*shape, -1) if volume.array.size else volume.array
+        if array.shape != (*shape, self.dataset.num_classes):
+            self.errors.append(
+                ShapeError(
+                    f"case {self.name}: soft reference {path} has shape {volume.array.shape}, "
+                    f"expected {(*shape, self.dataset.num_classes)}, class last"
+                )
+            )
+            return None
+        return np.ascontiguousarray(np.moveaxis(array, -1, 0).astype(np.float32))
+
+
+def as_labels(array: np.ndarray, label_names: Mapping[int, str], *, source: str) -> np.ndarray:
+    """Turn a mask's values into class indices, int64.
+
+    Args:
+        array: Values as stored.
+        label_names: The declared labels. With two of them, a mask of just 0 and 255 means 0 and 1.
+        source: What to call the mask in messages.
+
+    Raises:
+        DTypeError: fractions; how many, and an example.
+        ValueRangeError: values outside the declared labels, all of them listed.
+    """
+    if array.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            fractions = array[~(array == np.rint(array))]
+        if fractions.size:
+            raise DTypeError(
+                f"{source} has {fractions.size} values that are no whole numbers, such as {fractions[0]:g}: "
+                "expected a hard mask of class indices"
+            )
+    labels = array.astype(np.int64)
+    values = np.unique(labels)
+    if len(label_names) == 2 and 255 in values and set(values.tolist()) <= {0, 255}:
+        return labels // 255
+    outside = [int(value) for value in values if value not in label_names]
+    if outside:
+        declared = ", ".join(f"{value} {name}" for value, name in label_names.items())
+        more = " …" if len(outside) > 10 else ""
+        listed = ", ".join(str(value) for value in outside[:10]) + more
+        raise ValueRangeError(f"{source} holds values {listed} outside the declared labels ({declared})")
+    return labels
+
+
+def grid_difference(first: Volume, second: Volume) -> str:
+    """Say how two grids differ in shape, spacing and affine; empty where they are one grid."""
+    axes = len(first.spacing)
+    shape, other = first.array.shape[:axes], second.array.shape[: len(second.spacing)]
+    differences = [] if shape == other else [f"shape {shape} and {other}"]
+    if len(first.spacing) != len(second.spacing) or not np.allclose(first.spacing, second.spacing, rtol=1e-3):
+        differences.append(f"spacing {_mm(first.spacing)} and {_mm(second.spacing)} mm")
+    if first.affine is not None and second.affine is not None:
+        # Two grids are one if every corner lies at the same place; header rounding is far below that.
+        corners = np.stack([np.ravel(axis) for axis in np.meshgrid(*[(0, side - 1) for side in shape])])
+        homogeneous = np.concatenate(
+            [corners, np.zeros((3 - axes, corners.shape[1])), np.ones_like(corners[:1])]
+        )
+        apart = np.linalg.norm(((first.affine - second.affine) @ homogeneous)[:3], axis=0).max()
+        if apart > _MISPLACED_VOXELS * min(first.spacing):
+            matrices = f"affine {_rows(first.affine)} and {_rows(second.affine)}"
+            differences.append(f"{matrices}, corners up to {apart:.3g} mm apart")
+    return "; ".join(differences)
+
+
+def _mm(spacing: Spacing) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in spacing) + ")"
+
+
+def _rows(affine: np.ndarray) -> str:
+    return str(np.round(affine[:3], 4).tolist())

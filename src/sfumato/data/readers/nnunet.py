@@ -1,0 +1,109 @@
+"""nnU-Net's raw layout, and any flat folder of images.
+
+``imagesTr/<case>_0000.nii.gz`` (one file per channel), ``labelsTr/<case>.nii.gz``, ``dataset.json``.
+The Decathlon's own files, which lack the channel number, are read as one channel.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sfumato.data.case import CaseFiles
+from sfumato.data.readers.description import Description
+from sfumato.data.readers.files import PICTURES, SUFFIXES, stem, suffix
+
+_NUMBERED = re.compile(r"(.+)_(\d{4})$")
+
+
+def _files(folder: Path, file_ending: str | None) -> list[Path]:
+    # Hidden files are other programs' notes: ._x.nii.gz lies beside every file of a Mac's archive.
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if not path.name.startswith(".")
+        and suffix(path)
+        and (file_ending is None or path.name.endswith(file_ending))
+    )
+
+
+def scan_folder(
+    images: Path, masks: Path | None, description: Description
+) -> tuple[list[CaseFiles], list[str]]:
+    """List the cases of a folder of images, without reading them.
+
+    Args:
+        images: Folder of ``<case>_0000<ending>`` or ``<case><ending>``.
+        masks: Folder of ``<case><ending>``; ``None`` for data without masks.
+        description: What ``dataset.json`` says: the ending and the number of channels.
+
+    Returns:
+        The cases, sorted by name, and one sentence per problem: a case without a mask, a mask
+        without a case, a missing channel, one case in two files.
+    """
+    found: dict[str, dict[int, Path]] = {}
+    problems: list[str] = []
+    paths = _files(images, description.file_ending)
+    for path in paths:
+        matched = _NUMBERED.fullmatch(stem(path))
+        name, channel = (matched[1], int(matched[2])) if matched else (stem(path), 0)
+        if channel in found.setdefault(name, {}):
+            other = found[name][channel].name
+            problems.append(
+                f"case {name}: two files of one name and channel, {other} and {path.name} in {images}"
+            )
+        found[name][channel] = path
+    if not found:
+        expected = description.file_ending or ", ".join(SUFFIXES)
+        problems.append(f"{images} holds no images: expected files <case>_0000 with ending {expected}")
+    channels = _expected_channels(found, description)
+    cases = []
+    for name, files in sorted(found.items()):
+        complete = tuple(files.get(channel) or _absent(files, name, channel) for channel in channels)
+        problems += [f"case {name}: channel file {path} is missing" for path in complete if not path.exists()]
+        problems += [
+            f"case {name}: {files[channel].name} is channel {channel}, but dataset.json names {len(channels)}"
+            for channel in sorted(set(files) - set(channels))
+        ]
+        cases.append(CaseFiles(name=name, images=complete, mask=None))
+    if masks is not None:
+        cases, more = _with_masks(cases, masks, description)
+        problems += more
+    return cases, problems
+
+
+def _expected_channels(found: dict[str, dict[int, Path]], description: Description) -> range:
+    seen = {channel for files in found.values() for channel in files}
+    most = max(seen, default=0) + 1
+    if description.channel_names is None:
+        return range(most)
+    # A colour picture is one file with several channels.
+    pictures = all(suffix(path) in PICTURES for files in found.values() for path in files.values())
+    return range(1) if pictures and most == 1 else range(len(description.channel_names))
+
+
+def _absent(files: dict[int, Path], name: str, channel: int) -> Path:
+    present = next(iter(files.values()))
+    return present.with_name(f"{name}_{channel:04d}{suffix(present)}")
+
+
+def _with_masks(
+    cases: list[CaseFiles], folder: Path, description: Description
+) -> tuple[list[CaseFiles], list[str]]:
+    masks: dict[str, Path] = {}
+    problems = []
+    for path in _files(folder, description.file_ending):
+        if stem(path) in masks:
+            problems.append(
+                f"case {stem(path)}: two masks of one name, {masks[stem(path)].name} and {path.name}"
+            )
+        masks[stem(path)] = path
+    complete = []
+    for files in cases:
+        mask = masks.pop(files.name, None)
+        if mask is None:
+            mask = folder / f"{files.name}{suffix(files.images[0])}"
+            problems.append(f"case {files.name}: mask {mask} is missing")
+        complete.append(CaseFiles(name=files.name, images=files.images, mask=mask))
+    problems += [f"case {name}: mask {path} has no image" for name, path in sorted(masks.items())]
+    return complete, problems
