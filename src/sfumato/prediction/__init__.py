@@ -1,0 +1,1 @@
+"""From a checkpoint to predictions on the input's own grid."""

@@ -1,0 +1,251 @@
+"""Fit one recipe on one data set: a run folder that can be killed at any moment and resumed to the bit."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from sfumato.data.case import Dataset
+from sfumato.data.output import atomic_output
+from sfumato.data.splits import Split
+from sfumato.decode import ThresholdSearch
+from sfumato.errors import DataError, InputError
+from sfumato.training.callbacks import History
+from sfumato.training.cases import Cases, PreparedCase, prepare_cases
+from sfumato.training.module import CONTENT, SegmentationModule, module_from_checkpoint, region_masks
+from sfumato.training.patches import case_loader, patch_loader
+from sfumato.training.recipe import Recipe
+from sfumato.training.run_folder import RunFolder
+
+LOG = logging.getLogger("sfumato.training")
+
+
+def fit(
+    recipe: Recipe, dataset: Dataset, out: Path, *, resume: bool = False, overwrite: bool = False
+) -> RunFolder:
+    """Train one recipe and leave a complete run folder.
+
+    Args:
+        recipe: What to train.
+        dataset: The cases; they are split by ``recipe.split``.
+        out: The run folder.
+        resume: Go on from the last finished epoch of ``out``; a finished run is left as it is. On the CPU
+            with the same worker count, the weights end equal to the bit to those of an unbroken run.
+        overwrite: Replace an existing run folder.
+
+    Returns:
+        The run folder, with ``checkpoints/best.ckpt`` (the tuned threshold inside) and ``finished.json``.
+
+    Raises:
+        OutputExistsError: ``out`` exists and neither ``resume`` nor ``overwrite`` was given.
+        CheckpointError: ``resume`` with another recipe than the run was started with.
+        DataError: no training, validation or labelled case.
+        InputError: a GPU is asked for where there is none.
+    """
+    require_accelerator(recipe)
+    folder = RunFolder(out)
+    splits = folder.open(recipe, dataset, resume=resume, overwrite=overwrite)
+    if folder.finished:
+        LOG.info("%s is finished already: nothing to do", out)
+        return folder
+    started = time.perf_counter()
+    with folder.logging(), _quiet():
+        train, validation = _prepared(recipe, dataset, splits, folder)
+        # The network's first weights depend on the seed alone, not on what was drawn while preparing.
+        lightning.seed_everything(recipe.seed, workers=True, verbose=False)
+        module = SegmentationModule(recipe, _task(dataset, train[0]))
+        _train(module, train, validation, folder)
+        if not folder.writes:
+            return folder
+        best = _best(folder)
+        _tune(best, itertools.chain(train, validation), folder)
+        _finish(best, folder, seconds=time.perf_counter() - started)
+    return folder
+
+
+def require_accelerator(recipe: Recipe) -> None:
+    """Raise where the recipe asks for a GPU and torch finds none."""
+    if recipe.accelerator == "gpu" and not torch.cuda.is_available():
+        raise InputError(
+            "the recipe asks for accelerator: gpu, but torch finds no GPU on this machine: "
+            "set accelerator: cpu (or auto), or install a CUDA build of torch"
+        )
+
+
+def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> tuple[Cases, Cases]:
+    for name, names in (("training", splits.train), ("validation", splits.val)):
+        if not names:
+            raise DataError(
+                [f"the split leaves no {name} case of {len(dataset.cases)}: change split.fractions"]
+            )
+    cache, bar = folder.path / "cache", folder.interactive
+    train = prepare_cases(recipe, dataset, splits.train, cache=cache, title="training cases", bar=bar)
+    validation = prepare_cases(recipe, dataset, splits.val, cache=cache, title="validation cases", bar=bar)
+    return train, validation
+
+
+def _task(dataset: Dataset, first: PreparedCase) -> dict[str, Any]:
+    return {
+        "in_channels": first.image.shape[0],
+        "num_classes": len(dataset.label_names),
+        "label_names": {str(index): name for index, name in dataset.label_names.items()},
+        "channel_names": list(dataset.channel_names),
+        "regions": None if dataset.regions is None else {k: list(v) for k, v in dataset.regions.items()},
+        "dataset": dataset.name,
+    }
+
+
+def _train(
+    module: SegmentationModule,
+    train: Cases,
+    validation: Cases,
+    folder: RunFolder,
+) -> None:
+    recipe = module.recipe
+    last = folder.path / "checkpoints" / "last.ckpt"
+    resume_from = last if last.exists() else None
+    if resume_from is not None and _stopped_early(resume_from):
+        return
+    trainer = lightning.Trainer(
+        accelerator=recipe.accelerator,
+        devices=recipe.devices,
+        precision=recipe.precision,
+        max_epochs=recipe.epochs,
+        check_val_every_n_epoch=recipe.validate_every,
+        num_sanity_val_steps=0,
+        deterministic="warn",
+        logger=_loggers(folder),
+        callbacks=_callbacks(recipe, folder),
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder.path,
+        enable_progress_bar=folder.interactive,
+    )
+    patches = patch_loader(
+        train, recipe, trainer=trainer, num_classes=module.task["num_classes"], regions=module.regions
+    )
+    cases = case_loader(validation)
+    trainer.fit(module, patches, cases, ckpt_path=resume_from)
+
+
+def _callbacks(recipe: Recipe, folder: RunFolder) -> list[Callback]:
+    checkpoints = folder.path / "checkpoints"
+    found: list[Callback] = [History(folder.path / "history.csv", epochs=recipe.epochs)]
+    if folder.interactive:
+        found.append(TQDMProgressBar(refresh_rate=5))
+    if recipe.patience is not None:
+        found.append(
+            EarlyStopping("val_dice", mode="max", patience=recipe.patience, min_delta=recipe.min_delta)
+        )
+    # Two callbacks, because one that keeps the best saves the last only when the best is saved.
+    found.append(
+        ModelCheckpoint(
+            dirpath=checkpoints,
+            filename="best",
+            monitor="val_dice",
+            mode="max",
+            every_n_epochs=recipe.validate_every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+    )
+    found.append(
+        ModelCheckpoint(
+            dirpath=checkpoints,
+            filename="last",
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+    )
+    return found
+
+
+def _loggers(folder: RunFolder) -> list[Logger]:
+    return [TensorBoardLogger(folder.path, name="tensorboard", version="")]
+
+
+def _stopped_early(checkpoint: Path) -> bool:
+    content = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    for name, state in content["callbacks"].items():
+        if name.startswith("EarlyStopping"):
+            return bool(state["wait_count"] >= state["patience"])
+    return False
+
+
+def _best(folder: RunFolder) -> SegmentationModule:
+    path = folder.path / "checkpoints" / "best.ckpt"
+    return module_from_checkpoint(torch.load(path, map_location="cpu", weights_only=False), source=str(path))
+
+
+def _tune(module: SegmentationModule, cases: Iterable[PreparedCase], folder: RunFolder) -> None:
+    """Choose the threshold on training and validation cases, where the method asks for a tuned one."""
+    if module.method.decoder != "tuned":
+        return
+
+    search = ThresholdSearch()
+    for case in cases:
+        with torch.inference_mode():
+            prediction = module.method.activate(module.case_logits(case.image))[0]
+        search.update(prediction, region_masks(case.labels, module.task["num_classes"], module.regions))
+    module.threshold = search.best()
+    with atomic_output(folder.path / "threshold.csv", overwrite=True) as temporary:
+        lines = [f"{value:.2f},{mean!r}" for value, mean in search.mean_dice().items()]
+        temporary.write_text("\n".join(["threshold,dice", *lines]) + "\n", "utf-8")
+    path = folder.path / "checkpoints" / "best.ckpt"
+    content = torch.load(path, map_location="cpu", weights_only=False)
+    content[CONTENT]["threshold"] = module.threshold
+    with atomic_output(path, overwrite=True) as temporary:
+        torch.save(content, temporary)
+    LOG.info("tuned threshold: %.2f", module.threshold)
+
+
+def _finish(module: SegmentationModule, folder: RunFolder, *, seconds: float) -> None:
+    path = folder.path / "checkpoints" / "best.ckpt"
+    content = torch.load(path, map_location="cpu", weights_only=False)
+    state: dict[str, Any] = next(
+        (
+            state
+            for name, state in content["callbacks"].items()
+            if name.startswith("ModelCheckpoint") and state.get("monitor") == "val_dice"
+        ),
+        {},
+    )
+    score = state.get("best_model_score")
+    report = {
+        "best_epoch": int(content["epoch"]),
+        "val_dice": None if score is None else float(score),
+        "threshold": module.threshold,
+        "seconds": round(seconds, 1),
+    }
+    with atomic_output(folder.path / "finished.json", overwrite=True) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    folder.clear_cache()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice about worker counts and the like out of the user's terminal."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(lightning|torch|monai|torchmetrics)\b.*")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,161 @@
+"""One training as a Lightning module: network, method, optimiser, and what a checkpoint must carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+import sfumato
+from sfumato.errors import CheckpointError
+from sfumato.methods import Method, method
+from sfumato.metrics import dice
+from sfumato.networks import build, size_divisor
+from sfumato.prediction.tiles import whole_volume_logits
+from sfumato.training.recipe import Recipe, parse_recipe
+
+CONTENT = "sfumato"  # the checkpoint's key under which everything of ours lies
+
+
+class SegmentationModule(LightningModule):
+    """A network trained by one recipe.
+
+    Args:
+        recipe: The complete recipe.
+        task: What the data set is: ``in_channels``, ``num_classes``, ``label_names``, ``channel_names``,
+            ``regions`` (or None) and ``dataset``; kept in every checkpoint.
+    """
+
+    def __init__(self, recipe: Recipe, task: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.task = dict(task)
+        self.method: Method = method(recipe.method)
+        self.regions = _as_regions(self.task["regions"])
+        self.channels = self.method.channels(self.task["num_classes"], self.regions)
+        self.threshold: float | None = None
+        self.network = build(
+            recipe.network.name,
+            in_channels=self.task["in_channels"],
+            out_channels=self.channels,
+            image_size=recipe.patch.size,
+            **recipe.network.options,
+        )
+        self.loss = self.method.make_loss(recipe.loss)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(B, K, *S)`` of a batch of patches ``(B, C, *S)``."""
+        logits: Tensor = self.network(image)
+        return logits
+
+    def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
+        """The method's loss on one batch of patches and their targets."""
+        # Dropout draws from the step's own seed: how often the generator was used before (by data loaders,
+        # by a validation that a resumed run does not repeat) then changes nothing.
+        torch.manual_seed((self.recipe.seed * 1_000_003 + self.global_step) * 4099 + self.global_rank)
+        loss: Tensor = self.loss(self(batch["image"]), batch["target"])
+        self.log(
+            "train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch["image"]), sync_dist=True
+        )
+        return loss
+
+    def validation_step(self, batch: Mapping[str, Any], index: int) -> None:
+        """Loss and mean Dice over the structures of one whole prepared case."""
+        logits = self.case_logits(batch["image"])
+        loss = self.loss(logits, batch["target"].unsqueeze(0))
+        prediction = self.method.activate(logits)[0]
+        found = self.found_regions(prediction)
+        wanted = region_masks(batch["labels"], self.task["num_classes"], self.regions)
+        self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
+        self.log(
+            "val_dice", dice(found, wanted).mean(), on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True
+        )
+
+    def found_regions(self, prediction: Tensor) -> Tensor:
+        """Binary regions ``(R, *S)`` of one activated prediction ``(K, *S)``, at the tuned threshold."""
+        if self.method.kind == "classes":
+            labels = self.method.decode(prediction)
+            return region_masks(labels, self.task["num_classes"], self.regions)
+        return self.method.decode_regions(prediction, threshold=self.threshold)
+
+    def region_values(self) -> list[tuple[int, ...]]:
+        """The labels that form each region of the data set."""
+        return region_values(self.task["num_classes"], self.regions)
+
+    def case_logits(self, image: Tensor) -> Tensor:
+        """Logits ``(1, K, *S)`` of a whole prepared image ``(C, *S)``, window by window where it is large."""
+        return whole_volume_logits(
+            self.network,
+            image,
+            window=self.recipe.patch.size,
+            overlap=self.recipe.overlap,
+            divisor=size_divisor(self.recipe.network.name, self.recipe.network.options),
+        )
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of a dozen types
+        """Adam or AdamW with the recipe's schedule, stepped once per epoch."""
+        part = self.recipe.optimizer
+        kind = torch.optim.Adam if part.name == "adam" else torch.optim.AdamW
+        optimizer = kind(self.network.parameters(), lr=part.learning_rate, weight_decay=part.weight_decay)
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if part.schedule == "constant":
+            return optimizer
+        if part.schedule == "cosine":
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=self.recipe.epochs)
+        else:
+            schedule = torch.optim.lr_scheduler.MultiStepLR(
+                optimizer, list(part.milestones), gamma=part.gamma
+            )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the recipe, the task and the tuned threshold: a checkpoint is complete by itself."""
+        checkpoint[CONTENT] = {
+            "version": sfumato.__version__,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "task": self.task,
+            "threshold": self.threshold,
+        }
+
+
+def module_from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> SegmentationModule:
+    """Rebuild the module that a checkpoint was saved from, with its weights and threshold.
+
+    Args:
+        checkpoint: The loaded checkpoint.
+        source: The file's name, for messages.
+
+    Raises:
+        CheckpointError: the checkpoint is not Sfumato's, or its weights do not fit its own recipe.
+    """
+    content = checkpoint.get(CONTENT)
+    if not isinstance(content, Mapping) or "state_dict" not in checkpoint:
+        raise CheckpointError(f"{source} was not written by sfumato train: it holds no recipe")
+    recipe = parse_recipe(content["recipe"], source=source)
+    module = SegmentationModule(recipe, content["task"])
+    try:
+        module.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{source}: weights and recipe do not fit: {str(error).splitlines()[0]}"
+        ) from error
+    module.threshold = content["threshold"]
+    return module.eval()
+
+
+def region_masks(labels: Tensor, num_classes: int, regions: Mapping[str, tuple[int, ...]] | None) -> Tensor:
+    """One boolean mask per region ``(R, *S)``: the data set's regions, or each foreground label."""
+    groups = region_values(num_classes, regions)
+    return torch.stack([torch.isin(labels, labels.new_tensor(group)) for group in groups])
+
+
+def region_values(num_classes: int, regions: Mapping[str, tuple[int, ...]] | None) -> list[tuple[int, ...]]:
+    """The labels that form each region: the data set's regions, or each foreground label by itself."""
+    return list(regions.values()) if regions else [(index,) for index in range(1, num_classes)]
+
+
+def _as_regions(regions: Mapping[str, Any] | None) -> dict[str, tuple[int, ...]] | None:
+    return None if regions is None else {name: tuple(values) for name, values in regions.items()}

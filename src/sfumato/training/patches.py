@@ -1,0 +1,232 @@
+"""Training patches: cropped, augmented and labelled, drawn from a seed that knows epoch and sample.
+
+Every random choice of a patch follows from (recipe seed, epoch, position in the data set) alone. So the
+patches do not depend on the number of workers, and a resumed run draws what an unbroken one would have.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from sfumato.data.augment import Augmentation
+from sfumato.errors import InputError
+from sfumato.methods import method
+from sfumato.training.cases import Cases, PreparedCase, finished, moves_the_mask, outside, soft_label
+from sfumato.training.recipe import Recipe
+
+
+class Progress(Protocol):
+    """What the sampler must know of the trainer."""
+
+    @property
+    def current_epoch(self) -> int: ...  # noqa: D102
+    @property
+    def global_rank(self) -> int: ...  # noqa: D102
+    @property
+    def world_size(self) -> int: ...  # noqa: D102
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Shuffle the cases anew in each epoch, and tell each sample its epoch.
+
+    Args:
+        count: Number of cases.
+        seed: The recipe's seed.
+        trainer: Says which epoch it is, and which process of how many this is.
+    """
+
+    def __init__(self, count: int, *, seed: int, trainer: Progress) -> None:
+        self.count, self.seed, self.trainer = count, seed, trainer
+
+    def __len__(self) -> int:
+        return -(-self.count // self.trainer.world_size)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch = self.trainer.current_epoch
+        order = list(range(self.count))
+        random.Random(f"{self.seed}/{epoch}").shuffle(order)
+        # Every process draws equally many, so that none waits for another at the end of the epoch.
+        order += order[: len(self) * self.trainer.world_size - self.count]
+        return iter([(epoch, index) for index in order[self.trainer.global_rank :: self.trainer.world_size]])
+
+
+class Patches(TorchDataset[dict[str, Tensor]]):
+    """One augmented patch per case and epoch.
+
+    Args:
+        cases: The prepared training cases.
+        recipe: Patch size, augmentation, and when the label is made.
+        num_classes: Classes of the data set, background included.
+        regions: The data set's regions, or None.
+    """
+
+    def __init__(
+        self,
+        cases: Cases,
+        recipe: Recipe,
+        *,
+        num_classes: int,
+        regions: dict[str, tuple[int, ...]] | None,
+    ) -> None:
+        self.cases, self.recipe, self.num_classes, self.regions = cases, recipe, num_classes, regions
+        part = recipe.augment
+        self.augmentation = Augmentation(
+            flip_axes=part.flip_axes,
+            probability=part.probability,
+            rotation_deg=part.rotation_deg,
+            scale=part.scale,
+            translation_fraction=part.translation_fraction,
+            intensity_scale=part.intensity_scale,
+            intensity_shift=part.intensity_shift,
+        )
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        """The patch of case ``index`` in ``epoch``; ``key`` is ``(epoch, index)``."""
+        epoch, index = key
+        case = self.cases[index]
+        generator = torch.Generator().manual_seed(
+            random.Random(f"{self.recipe.seed}/{epoch}/{index}").getrandbits(63)
+        )
+        return self._patch(case, generator)
+
+    def _patch(self, case: PreparedCase, generator: torch.Generator) -> dict[str, Tensor]:
+        chosen, size = method(self.recipe.method), self.recipe.patch.size
+        late = self.recipe.moment == "after" and not moves_the_mask(chosen)
+        # Rotation and shrinking reach beyond the patch: cut it larger, move it, then cut the centre.
+        wide = tuple(round(self.margin * side) for side in size)
+        start = self._start(case, wide, generator)
+        fill = torch.tensor(outside(chosen, len(case.target)))
+        image, labels, target = self.augmentation.apply(
+            crop(case.image, start, wide, fill=None),
+            crop(_stacked(case), start, wide, fill=torch.zeros(1)) if late else None,
+            None if late else crop(case.target, start, wide, fill=fill),
+            spacing=case.spacing,
+            kind=chosen.kind,
+            generator=generator,
+        )
+        inner = tuple((outer - side) // 2 for outer, side in zip(wide, size, strict=True))
+        image = crop(image, inner, size, fill=None)
+        if target is not None:
+            return {"image": image, "target": finished(chosen, crop(target, inner, size, fill=None))}
+        if labels is None:
+            raise InputError("augmentation lost the labels")
+        labels = crop(labels, inner, size, fill=None)
+        target = soft_label(
+            self.recipe,
+            image,
+            labels[0],
+            labels[1:] if len(labels) > 1 else None,
+            spacing=case.spacing,
+            num_classes=self.num_classes,
+            regions=self.regions,
+            generator=generator,
+        )
+        return {"image": image, "target": target}
+
+    @property
+    def margin(self) -> float:
+        """How much larger than the patch the moved piece is."""
+        moves = self.augmentation
+        return 1.25 if moves.rotation_deg or moves.scale or moves.translation_fraction else 1.0
+
+    def _start(self, case: PreparedCase, wide: Sequence[int], generator: torch.Generator) -> tuple[int, ...]:
+        """First voxel of the patch per axis; negative where the volume is smaller than the patch."""
+        sides = case.labels.shape
+        centre: Tensor | None = None
+        if torch.rand((), generator=generator) < self.recipe.patch.foreground:
+            voxels = case.labels.nonzero()
+            if len(voxels):
+                centre = voxels[int(torch.randint(len(voxels), (), generator=generator))]
+        start = []
+        for axis, (side, width) in enumerate(zip(sides, wide, strict=True)):
+            slack = side - width
+            draw = torch.rand((), generator=generator)
+            if slack <= 0:
+                start.append(-((-slack) // 2))
+            elif centre is None:
+                start.append(int(draw * (slack + 1)))
+            else:
+                start.append(min(max(int(centre[axis]) - width // 2, 0), slack))
+        return tuple(start)
+
+
+def crop(array: Tensor, start: Sequence[int], size: Sequence[int], *, fill: Tensor | None) -> Tensor:
+    """Cut ``size`` voxels from ``start`` on; beyond the array lies ``fill`` per channel, or the edge's value.
+
+    Args:
+        array: ``(C, *S)``.
+        start: First voxel per axis, negative to begin before the array.
+        size: Voxels per axis.
+        fill: One value per channel, or None to repeat the edge.
+
+    Returns:
+        ``(C, *size)``, of the array's type.
+    """
+    sides = array.shape[1:]
+    result = array
+    for axis, (first, width, side) in enumerate(zip(start, size, sides, strict=True), start=1):
+        index = torch.arange(first, first + width).clamp(0, side - 1)
+        result = result.index_select(axis, index)
+    if fill is None:
+        return result
+    for axis, (first, width, side) in enumerate(zip(start, size, sides, strict=True), start=1):
+        position = torch.arange(first, first + width)
+        beyond = (position < 0) | (position >= side)
+        if beyond.any():
+            shape = [1] * array.ndim
+            shape[axis] = width
+            values = fill.to(array.dtype).reshape(-1, *[1] * (array.ndim - 1))
+            result = torch.where(beyond.reshape(shape), values, result)
+    return result
+
+
+def patch_loader(
+    cases: Cases,
+    recipe: Recipe,
+    *,
+    trainer: Progress,
+    num_classes: int,
+    regions: dict[str, tuple[int, ...]] | None,
+) -> DataLoader[dict[str, Tensor]]:
+    """Batches of patches for the trainer."""
+    patches = Patches(cases, recipe, num_classes=num_classes, regions=regions)
+    return DataLoader(
+        patches,
+        batch_size=recipe.batch_size,
+        sampler=EpochSampler(len(cases), seed=recipe.seed, trainer=trainer),
+        num_workers=recipe.workers,
+        pin_memory=recipe.accelerator == "gpu",
+    )
+
+
+def case_loader(cases: Cases) -> DataLoader[dict[str, Tensor]]:
+    """Whole prepared cases, one at a time, for validation."""
+    return DataLoader(_Whole(cases), batch_size=None)
+
+
+class _Whole(TorchDataset[dict[str, Tensor]]):
+    def __init__(self, cases: Cases) -> None:
+        self.cases = cases
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        case = self.cases[index]
+        return {"image": case.image, "labels": case.labels, "target": case.target}
+
+
+def _stacked(case: PreparedCase) -> Tensor:
+    """The consensus and, behind it, each rater: ``(1 + D, *S)``."""
+    consensus = case.labels.unsqueeze(0)
+    return consensus if case.labels_per_rater is None else torch.cat((consensus, case.labels_per_rater))

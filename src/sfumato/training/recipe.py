@@ -1,0 +1,255 @@
+"""A recipe: everything that decides a training, in one complete, validated YAML file.
+
+No key has a default and none is inherited: what a run did can be read from its one file.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sfumato.errors import FileFormatError, RecipeError, UnknownNameError
+from sfumato.methods import METHODS, method
+from sfumato.networks import NETWORKS, size_divisor
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class SplitPart(_Part):
+    """How the cases are divided; the result is written to ``splits.json``."""
+
+    seed: int
+    fractions: tuple[Fraction, Fraction, Fraction]
+    """Train, validation and test share; they sum to 1."""
+    folds: Count | None
+    """Cross-validation: the number of folds. Null: one split by ``fractions``."""
+    fold: Annotated[int, Field(ge=0)]
+    """Which fold is this run's test set; 0 where ``folds`` is null."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions {self.fractions} sum to {sum(self.fractions):g}, not 1")
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"fold is {self.fold}, but there are {self.folds or 1} folds, counted from 0")
+        return self
+
+
+class PreprocessPart(_Part):
+    """What is done to every case once, before training and before prediction."""
+
+    spacing: tuple[Positive, ...] | None
+    """Resample to this spacing in mm; null keeps the native grid."""
+    intensity: Literal["zscore", "minmax", "ct", "none"]
+    ct_window: tuple[float, float] | None
+    """Lowest and highest Hounsfield unit, for ``intensity: ct``."""
+    crop_size: tuple[Count, ...] | None
+    """Centre crop or pad to this many voxels; null keeps the whole volume."""
+
+
+class AugmentPart(_Part):
+    """Random changes of each training patch."""
+
+    flip_axes: tuple[int, ...]
+    """Axes that are flipped, each with probability one half."""
+    probability: Fraction
+    """Probability of the affine part, and of the intensity part, per patch."""
+    rotation_deg: NotNegative
+    scale: NotNegative
+    """Largest relative change of size: 0.1 is 10 %."""
+    translation_fraction: NotNegative
+    """Largest shift as a fraction of the patch's side."""
+    intensity_scale: NotNegative
+    intensity_shift: NotNegative
+
+
+class PatchPart(_Part):
+    """What the network sees in training, and the window in prediction."""
+
+    size: tuple[Count, ...]
+    foreground: Fraction
+    """Share of the patches that are centred on a random foreground voxel."""
+
+
+class NetworkPart(_Part):
+    """The network by name with its own options."""
+
+    name: str
+    options: dict[str, Any]
+
+
+class OptimizerPart(_Part):
+    """Optimiser and learning-rate schedule."""
+
+    name: Literal["adam", "adamw"]
+    learning_rate: Positive
+    weight_decay: NotNegative
+    schedule: Literal["constant", "cosine", "milestones"]
+    milestones: tuple[Count, ...]
+    """Epochs at which the learning rate is multiplied by ``gamma``."""
+    gamma: Positive
+
+
+class Recipe(_Part):
+    """One training, complete. Lengths in mm, sizes in voxels, angles in degrees."""
+
+    method: str
+    label: dict[str, Any]
+    """Options of the method's label that differ from its published ones; {} keeps them all."""
+    loss: dict[str, Any]
+    """Options of the method's loss, likewise."""
+    when: Literal["before", "after", "method"]
+    """Is the soft label made before or after augmentation? ``method`` takes the method's own moment."""
+    seed: Annotated[int, Field(ge=0)]
+    epochs: Count
+    batch_size: Count
+    validate_every: Count
+    """Epochs between validations."""
+    patience: Count | None
+    """Stop after this many validations without a better Dice; null never stops early."""
+    min_delta: NotNegative
+    """What counts as better, in Dice."""
+    accelerator: Literal["cpu", "gpu", "auto"]
+    devices: Count
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
+    workers: Annotated[int, Field(ge=0)]
+    """Data-loading processes; 0 loads in the training process."""
+    cache: Literal["memory", "disk"]
+    """Where prepared cases wait between epochs; ``disk`` for data sets larger than the memory."""
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    """Overlap of neighbouring windows in prediction."""
+    tolerance_mm: Positive
+    """Tolerance of the surface Dice."""
+    split: SplitPart
+    preprocess: PreprocessPart
+    augment: AugmentPart
+    patch: PatchPart
+    network: NetworkPart
+    optimizer: OptimizerPart
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.method not in METHODS:
+            raise UnknownNameError("method", self.method, METHODS)
+        if self.network.name not in NETWORKS:
+            raise UnknownNameError("network", self.network.name, NETWORKS)
+        axes = len(self.patch.size)
+        if axes not in (2, 3):
+            raise ValueError(f"patch.size has {axes} values: give one per spatial axis, 2 or 3")
+        divisor = size_divisor(self.network.name, self.network.options)
+        if any(side % divisor for side in self.patch.size):
+            raise ValueError(f"patch.size {self.patch.size} must be multiples of {divisor} for this network")
+        for name, value in (("spacing", self.preprocess.spacing), ("crop_size", self.preprocess.crop_size)):
+            if value is not None and len(value) != axes:
+                raise ValueError(f"preprocess.{name} has {len(value)} values, but patch.size has {axes}")
+        if any(axis not in range(axes) for axis in self.augment.flip_axes):
+            raise ValueError(f"augment.flip_axes {self.augment.flip_axes} must lie in 0 .. {axes - 1}")
+        if (self.preprocess.intensity == "ct") != (self.preprocess.ct_window is not None):
+            raise ValueError("preprocess.ct_window goes with intensity: ct, and is null otherwise")
+        if self.validate_every > self.epochs:
+            raise ValueError(f"validate_every is {self.validate_every}, but there are {self.epochs} epochs")
+        chosen = method(self.method)
+        for key in self.label:
+            if key not in chosen.label_options:
+                raise UnknownNameError(f"label option of method {chosen.name!r}", key, chosen.label_options)
+        chosen.make_loss(self.loss)
+        return self
+
+    @property
+    def moment(self) -> Literal["before", "after"]:
+        """When the soft label is made: as asked, or the method's own moment."""
+        return method(self.method).when if self.when == "method" else self.when
+
+    def replace(self, **changes: object) -> Recipe:
+        """Give a validated copy with some top-level keys changed."""
+        return parse_recipe({**self.model_dump(mode="json"), **changes}, source="recipe")
+
+
+def _known_keys(path: tuple[str | int, ...]) -> list[str]:
+    model: Any = Recipe
+    for key in path:
+        if not isinstance(key, str) or key not in model.model_fields:
+            return []
+        model = model.model_fields[key].annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _sentence(problem: Any) -> str:  # noqa: ANN401 - pydantic's error dictionaries are untyped
+    path, kind = tuple(problem["loc"]), problem["type"]
+    name = ".".join(str(part) for part in path)
+    if kind in ("extra_forbidden", "missing"):
+        known = _known_keys(path[:-1])
+        word = "unknown key" if kind == "extra_forbidden" else "missing key"
+        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near and kind == "extra_forbidden" else ""
+        return f"{word} {name!r}{hint}; known here: {', '.join(known)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    found = "" if kind == "value_error" else f", found {problem['input']!r}"
+    return f"{name}: {message}{found}" if name else f"{message}"
+
+
+def parse_recipe(content: object, *, source: str) -> Recipe:
+    """Validate the content of a recipe.
+
+    Args:
+        content: What the YAML file holds: a mapping.
+        source: The file's name, for messages.
+
+    Raises:
+        RecipeError: every unknown key (with the nearest known one), missing key and impossible value.
+        UnknownNameError: no such method, network or option.
+    """
+    if not isinstance(content, dict):
+        raise RecipeError(
+            f"{source}: a recipe is a mapping of keys to values, found {type(content).__name__}"
+        )
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        sentences = [_sentence(problem) for problem in error.errors()]
+        joined = "\n  ".join(sentences)
+        raise RecipeError(f"{source}: {joined}") from error
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and validate a recipe file.
+
+    Raises:
+        FileFormatError: no such file, or not YAML; the line is named.
+        RecipeError, UnknownNameError: see :func:`parse_recipe`.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileFormatError(f"recipe {path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"recipe {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise FileFormatError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+    return parse_recipe(content, source=str(path))
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the complete recipe as YAML; :func:`read_recipe` gives an equal one back."""
+    path.write_text(
+        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, default_flow_style=None), "utf-8"
+    )
+
+
+def differences(first: Recipe, second: Recipe) -> list[str]:
+    """Name the keys in which two recipes differ, with both values."""
+    left, right = first.model_dump(mode="json"), second.model_dump(mode="json")
+    return [f"{key}: {left[key]!r} and {right[key]!r}" for key in left if left[key] != right[key]]

@@ -1,0 +1,133 @@
+"""A sweep counts what thresholding each map by itself would give, case by case."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sfumato.data import load_case, open_dataset
+from sfumato.decode import THRESHOLDS, tune_threshold
+from sfumato.errors import DataError, InputError, ShapeError
+from sfumato.methods import METHODS
+from sfumato.metrics import dice, relative_volume_difference
+from sfumato.prediction.predict import predict_case
+from sfumato.prediction.threshold import (
+    EVERY,
+    SweepCounts,
+    structure_maps,
+    threshold_sweep,
+    voxels_above,
+)
+from sfumato.training.module import SegmentationModule
+from sfumato.training.recipe import parse_recipe
+from tiny_cases import tiny_recipe, write_cases
+
+
+def untrained(method, axes, *, regions=None, threshold=None):
+    content = tiny_recipe(axes) | {"method": method}
+    names = {"0": "background", "1": "part1", "2": "part2"}
+    task = {"in_channels": 1, "num_classes": 3, "label_names": names, "channel_names": ["c0"]}
+    torch.manual_seed(3)
+    module = SegmentationModule(
+        parse_recipe(content, source="test"), task | {"regions": regions, "dataset": "tiny"}
+    ).eval()
+    module.threshold = threshold
+    return module
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def data(request, tmp_path_factory):
+    return open_dataset(write_cases(tmp_path_factory.mktemp("data"), axes=request.param, count=3))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sweep_is_that_of_thresholding_each_map_by_itself(data, method):
+    cases = [load_case(files, data) for files in data.cases]
+    module = untrained(method, len(cases[0].spacing))
+    sweep = threshold_sweep(module, data, data.names)
+    assert sweep.thresholds == THRESHOLDS
+    assert list(sweep.curves) == ["part1", "part2", EVERY]
+    maps, masks = [], []
+    for case in cases:
+        soft = predict_case(module, case).soft
+        if METHODS[method].kind == "classes":
+            soft = soft[1:]
+        maps.append((soft + 1) / 2 if METHODS[method].kind == "signed" else soft)
+        masks.append(torch.stack([case.labels == 1, case.labels == 2]))
+    axes = len(cases[0].spacing)
+    for index, value in enumerate(THRESHOLDS):
+        hard = [each > value for each in maps]
+        scores = torch.stack([dice(a, b, spatial_axes=axes) for a, b in zip(hard, masks, strict=True)])
+        biases = torch.stack(
+            [relative_volume_difference(a, b, spatial_axes=axes) for a, b in zip(hard, masks, strict=True)]
+        )
+        for place, name in enumerate(("part1", "part2")):
+            curve = sweep.curves[name]
+            assert curve.dice[index] == pytest.approx(float(scores[:, place].mean()), abs=1e-5)
+            assert curve.rvd[index] == pytest.approx(float(biases[:, place].nanmean()), abs=1e-5)
+        assert sweep.curves[EVERY].dice[index] == pytest.approx(float(scores.mean()), abs=1e-5)
+        assert sweep.curves[EVERY].rvd[index] == pytest.approx(float(biases.nanmean()), abs=1e-5)
+    # The last case lacks the last class: its volume difference is undefined, and counted as such.
+    assert [curve.undefined for curve in sweep.curves.values()] == [0, 1, 1]
+    assert sweep.chosen == tune_threshold(maps, masks)
+    assert sweep.at(sweep.chosen)[0] == max(sweep.curves[EVERY].dice)
+
+
+def test_threshold_in_use_is_on_the_scale_of_the_sweep(data):
+    axes = len(load_case(data.cases[0], data).spacing)
+    found = {
+        (method, tuned): threshold_sweep(untrained(method, axes, threshold=tuned), data, ["case0"]).stored
+        for method, tuned in (("ce", None), ("singr", None), ("softseg", None), ("softseg", 0.35))
+    }
+    assert list(found.values()) == [None, 0.5, 0.5, 0.35]
+
+
+def test_regions_that_overlap_are_swept_as_regions(data):
+    axes, regions = len(load_case(data.cases[0], data).spacing), {"whole": (1, 2), "core": (2,)}
+    data = replace(data, regions=regions)
+    for method in ("ce", "singr"):
+        module = untrained(method, axes, regions=regions)
+        sweep = threshold_sweep(module, data, ["case0", "case1"])
+        assert list(sweep.curves) == ["whole", "core", EVERY]
+        if method == "ce":
+            soft = predict_case(module, load_case(data.cases[0], data)).soft
+            torch.testing.assert_close(structure_maps(module, soft)[0], soft[1] + soft[2])
+
+
+def test_voxels_equal_to_a_threshold_are_not_above_it():
+    values = torch.tensor([[0.0, 0.05, 0.1], [0.1, 0.5, 1.0]])
+    assert voxels_above(values, (0.05, 0.1, 0.5, 0.95)).tolist() == [4, 2, 1, 1]
+    assert voxels_above(values[:, ::2], (0.05, 0.1, 0.5)).tolist() == [3, 1, 1]
+    assert voxels_above(torch.zeros(0), (0.5,)).tolist() == [0]
+
+
+def test_structure_that_no_case_has_leaves_its_bias_undefined():
+    counts = SweepCounts(["here", "nowhere"], (0.25, 0.75))
+    for _ in range(2):
+        counts.update(
+            torch.tensor([[[0.5, 0.0]], [[0.0, 0.0]]]), torch.tensor([[[True, True]], [[False, False]]])
+        )
+    curves = counts.curves()
+    assert curves["here"].dice == pytest.approx((2 / 3, 0.0))
+    assert curves["here"].rvd == (0.5, 1.0)
+    assert curves["nowhere"].dice == (1.0, 1.0)
+    assert all(math.isnan(value) for value in curves["nowhere"].rvd)
+    assert (curves["nowhere"].cases, curves["nowhere"].undefined) == (2, 2)
+    assert curves[EVERY].rvd == (0.5, 1.0)
+    np.testing.assert_allclose(curves[EVERY].dice, (5 / 6, 0.5))
+    assert counts.best() == 0.25
+    with pytest.raises(ShapeError):
+        counts.update(torch.zeros(2, 1, 2), torch.zeros(2, 2, 2, dtype=torch.bool))
+
+
+def test_nothing_to_sweep_is_an_error(data):
+    module = untrained("ce", len(load_case(data.cases[0], data).spacing))
+    with pytest.raises(DataError, match="has no case 'case9'"):
+        threshold_sweep(module, data, ["case9"])
+    bare = replace(data, cases=tuple(replace(files, mask=None) for files in data.cases))
+    with pytest.raises(DataError, match="no case with a mask to sweep the threshold of ce-seed0-fold0 on"):
+        threshold_sweep(module, bare, ["case0"])
+    with pytest.raises(InputError, match="no case was counted"):
+        SweepCounts(["a"]).best()

@@ -1,0 +1,54 @@
+"""Tiny data sets on disk, and a recipe that trains on them in a second."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import yaml
+
+DEMO = Path(__file__).parents[1] / "recipes" / "demo.yaml"
+
+
+def write_cases(folder, *, axes=3, count=6, classes=3, channels=1, seed=0):
+    """An nnU-Net folder of noisy nested boxes; the last case lacks the last class."""
+    rng = np.random.default_rng(seed)
+    shape = (13, 16, 11)[:axes]
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True)
+    for index in range(count):
+        labels = np.zeros(shape, np.uint8)
+        for label in range(1, classes):
+            inner = tuple(slice(2 * label, side - 2 * label - index % 2) for side in shape)
+            labels[inner] = label
+        if index == count - 1:
+            labels[labels == classes - 1] = classes - 2
+        affine = np.diag([1.0, 0.8, 2.0, 1.0])
+        for channel in range(channels):
+            image = labels * (channel + 1) + 0.3 * rng.standard_normal(shape)
+            _save(folder / "imagesTr" / f"case{index}_{channel:04d}.nii.gz", image.astype(np.float32), affine)
+        _save(folder / "labelsTr" / f"case{index}.nii.gz", labels, affine)
+    names = {"background": 0} | {f"part{label}": label for label in range(1, classes)}
+    description = {
+        "channel_names": {str(index): f"c{index}" for index in range(channels)},
+        "labels": names,
+        "numTraining": count,
+        "file_ending": ".nii.gz",
+    }
+    (folder / "dataset.json").write_text(json.dumps(description))
+    return folder
+
+
+def _save(path, array, affine):
+    nibabel.save(nibabel.Nifti1Image(array, affine), path)
+
+
+def tiny_recipe(axes=3):
+    """The demo recipe's content, made tiny."""
+    recipe = yaml.safe_load(DEMO.read_text())
+    recipe |= {"epochs": 2, "batch_size": 2, "validate_every": 1}
+    recipe["patch"] = {"size": [8, 12, 8][:axes], "foreground": 0.5}
+    recipe["augment"]["flip_axes"] = list(range(axes))
+    recipe["network"] = {"name": "unet", "options": {"channels": [4, 8], "res_units": 1, "dropout": 0.1}}
+    recipe["split"]["fractions"] = [0.5, 0.34, 0.16]
+    return recipe

@@ -1,0 +1,124 @@
+"""A recipe is complete, validated, and says what is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sfumato.errors import FileFormatError, RecipeError
+from sfumato.methods import METHODS
+from sfumato.training.recipe import differences, parse_recipe, read_recipe, write_recipe
+from sfumato.training.recipe_files import recipe_file
+
+DEMO = Path(__file__).parents[2] / "recipes" / "demo.yaml"
+
+
+@pytest.fixture
+def content():
+    return yaml.safe_load(DEMO.read_text())
+
+
+def test_demo_recipe_is_read_and_written_back_equal(tmp_path):
+    recipe = read_recipe(DEMO)
+    write_recipe(recipe, tmp_path / "copy.yaml")
+    assert read_recipe(tmp_path / "copy.yaml") == recipe
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_demo_recipe_takes_every_method(content, method):
+    assert parse_recipe({**content, "method": method}, source="x").method == method
+
+
+def test_unknown_key_is_refused_with_the_nearest_one(content):
+    content["epoch"] = 3
+    with pytest.raises(
+        RecipeError, match=r"unknown key 'epoch' \(did you mean 'epochs'\?\); known here: method"
+    ):
+        parse_recipe(content, source="x")
+
+
+def test_unknown_nested_key_lists_the_keys_of_its_part(content):
+    content["optimizer"]["learning_rat"] = 0.1
+    with pytest.raises(
+        RecipeError, match=r"'optimizer.learning_rat' \(did you mean 'learning_rate'\?\); known here: name"
+    ):
+        parse_recipe(content, source="x")
+
+
+@pytest.mark.parametrize("key", ["method", "epochs", "accelerator", "split", "patience"])
+def test_missing_key_is_named(content, key):
+    del content[key]
+    with pytest.raises(RecipeError, match=f"missing key '{key}'"):
+        parse_recipe(content, source="x")
+
+
+def test_every_problem_is_listed_at_once(content):
+    content["epochs"] = 0
+    content["batchsize"] = 2
+    del content["seed"]
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(content, source="x")
+    assert "epochs" in str(caught.value)
+    assert "batchsize" in str(caught.value)
+    assert "seed" in str(caught.value)
+
+
+def test_unknown_method_is_suggested(content):
+    content["method"] = "geosl"
+    with pytest.raises(RecipeError, match=r"unknown method 'geosl'. Did you mean 'geols'\?"):
+        parse_recipe(content, source="x")
+
+
+@pytest.mark.parametrize("part", ["label", "loss"])
+def test_unknown_option_of_a_method_is_refused(content, part):
+    content["method"] = "ls"
+    content[part] = {"alhpa": 0.2}
+    with pytest.raises(RecipeError, match="alhpa"):
+        parse_recipe(content, source="x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch": {"size": [40, 56, 41], "foreground": 0.0}}, "multiples of 4"),
+        ({"patch": {"size": [40], "foreground": 0.0}}, "2 or 3"),
+        ({"validate_every": 99}, "validate_every is 99"),
+        ({"precision": "8-bit"}, "precision"),
+        ({"accelerator": "tpu"}, "accelerator"),
+        ({"batch_size": 1.5}, "batch_size"),
+    ],
+)
+def test_impossible_value_is_refused(content, change, message):
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe({**content, **change}, source="x")
+
+
+def test_split_fractions_must_sum_to_one(content):
+    content["split"]["fractions"] = [0.5, 0.2, 0.2]
+    with pytest.raises(RecipeError, match=r"sum to 0.9, not 1"):
+        parse_recipe(content, source="x")
+
+
+def test_a_list_is_not_a_recipe():
+    with pytest.raises(RecipeError, match="found list"):
+        parse_recipe([1, 2], source="x")
+
+
+def test_file_that_is_not_yaml_or_not_there_is_named(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("method: [ce\nepochs: 3")
+    with pytest.raises(FileFormatError, match=r"broken.yaml is not YAML.*line"):
+        read_recipe(broken)
+    with pytest.raises(FileFormatError, match="does not exist"):
+        read_recipe(tmp_path / "absent.yaml")
+
+
+def test_differences_name_both_values(content):
+    first = parse_recipe(content, source="x")
+    assert differences(first, first.replace(seed=7)) == ["seed: 0 and 7"]
+
+
+def test_the_demo_recipe_is_found_and_a_missing_one_is_named():
+    assert read_recipe(recipe_file("demo.yaml")) == read_recipe(DEMO)
+    with pytest.raises(FileFormatError, match=r"recipe nothing\.yaml is in none of"):
+        recipe_file("nothing.yaml")
