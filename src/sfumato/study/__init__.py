@@ -1,0 +1,23 @@
+"""Studies: runs of many methods, and the statistics that compare them."""
+
+from sfumato.study.comparison import Comparison, compare_methods
+from sfumato.study.directions import DIRECTIONS, direction_of
+from sfumato.study.statistics import (
+    Settings,
+    rank_table,
+    summary_table,
+    wilcoxon_table,
+)
+from sfumato.study.tidy import read_tables
+
+__all__ = [
+    "DIRECTIONS",
+    "Comparison",
+    "Settings",
+    "compare_methods",
+    "direction_of",
+    "rank_table",
+    "read_tables",
+    "summary_table",
+    "wilcoxon_table",
+]

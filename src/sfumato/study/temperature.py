@@ -1,0 +1,201 @@
+"""The temperature of a trained model: fitted once on its validation cases, kept in its run folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sfumato.checks import require_positive
+from sfumato.data.case import Dataset
+from sfumato.data.output import atomic_output
+from sfumato.data.readers.cases import load_case
+from sfumato.errors import CheckpointError, DataError, FileFormatError
+from sfumato.methods import Method
+from sfumato.metrics.temperature import fit_temperature, scale_probabilities
+from sfumato.prediction.predict import predict_case
+from sfumato.training.module import SegmentationModule
+
+LOG = logging.getLogger("sfumato.study")
+FILE = "temperature.json"
+MOST_VOXELS = 1_000_000
+_PIECE = 2**21  # voxels looked at together: a large case is not copied as a whole
+_LOWEST = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """The temperature of one model, and what it was fitted on."""
+
+    temperature: float
+    nll: float  # before scaling, in nats per voxel, over the voxels of the fit
+    nll_scaled: float  # after it
+    voxels: int  # that the fit used
+    cases: tuple[str, ...]
+
+
+def has_temperature(method: Method) -> bool:
+    """Say whether a method's predictions can be temperature-scaled: those of a softmax.
+
+    A temperature divides the logits of a softmax. Regions and signed maps are regressed, each by itself:
+    they are no distribution over classes that came from logits, and the class probabilities read off them
+    are often exactly 0, where dividing a logarithm means nothing.
+    """
+    return method.kind == "classes"
+
+
+class VoxelSample:
+    """A uniform random sample of the voxels of any number of cases, in bounded memory.
+
+    Every voxel gets a random number and those with the smallest numbers are kept, so that each voxel has the
+    same chance whatever the sizes and the order of the cases. Up to ``most`` voxels are all kept.
+
+    Args:
+        most: Voxels kept at most.
+        seed: With the case's name, decides the random numbers.
+    """
+
+    def __init__(self, *, most: int = MOST_VOXELS, seed: int = 0) -> None:
+        self.most, self.seed = most, seed
+        self._keys = torch.empty(0, dtype=torch.float64)
+        self._probs: Tensor | None = None
+        self._labels = torch.empty(0, dtype=torch.int64)
+
+    def update(self, name: str, probs: Tensor, labels: Tensor) -> None:
+        """Offer the voxels of case ``name``: ``(K, *S)`` probabilities and ``(*S)`` labels."""
+        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + (self.seed << 32))
+        values, reference = probs.flatten(1), labels.flatten()
+        for piece in _pieces(len(reference)):
+            found = reference[piece].to(torch.int64)
+            keys = torch.rand(len(found), dtype=torch.float64, generator=generator)
+            self._offer(keys, values[:, piece], found)
+
+    def _offer(self, keys: Tensor, probs: Tensor, labels: Tensor) -> None:
+        if self._probs is not None:
+            keys, labels = torch.cat((self._keys, keys)), torch.cat((self._labels, labels))
+            probs = torch.cat((self._probs, probs), dim=1)
+        if len(keys) > self.most:
+            # In their old order, so that the sample of cases that all fit is those cases.
+            kept = keys.topk(self.most, largest=False).indices.sort().values
+            keys, probs, labels = keys[kept], probs[:, kept], labels[kept]
+        self._keys, self._probs, self._labels = keys, probs, labels
+
+    @property
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """The sample: ``(K, n)`` probabilities and ``n`` labels.
+
+        Raises:
+            DataError: no voxel was offered.
+        """
+        if self._probs is None or not len(self._labels):
+            raise DataError(["there is no labelled validation voxel to fit a temperature on"])
+        return self._probs, self._labels
+
+
+def validation_temperature(
+    module: SegmentationModule, dataset: Dataset, names: Sequence[str], *, most: int = MOST_VOXELS
+) -> Temperature:
+    """Fit one temperature by the negative log-likelihood of validation cases.
+
+    The probabilities are those on the images' own grids, as they are evaluated and written. Of more than
+    ``most`` voxels a uniform, seeded sample is used.
+
+    Args:
+        module: A trained model of a softmax method.
+        dataset: Where the cases lie.
+        names: The validation cases; one without a mask is left out.
+        most: Voxels used at most; they are held in memory.
+
+    Raises:
+        CheckpointError: the method has no temperature.
+        DataError: no labelled voxel.
+    """
+    if not has_temperature(module.method):
+        raise CheckpointError(
+            f"method {module.method.name!r} regresses its maps: there are no softmax logits to divide by a "
+            "temperature"
+        )
+    files = {entry.name: entry for entry in dataset.cases}
+    sample, used = VoxelSample(most=most, seed=module.recipe.seed), []
+    for name in names:
+        case = load_case(files[name], dataset)
+        if case.labels is not None:
+            sample.update(name, predict_case(module, case).soft, case.labels)
+            used.append(name)
+    probs, labels = sample.batch
+    value = fit_temperature([(probs[None], labels[None])], kind="probs")
+    before, after = (_nll(each, labels) for each in (probs, scale_probabilities(probs, value, axis=0)))
+    return Temperature(value, before, after, len(labels), tuple(used))
+
+
+def scaled_case(soft: Tensor, temperature: float) -> Tensor:
+    """Temperature-scale the probabilities ``(K, *S)`` of one case, of any size.
+
+    The scaling is done in double precision, piece by piece, so that only its result is as large as the case.
+
+    Returns:
+        Probabilities of the same shape and type; every voxel keeps its largest class.
+    """
+    flat = soft.flatten(1)
+    scaled = torch.empty_like(flat)
+    for piece in _pieces(flat.shape[1]):
+        scaled[:, piece] = scale_probabilities(flat[:, piece], temperature, axis=0)
+    return scaled.reshape(soft.shape)
+
+
+def _pieces(count: int) -> Iterator[slice]:
+    return (slice(start, start + _PIECE) for start in range(0, count, _PIECE))
+
+
+def run_temperature(
+    folder: Path, module: SegmentationModule, dataset: Dataset, names: Iterable[str]
+) -> Temperature | None:
+    """Read the run's temperature, or fit it on its validation cases and write it to ``temperature.json``.
+
+    Returns:
+        None for a method without a temperature, and for one whose validation cases have no mask.
+
+    Raises:
+        FileFormatError: the file is there and damaged.
+    """
+    if not has_temperature(module.method):
+        LOG.info("%s has no softmax: it is not temperature-scaled", module.method.name)
+        return None
+    path = folder / FILE
+    if path.exists():
+        return read_temperature(path)
+    try:
+        found = validation_temperature(module, dataset, list(names))
+    except DataError as error:
+        LOG.warning("not temperature-scaled: %s", error)
+        return None
+    with atomic_output(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(asdict(found), indent=2) + "\n", "utf-8")
+    LOG.info("temperature %.3f: validation NLL %.4f -> %.4f", found.temperature, found.nll, found.nll_scaled)
+    return found
+
+
+def read_temperature(path: Path) -> Temperature:
+    """Read a ``temperature.json``.
+
+    Raises:
+        FileFormatError: no such file, or it is damaged.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        found = Temperature(**{**content, "cases": tuple(content["cases"])})
+        require_positive("temperature", found.temperature)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise FileFormatError(f"{path} is damaged: {error}; remove it to fit it again") from error
+    return found
+
+
+def _nll(probs: Tensor, labels: Tensor) -> float:
+    true = probs.gather(0, labels[None])[0].double()
+    return float(-true.clamp_min(_LOWEST).log().mean())

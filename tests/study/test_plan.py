@@ -1,0 +1,114 @@
+"""A plan names every run with its complete recipe, and says what is wrong with it."""
+
+import textwrap
+
+import pytest
+import yaml
+
+from sfumato.errors import FileFormatError, InputError, RecipeError
+from sfumato.study.plan import Plan, parse_plan, planned_runs, read_study
+from sfumato.training.recipe import parse_recipe
+from tiny_cases import tiny_recipe
+
+CONTENT = {"recipe": "recipe.yaml", "data": "sample:hippocampus", "methods": ["ce", "svls"], "seeds": [0, 3]}
+
+
+def runs_of(recipe=None, **changes):
+    base = parse_recipe(tiny_recipe() | (recipe or {}), source="test")
+    return planned_runs(parse_plan(CONTENT | changes, source="plan.yaml"), base)
+
+
+def test_methods_times_seeds_times_folds():
+    runs = runs_of(folds=2)
+    names = [f"{m}-seed{s}-fold{f}" for s in (0, 3) for f in (0, 1) for m in ("ce", "svls")]
+    assert [run.name for run in runs] == names
+    for run in runs:
+        recipe = run.recipe
+        assert f"{recipe.method}-seed{recipe.seed}-fold{recipe.split.fold}" == run.name
+        assert recipe.split.folds == 2
+        assert recipe.epochs == tiny_recipe()["epochs"]
+        assert recipe.split.seed == tiny_recipe()["split"]["seed"]
+
+
+def test_without_folds_the_recipes_own_split_is_kept():
+    split = tiny_recipe()["split"] | {"folds": 5, "fold": 2}
+    runs = runs_of({"split": split}, folds=None)
+    assert {(run.recipe.split.folds, run.recipe.split.fold) for run in runs} == {(5, 2)}
+    assert runs[0].name == "ce-seed0-fold2"
+
+
+def test_options_go_to_the_method_that_they_are_for():
+    recipe = {"method": "ls", "label": {"alpha": 0.3}}
+    found = {
+        run.recipe.method: run.recipe.label
+        for run in runs_of(
+            recipe, methods=["ls", "geols", "svls"], seeds=[0], overrides={"geols": {"label": {"alpha": 0.2}}}
+        )
+    }
+    assert found == {"ls": {"alpha": 0.3}, "geols": {"alpha": 0.2}, "svls": {}}
+    (run,) = runs_of(recipe, methods=["ls"], seeds=[0], overrides={"ls": {"loss": {}}})
+    assert run.recipe.label == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"seed": [1]},
+            r"plan\.yaml: unknown key 'seed' \(did you mean 'seeds'\?\); known here: recipe, data",
+        ),
+        ({"overrides": {"ce": {"labels": {}}}}, r"'overrides\.ce\.labels' \(did you mean 'label'\?\)"),
+        ({"methods": ["ce", "svl"]}, r"plan\.yaml: unknown method 'svl'\. Did you mean 'svls'\?"),
+        ({"methods": []}, r"methods: .*at least 1 item.*found \[\]"),
+        ({"methods": ["ce", "ce"]}, "methods names ce twice"),
+        ({"seeds": [1, 2, 1]}, "seeds names 1 twice"),
+        ({"seeds": [-1]}, r"seeds\.0: .*found -1"),
+        ({"folds": 1}, r"folds: .*found 1"),
+        ({"proposed": "geols"}, r"under proposed, 'geols'.*Known: ce, svls"),
+        ({"overrides": {"sls": {}}}, r"under overrides, 'sls'\. Did you mean 'svls'\?"),
+        ({"overrides": {"svls": {"label": {"alpa": 1}}}}, "unknown label option of method 'svls' 'alpa'"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_named(changes, message):
+    with pytest.raises(RecipeError, match=message):
+        runs_of(**changes)
+
+
+def test_missing_keys_are_all_named():
+    with pytest.raises(RecipeError) as caught:
+        parse_plan({"recipe": "r.yaml"}, source="plan.yaml")
+    for name in ("data", "methods", "seeds"):
+        assert f"missing key '{name}'" in str(caught.value)
+    with pytest.raises(RecipeError, match="a plan is a mapping of keys to values, found list"):
+        parse_plan([], source="plan.yaml")
+
+
+def test_plan_in_the_documentation_is_a_plan():
+    example = textwrap.dedent(Plan.__doc__.split("As a file::")[1])
+    plan = parse_plan(yaml.safe_load(example), source="docstring")
+    assert plan.proposed == "geols"
+    assert plan.overrides["ls"].label == {"alpha": 0.2}
+
+
+def test_study_without_a_test_case_is_refused():
+    with pytest.raises(InputError, match="leave no test case"):
+        runs_of({"split": tiny_recipe()["split"] | {"fractions": [0.8, 0.2, 0.0]}})
+
+
+def test_files_are_looked_for_beside_the_plan(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(tiny_recipe()))
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(CONTENT))
+    study = read_study(path)
+    assert (study.data, study.proposed, len(study.runs)) == ("sample:hippocampus", "ce", 4)
+    path.write_text(yaml.safe_dump(CONTENT | {"data": "cases", "proposed": "svls"}))
+    study = read_study(path)
+    assert (study.data, study.proposed) == (str(tmp_path / "cases"), "svls")
+    path.write_text(yaml.safe_dump(CONTENT | {"recipe": "other.yaml"}))
+    with pytest.raises(FileFormatError, match=r"other\.yaml does not exist"):
+        read_study(path)
+    path.write_text("recipe: [")
+    with pytest.raises(FileFormatError, match=r"plan .*plan\.yaml is not YAML"):
+        read_study(path)
+    with pytest.raises(FileFormatError, match=r"absent\.yaml does not exist"):
+        read_study(tmp_path / "absent.yaml")

@@ -1,0 +1,179 @@
+"""A run's temperature is the minimum of its validation NLL; its twin differs in the graded values alone."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+
+from sfumato.data import load_case, open_dataset
+from sfumato.data.splits import read_splits
+from sfumato.errors import CheckpointError, DataError, FileFormatError
+from sfumato.metrics.evaluation import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
+from sfumato.metrics.table import read_rows
+from sfumato.prediction.predict import load_checkpoint, predict_case
+from sfumato.study.run import complete_run, evaluate_run
+from sfumato.study.temperature import VoxelSample, read_temperature, scaled_case, validation_temperature
+from sfumato.training.recipe import parse_recipe
+from tiny_cases import tiny_recipe, write_cases
+
+
+def run(folder, method, axes=2, **changes):
+    data = open_dataset(write_cases(folder / "data", axes=axes))
+    content = tiny_recipe(axes) | {"method": method, "epochs": 6} | changes
+    # Fast enough to learn something: of an untrained network, guessing is the best temperature.
+    content["optimizer"]["learning_rate"] = 0.02
+    return complete_run(parse_recipe(content, source="test"), data, folder / "run"), data
+
+
+def scaled(probs, temperature):
+    """``p ** (1 / T)``, made to sum to 1 over the first axis."""
+    powers = np.maximum(probs.astype(np.float64), np.finfo(np.float32).tiny) ** (1 / temperature)
+    return powers / powers.sum(0)
+
+
+def nll(probs, labels):
+    return -np.log(np.take_along_axis(probs, labels[None], 0)).mean()
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_temperature_is_the_minimum_that_scipy_finds_on_the_validation_cases(tmp_path, axes):
+    folder, data = run(tmp_path, "ce", axes)
+    names = read_splits(folder.path / "splits.json").fold(0).val
+    module = load_checkpoint(folder.path)
+    cases = [load_case(files, data) for files in data.cases if files.name in names]
+    probs = np.concatenate([predict_case(module, case).soft.flatten(1).numpy() for case in cases], axis=1)
+    labels = np.concatenate([case.labels.flatten().numpy() for case in cases])
+    best = minimize_scalar(
+        lambda log: nll(scaled(probs, np.exp(log)), labels), bounds=(-4, 4), method="bounded"
+    )
+    found = read_temperature(folder.path / "temperature.json")
+    assert found.temperature == pytest.approx(np.exp(best.x), rel=1e-3)
+    assert 0.02 < found.temperature < 50
+    assert found.nll == pytest.approx(nll(probs, labels), rel=1e-5)
+    assert found.nll_scaled == pytest.approx(best.fun, rel=1e-5)
+    assert found.nll_scaled < found.nll
+    assert found.cases == names
+    assert found.voxels == labels.size
+
+
+def test_twin_has_the_same_decisions_and_its_own_calibration(tmp_path):
+    folder, _ = run(tmp_path, "svls", axes=3)
+    rows = read_rows(folder.path / "metrics.csv")
+    plain = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls"}
+    twin = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls+T"}
+    assert plain.keys() == twin.keys()
+    assert {row.run for row in twin.values()} == {"svls-seed0-fold0+T"}
+    for key, row in twin.items():
+        if key[2] in MASK_METRICS:
+            assert (row.value, row.status) == (plain[key].value, plain[key].status)
+        else:
+            assert key[2] in MAP_METRICS.keys() | CALIBRATION_METRICS.keys()
+            assert row.value != plain[key].value
+    temperature = read_temperature(folder.path / "temperature.json").temperature
+    case = rows[0].case
+    soft = np.moveaxis(
+        nibabel.load(folder.path / "predictions" / f"{case}_soft.nii.gz").get_fdata(), -1, 0
+    ).astype(np.float32)
+    labels = np.asarray(nibabel.load(tmp_path / "data" / "labelsTr" / f"{case}.nii.gz").dataobj)
+    labels = labels.astype(np.int64)
+    probs = scaled(soft, temperature)
+    assert np.array_equal(probs.argmax(0), soft.argmax(0))
+    onehot = np.arange(3)[:, None, None, None] == labels
+    assert twin[case, "all", "nll"].value == pytest.approx(nll(probs, labels), rel=1e-4)
+    assert twin[case, "all", "brier"].value == pytest.approx(((probs - onehot) ** 2).sum(0).mean(), rel=1e-4)
+    mse = ((probs[1] - onehot[1]) ** 2).mean()
+    assert twin[case, "part1", "mse"].value == pytest.approx(mse, rel=1e-4)
+
+
+def test_reliability_of_the_twin_is_a_table_of_its_own(tmp_path):
+    folder, _ = run(tmp_path, "ce")
+    tables = [
+        np.genfromtxt(folder.path / f"calibration{variant}.csv", delimiter=",", names=True, dtype=None)
+        for variant in ("", "+T")
+    ]
+    assert tables[0].dtype.names == tables[1].dtype.names
+    for name in ("all", "foreground", "boundary"):
+        counts = [table["count"][table["set"] == name] for table in tables]
+        assert counts[0].sum() == counts[1].sum() > 0
+    assert not np.array_equal(tables[0]["confidence"], tables[1]["confidence"], equal_nan=True)
+
+
+@pytest.mark.parametrize("method", ["singr", "softseg"])
+def test_regression_has_no_temperature(tmp_path, method):
+    folder, data = run(tmp_path, method)
+    assert {row.method for row in read_rows(folder.path / "metrics.csv")} == {method}
+    assert not list(folder.path.glob("*+T*")) + list(folder.path.glob("temperature*"))
+    with pytest.raises(CheckpointError, match=f"{method!r} regresses its maps: there are no softmax logits"):
+        validation_temperature(load_checkpoint(folder.path), data, ["case0"])
+
+
+def test_stored_temperature_is_used_again_and_a_damaged_one_named(tmp_path):
+    folder, data = run(tmp_path, "ce")
+    path = folder.path / "temperature.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 50.0}))
+    rows = evaluate_run(folder, data)
+    (nearly_even,) = {row.value for row in rows if (row.method, row.metric) == ("ce+T", "nll")}
+    assert nearly_even == pytest.approx(np.log(3), abs=0.05)
+    path.write_text("{}")
+    with pytest.raises(FileFormatError, match=r"temperature\.json is damaged"):
+        evaluate_run(folder, data)
+
+
+def test_sample_keeps_every_voxel_that_fits_and_no_more_than_it_may():
+    generator = torch.Generator().manual_seed(1)
+    cases = {
+        f"case{n}": (torch.rand(2, 5, n, generator=generator), torch.full((5, n), n)) for n in (3, 40, 200)
+    }
+
+    def sampled(names, most):
+        sample = VoxelSample(most=most)
+        for name in names:
+            sample.update(name, *cases[name])
+        return sample.batch
+
+    probs, labels = sampled(cases, most=5 * 243)
+    assert torch.equal(probs, torch.cat([each[0].flatten(1) for each in cases.values()], dim=1))
+    assert torch.equal(labels, torch.cat([each[1].flatten() for each in cases.values()]))
+    probs, labels = sampled(cases, most=400)
+    assert probs.shape == (2, 400)
+    # Each case has its share: 200 of 243 columns, give or take four standard deviations.
+    assert abs((labels == 200).sum() / 400 - 200 / 243) < 0.08
+    again, _ = sampled(reversed(cases), most=400)
+    assert torch.equal(probs[0].sort().values, again[0].sort().values)
+    for value, label in zip(probs.T, labels, strict=True):
+        offered = cases[f"case{int(label)}"][0].flatten(1).T
+        assert (offered == value).all(1).any()
+
+
+def test_cases_of_one_size_are_sampled_at_different_voxels():
+    places = torch.arange(100.0).repeat(2, 1)
+    sample = VoxelSample(most=100)
+    for label, name in enumerate(("first", "second")):
+        sample.update(name, places, torch.full((100,), label))
+    probs, labels = sample.batch
+    first, second = (set(probs[0, labels == label].tolist()) for label in (0, 1))
+    assert 30 < len(first) < 70
+    assert first != second
+
+
+def test_cases_in_pieces_give_the_same_as_in_one(monkeypatch):
+    probs = torch.rand(3, 7, 11, generator=torch.Generator().manual_seed(2)).softmax(0)
+    labels = probs.argmax(0)
+    whole = scaled_case(probs, 2.5)
+    np.testing.assert_allclose(whole.numpy(), scaled(probs.numpy(), 2.5), rtol=1e-5)
+    one = VoxelSample(most=30)
+    one.update("a", probs, labels)
+    monkeypatch.setattr("sfumato.study.temperature._PIECE", 10)
+    assert torch.equal(scaled_case(probs, 2.5), whole)
+    assert torch.equal(scaled_case(probs.mT, 2.5).mT, whole)
+    many = VoxelSample(most=30)
+    many.update("a", probs, labels)
+    assert all(torch.equal(*pair) for pair in zip(one.batch, many.batch, strict=True))
+
+
+def test_nothing_to_fit_on_is_an_error():
+    with pytest.raises(DataError, match="no labelled validation voxel"):
+        VoxelSample().batch  # noqa: B018 - the property raises
