@@ -1,0 +1,17 @@
+"""One self-contained page of results: tables, figures and a viewer of the cases."""
+
+from sfumato.report.data import Overlay, RaterPanel, ReliabilityBin, ReportCase, ReportData, ValueBin
+from sfumato.report.document import write_report
+from sfumato.report.runs import load_runs, run_folders
+
+__all__ = [
+    "Overlay",
+    "RaterPanel",
+    "ReliabilityBin",
+    "ReportCase",
+    "ReportData",
+    "ValueBin",
+    "load_runs",
+    "run_folders",
+    "write_report",
+]

@@ -1,0 +1,287 @@
+"""Assemble one self-contained page: text, tables, figures and the case viewer in a single file."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from sfumato import __version__
+from sfumato.report import figures, pictures
+from sfumato.report.data import BIN_SETS, ReportCase, ReportData
+from sfumato.report.output import require_free, write_whole
+from sfumato.report.tables import (
+    GROUPS,
+    case_lines,
+    metric_direction,
+    metric_title,
+    rater_table,
+    structure_tables,
+    summary_table,
+)
+from sfumato.report.viewer import payload
+from sfumato.study.twins import SUFFIX as TWIN
+
+TEMPLATES = Path(__file__).parent / "templates"
+FOLDER = "figures"  # beside the page
+MOST_STRIPS = 6
+SET_TITLES = {
+    "all": "All voxels",
+    "foreground": "Foreground of the reference",
+    "boundary": "Near the boundary",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of the page: its file name without ending, tab, description, and encoded forms."""
+
+    name: str
+    tab: str
+    alt: str
+    files: Mapping[str, bytes]
+
+    @property
+    def source(self) -> str:
+        """The figure as a data address; plots as SVG, pictures as PNG."""
+        kind, mime = (".svg", "svg+xml") if ".svg" in self.files else (".png", "png")
+        return f"data:image/{mime};base64,{base64.b64encode(self.files[kind]).decode('ascii')}"
+
+
+def write_report(data: ReportData, path: Path | str, *, overwrite: bool = False) -> Path:
+    """Write the report as one HTML file that needs no network, and its figures in a folder beside it.
+
+    Args:
+        data: What to show; empty parts are left out of the page.
+        path: Where the page shall be. The figures go to ``figures`` in the same folder, the plots as SVG
+            and PNG, the pictures as PNG.
+        overwrite: Replace an existing page and the figures of the same names.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        OutputExistsError: the page or one of its figures exists and ``overwrite`` is off.
+        ValueRangeError: a metric of the rows comes in two units.
+        MachineError: the disk is full; the page appears whole or not at all.
+    """
+    path = Path(path)
+    require_free(path, overwrite=overwrite)
+    with figures.styled():
+        drawings = _drawings(data)
+    page = _page(data, drawings)
+    files = {
+        path.parent / FOLDER / f"{drawing.name}{ending}": content
+        for several in drawings.values()
+        for drawing in several
+        for ending, content in drawing.files.items()
+    }
+    for file in files:
+        require_free(file, overwrite=overwrite)
+    for file, content in files.items():
+        write_whole(file, content)
+    write_whole(path, page.encode("utf-8"))
+    return path
+
+
+def _drawings(data: ReportData) -> dict[str, list[Drawing]]:
+    found: dict[str, list[Drawing]] = {
+        "learning": [*_plot("learning-curves", "", "Learning curves", figures.learning_curves(data))],
+        "reliability": [],
+        "values": [
+            *_plot(
+                "value-distribution",
+                "",
+                "Density of the values of the soft predictions, per method",
+                figures.value_distribution(data),
+            )
+        ],
+        "thresholds": [
+            *_plot("thresholds", "", "Dice against the threshold, per method", figures.thresholds(data))
+        ],
+        "strips": [],
+        "overlays": [],
+        "raters": [],
+    }
+    for name in BIN_SETS:
+        title = SET_TITLES[name]
+        alt = f"Reliability diagrams, {title.lower()}: accuracy against confidence, and voxels per bin"
+        found["reliability"] += _plot(f"reliability-{name}", title, alt, figures.reliability(data, name))
+    for metric in _strip_metrics(data):
+        title = metric_title(metric)
+        found["strips"] += _plot(
+            f"cases-{_file_name(metric)}",
+            title,
+            f"{title} of every case, per structure and method",
+            figures.case_strips(data.rows, metric, data.method_names),
+        )
+    for title, case in _chosen(data):
+        figure = pictures.case_overlay(case, data.method_names, data.label_names)
+        alt = f"{case.name}: image, reference, and each method's prediction and soft output"
+        found["overlays"].append(_picture(f"overlay-{_file_name(case.name)}", title, alt, figure))
+    for panel in data.raters:
+        alt = f"{panel.name}: outlines of {len(panel.rater_names)} raters and the soft labels made of them"
+        figure = pictures.rater_panel(panel)
+        found["raters"].append(_picture(f"raters-{_file_name(panel.name)}", panel.name, alt, figure))
+    return found
+
+
+def _plot(name: str, tab: str, alt: str, figure: Figure | None) -> Iterator[Drawing]:
+    if figure is not None:
+        svg = _saved(figure, "svg", metadata={"Date": None})
+        # The panels are in place now; laying them out again for the other format would only cost time.
+        figure.set_layout_engine("none")
+        yield Drawing(name, tab, alt, {".svg": svg, ".png": _saved(figure, "png", dpi=150)})
+
+
+def _picture(name: str, tab: str, alt: str, figure: Figure) -> Drawing:
+    return Drawing(name, tab, alt, {".png": _saved(figure, "png", dpi=170)})
+
+
+def _saved(figure: Figure, kind: str, **options: Any) -> bytes:  # noqa: ANN401 - matplotlib's own options
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, **options)
+    return file.getvalue()
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+
+
+def _strip_metrics(data: ReportData) -> list[str]:
+    """Choose the metrics drawn case by case: those that are scores, overlap and surface first."""
+    present = [
+        metric for metric in dict.fromkeys(row.metric for row in data.rows) if metric_direction(metric)
+    ]
+    first = [m for m in ("dice", "surface_dice", "hd95", "rvd", "ece", "tace") if m in present]
+    known = [metric for group in GROUPS.values() for metric in group if metric in present]
+    return list(dict.fromkeys([*first, *known, *present]))[:MOST_STRIPS]
+
+
+def _chosen(data: ReportData) -> list[tuple[str, ReportCase]]:
+    """Choose the cases drawn in the page: the worst, the median and the best by mean Dice."""
+    place = {line.case: index for index, line in enumerate(case_lines(data.rows))}
+    ordered = sorted(data.cases, key=lambda case: place.get(case.name, len(place)))
+    if len(ordered) <= 3 or not place:
+        return [(case.name, case) for case in ordered[:3]]
+    return [
+        (f"Worst: {ordered[0].name}", ordered[0]),
+        (f"Median: {ordered[len(ordered) // 2].name}", ordered[len(ordered) // 2]),
+        (f"Best: {ordered[-1].name}", ordered[-1]),
+    ]
+
+
+def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["decimals"] = _decimals
+    lines = case_lines(data.rows)
+    viewer = payload(data.cases, lines=lines, label_names=data.label_names)
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        introduction=data.introduction or _introduction(data),
+        notes=(*data.notes, *viewer.notes),
+        summary=summary_table(data.rows),
+        structures=structure_tables(data.rows),
+        per_rater=rater_table(data.rows),
+        lines=lines,
+        start=figures.common_start(row.case for row in data.rows),
+        drawings=drawings,
+        pooled={
+            SET_TITLES[name]: figures.pooled_bins(data, name)
+            for name in BIN_SETS
+            if figures.pooled_bins(data, name)
+        },
+        viewer=_embedded(viewer.content) if data.cases else "",
+        settings=_settings(data),
+        style=_asset("report.css"),
+        script=_asset("report.js"),
+        version=__version__,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _asset(name: str) -> Markup:
+    # Our own style and script go into the page as they are; only data is escaped.
+    return Markup((TEMPLATES / name).read_text("utf-8"))
+
+
+def _embedded(content: Mapping[str, Any]) -> Markup:
+    """Give JSON that cannot end the script element it stands in."""
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _decimals(value: object, places: int = 3) -> str:
+    """Print a number as people read it, anything else as it is, and what is not there as a dash."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, float):
+        small = value != 0 and abs(value) < 10.0**-places
+        return (f"{value:.2g}" if small else f"{value:.{places}f}").replace("-", "−")
+    return str(value)
+
+
+def _introduction(data: ReportData) -> str:
+    """Say in one paragraph what was compared, as far as the rows tell."""
+    if not data.rows:
+        return "No results were given."
+    cases = {(row.dataset, row.case) for row in data.rows}
+    runs = {row.run for row in data.rows if not row.run.endswith(TWIN)}
+    seeds = {row.seed for row in data.rows if row.seed is not None}
+    folds = {row.fold for row in data.rows if row.fold is not None}
+    datasets = ", ".join(sorted({row.dataset for row in data.rows if row.dataset}))
+    methods = [name for name in data.method_names if not name.endswith(TWIN)]
+    twins = len(data.method_names) - len(methods)
+    parts = [
+        f"{_many(len(methods), 'method')} ({', '.join(methods)}) on {_many(len(cases), 'test case')}"
+        + (f" of {datasets}" if datasets else "")
+        + f": {_many(len(runs), 'run')}"
+        + (f", {_many(len(seeds), 'seed')}" if seeds else "")
+        + (f", {_many(len(folds), 'fold')}" if folds else "")
+        + ".",
+        *(
+            [
+                f"A name with {TWIN} is the same model with its probabilities scaled by one temperature, "
+                "fitted on the validation cases: what a soft label must beat to be worth its trouble."
+            ]
+            if twins
+            else []
+        ),
+        "Each test case was predicted at its own resolution and scored against its reference.",
+        "The values that one case has from several structures, raters, seeds or folds are averaged first; "
+        "means and standard deviations (ddof 1) are over cases.",
+    ]
+    return " ".join(parts)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _settings(data: ReportData) -> dict[str, list[tuple[tuple[str, ...], str]]]:
+    """Group the runs that share one text: title, then (runs, text) pairs."""
+    found = {}
+    for title, texts in (("Recipe", data.recipes), ("Environment", data.environments)):
+        groups: dict[str, list[str]] = {}
+        for run, text in texts.items():
+            groups.setdefault(text, []).append(run)
+        found[title] = [(tuple(runs), text) for text, runs in groups.items()]
+    return found
