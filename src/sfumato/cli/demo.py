@@ -1,0 +1,153 @@
+"""``sfumato demo``: six training methods compared on real MRI, and ten raters on one cell."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sfumato.cli.progress import progress
+from sfumato.errors import InputError, OutputExistsError
+
+if TYPE_CHECKING:
+    from sfumato.data import Case, Dataset
+    from sfumato.report.data import RaterPanel
+    from sfumato.training.recipe import Recipe
+
+METHODS = ("ce", "ls", "svls", "geols", "singr", "softseg")
+RATED_CELL = "P10"  # one of the ten raters outlined another object here
+OWN = ("runs", "report.html", "figures")  # what a demo leaves in its folder
+QUICK_CASES = 14
+ENOUGH = 0.75  # foreground Dice that is well past the trivial
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for runs and report.")] = Path("demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A look in about a minute: few cases, few epochs, poor models.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted demo.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
+) -> None:
+    """Train six methods on the hippocampus sample, evaluate them, and write one report."""
+    from sfumato.cli.tables import print_summary
+    from sfumato.data import open_dataset
+    from sfumato.study.run import complete_run
+
+    _make_room(out, resume=resume, overwrite=overwrite)
+    started = time.perf_counter()
+    dataset, recipe = open_dataset("sample:hippocampus"), _recipe(quick=quick)
+    if quick:
+        dataset = dataclasses.replace(dataset, cases=dataset.cases[:QUICK_CASES])
+    tables = []
+    for number, name in enumerate(METHODS, start=1):
+        typer.echo(f"[{number}/{len(METHODS)}] {name}: {recipe.epochs} epochs")
+        folder = complete_run(
+            recipe.replace(method=name),
+            dataset,
+            out / "runs" / f"{name}-seed{recipe.seed}-fold{recipe.split.fold}",
+            resume=resume,
+            progress=lambda names: progress(names, title="predict and evaluate"),
+        )
+        tables.append(folder.path / "metrics.csv")
+    report = _report(out, quick=quick, seconds=time.perf_counter() - started)
+    print_summary(tables)
+    _say_if_poor(tables, quick=quick)
+    typer.echo(f"report: {report}")
+
+
+def _recipe(*, quick: bool) -> Recipe:
+    from sfumato.training.recipe import read_recipe
+    from sfumato.training.recipe_files import recipe_file
+
+    recipe = read_recipe(recipe_file("demo.yaml"))
+    if not quick:
+        return recipe
+    return recipe.replace(
+        epochs=8, validate_every=4, split={**recipe.split.model_dump(), "fractions": (0.6, 0.2, 0.2)}
+    )
+
+
+def _make_room(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Remove an earlier demo if asked to, and nothing that is not one."""
+    if resume or not out.exists() or not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise OutputExistsError(f"{out} exists already: give --overwrite, --resume or another --out")
+    strange = sorted(path.name for path in out.iterdir() if path.name not in OWN)
+    if strange:
+        raise OutputExistsError(
+            f"{out} holds {', '.join(strange[:3])}, which no demo wrote: "
+            "it is not replaced, give another --out"
+        )
+    shutil.rmtree(out)
+
+
+def _report(out: Path, *, quick: bool, seconds: float) -> Path:
+    from sfumato.cli.report import assembled
+    from sfumato.data import load_case, open_dataset
+    from sfumato.report import write_report
+    from sfumato.study.agreement import agreement_table
+
+    notes = [f"All trainings, predictions and evaluations took {seconds / 60:.1f} minutes."]
+    if quick:
+        notes.append(
+            f"A quick look: {QUICK_CASES} cases and a few epochs. The models are poor and the numbers say "
+            "nothing about the methods; run the demo without --quick for that."
+        )
+    title = "Six ways to train on soft labels: hippocampus MRI"
+    found = assembled(out / "runs", title=title, max_cases=4 if quick else 8)
+    cells = open_dataset("sample:cells")
+    rated = [load_case(files, cells) for files in cells.cases]
+    panel = rater_panel(cells, next(case for case in rated if case.name == RATED_CELL))
+    data = dataclasses.replace(
+        found,
+        raters=(panel,),
+        agreement=agreement_table(cells, rated),
+        notes=(*found.notes, *notes),
+    )
+    return write_report(data, out / "report.html", overwrite=True)
+
+
+def rater_panel(cells: Dataset, case: Case) -> RaterPanel:
+    """Ten raters of one cell, with the soft labels that ``moh`` and ``msvls`` make of them."""
+    from sfumato.methods import method
+    from sfumato.report.data import RaterPanel
+
+    if case.labels is None or case.labels_per_rater is None:
+        raise InputError(f"the sample cell {RATED_CELL} has lost its raters: install the package again")
+    soft = {
+        name: method(name).target(
+            case.labels,
+            case.image,
+            num_classes=cells.num_classes,
+            spacing=case.spacing,
+            labels_per_rater=case.labels_per_rater,
+        )
+        for name in ("moh", "msvls")
+    }
+    return RaterPanel(case.name, case.image, case.labels_per_rater, cells.rater_names, soft)
+
+
+def _say_if_poor(tables: list[Path], *, quick: bool) -> None:
+    from sfumato.metrics.table import aggregate, read_rows
+
+    if quick:
+        return
+    scores: dict[str, list[float]] = {}
+    for table in tables:
+        for summary in aggregate(read_rows(table)):
+            # The temperature-scaled twins (+T) decide as their models do.
+            if summary.metric == "dice" and not summary.method.endswith("+T"):
+                scores.setdefault(summary.method, []).append(summary.mean)
+    for name, values in scores.items():
+        mean = sum(values) / len(values)
+        if mean < ENOUGH:
+            typer.echo(
+                f"{name}: mean foreground Dice {mean:.3f} is below {ENOUGH}: this training did not converge "
+                "in the demo's few epochs; its learning curve in the report shows how far it came"
+            )

@@ -1,0 +1,172 @@
+"""``sfumato evaluate``: predictions against references, as a tidy table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from sfumato.cli.evaluation_cases import Pairs, Scorer
+    from sfumato.cli.evaluation_files import PredictionFiles, References
+    from sfumato.metrics.evaluation import Origin, Settings
+    from sfumato.metrics.table import Row, Summary
+
+
+def evaluate(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PRED",
+            help="Folder of <case>.nii.gz, and <case>_soft.nii.gz for graded predictions; or one file.",
+        ),
+    ],
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REF",
+            help="Folder of masks <case>.nii.gz, one mask, nnU-Net folder, CSV manifest, or sample:NAME.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The table to write, a CSV file.")],
+    tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 2.0,
+    missing: Annotated[
+        Literal["nan", "diagonal"],
+        typer.Option(help="Distances where only one mask is empty: undefined, or the image diagonal."),
+    ] = "nan",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this metric; may be repeated. Also specificity, hd, assd, lesion_f1, …"),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Allow a folder of masks to hold cases without a prediction.")
+    ] = False,
+    method: Annotated[str | None, typer.Option(help="Method's name, for other people's predictions.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Training's name; default <method>-seed<k>-fold<j>.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold of the training.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
+) -> None:
+    """Score every case and write a tidy table; the settings lie beside it as JSON.
+
+    Several raters: one row against each (structure cell@rater3) and one against their consensus.
+    """
+    from sfumato.cli.evaluation_cases import Scorer, name_labels, pair
+    from sfumato.cli.evaluation_files import find_predictions, find_references
+    from sfumato.data import require_free
+    from sfumato.errors import DataError
+    from sfumato.metrics.evaluation import DEFAULT_METRICS, Settings
+
+    settings = Settings(metrics=tuple(metric or DEFAULT_METRICS), tolerance_mm=tolerance, missing=missing)
+    for path in (out, _notes_path(out)):
+        require_free(path, overwrite=overwrite)
+    found, references = find_predictions(predictions), find_references(reference)
+    pairs, problems = pair(found, references, partial=partial)
+    if not pairs:
+        raise DataError(problems)
+    told = {"run": run, "method": method, "dataset": dataset, "seed": seed, "fold": fold}
+    origin = _origin(told, found, references, predictions)
+    scorer = Scorer(found, references, name_labels(found, references, pairs), settings, origin)
+    rows = _score(scorer, pairs, problems)
+    _write(rows, out, settings, references, overwrite=overwrite)
+    _show(rows, f"{len(pairs)} of {len(references.cases)} cases of {references.name}", out)
+
+
+def _score(scorer: Scorer, pairs: Pairs, problems: list[str]) -> list[Row]:
+    """Score every case; where anything is wrong with any of them, raise with the whole list.
+
+    Raises:
+        DataError: A file has no partner, cannot be read, or does not fit.
+    """
+    from sfumato.cli.progress import progress
+    from sfumato.errors import DataError, InputError
+
+    rows: list[Row] = []
+    for case in progress(list(pairs), title="evaluate"):
+        try:
+            rows += scorer.score(case, *pairs[case])
+        except InputError as error:
+            problems.append(f"case {case}: {error}")
+    if problems:
+        raise DataError(problems)
+    return rows
+
+
+def _origin(
+    told: Mapping[str, str | int | None], found: PredictionFiles, references: References, place: Path
+) -> Origin:
+    """Join what the options, prediction.json and the folders' names say, in this order."""
+    from sfumato.metrics.evaluation import Origin
+
+    said = {key: value for key, value in found.description.items() if value is not None}
+    if not references.complete:
+        said["dataset"] = references.name  # the data set that is scored, not the one trained on
+    said |= {key: value for key, value in told.items() if value is not None}
+    method = str(said.get("method") or (place.resolve().name if place.is_dir() else place.name))
+    seed, fold = (None if said.get(key) is None else int(said[key]) for key in ("seed", "fold"))
+    tail = [f"{key}{value}" for key, value in (("seed", seed), ("fold", fold)) if value is not None]
+    return Origin(
+        run=str(said.get("run") or "-".join([method, *tail])),
+        method=method,
+        dataset=str(said.get("dataset") or references.name),
+        seed=seed,
+        fold=fold,
+        case="",
+    )
+
+
+def _notes_path(out: Path) -> Path:
+    return out.with_suffix(".json")
+
+
+def _write(
+    rows: Sequence[Row], out: Path, settings: Settings, references: References, *, overwrite: bool
+) -> None:
+    """Write how the numbers were computed, then the table: where that exists, all is complete."""
+    from sfumato import __version__
+    from sfumato.data import atomic_output
+    from sfumato.metrics.table import write_rows
+
+    notes = dataclasses.asdict(settings) | {
+        "hausdorff": {"weighting": "area", "direction": "max"},
+        "sfumato": __version__,
+        "raters": {f"rater{number}": name for number, name in enumerate(references.rater_names, start=1)},
+    }
+    with atomic_output(_notes_path(out), overwrite=overwrite) as temporary:
+        temporary.write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
+    write_rows(rows, out, overwrite=overwrite)
+
+
+def _show(rows: Iterable[Row], cases: str, out: Path) -> None:
+    """Print the means; against single raters they are in the file only."""
+    from rich.table import Table
+
+    from sfumato.cli.console import wide_console
+    from sfumato.metrics.table import aggregate
+
+    table = Table(title=f"{cases}: means over the defined values")
+    for heading in ("structure", "metric"):
+        table.add_column(heading)
+    for heading in ("mean", "SD", "unit", "n", "undefined"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for summary in aggregate(row for row in rows if "@" not in row.structure):
+        table.add_row(*_cells(summary))
+    console = wide_console()
+    console.print(table)
+    console.print(f"table written: {out}", soft_wrap=True, highlight=False)
+
+
+def _cells(summary: Summary) -> tuple[str, ...]:
+    mean, deviation = (
+        "–" if math.isnan(value) else f"{value:.4g}" for value in (summary.mean, summary.deviation)
+    )
+    counts = str(summary.defined), str(summary.undefined)
+    return summary.structure, summary.metric, mean, deviation, summary.unit, *counts

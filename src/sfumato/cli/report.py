@@ -1,0 +1,256 @@
+"""``sfumato report``: one page of tables, figures and cases from a folder of runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sfumato.errors import DataError, GeometryError, MissingExtraError, SfumatoError, ValueRangeError
+
+if TYPE_CHECKING:
+    from sfumato.data.case import Case, Dataset
+    from sfumato.report import Overlay, ReportCase, ReportData
+
+MOST_TARGET_VOXELS = 1_000_000  # soft labels of larger cases are not computed again for the viewer
+
+
+def report(
+    runs: Annotated[Path, typer.Argument(help="Folder that holds the run folders, or one run folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page, report.html; figures/ goes beside it.")],
+    title: Annotated[str, typer.Option(help="Heading; by default the data set's name.")] = "",
+    data: Annotated[
+        str | None,
+        typer.Option(help="The data set, where it no longer lies where the runs read it; as for train."),
+    ] = None,
+    max_cases: Annotated[int, typer.Option(help="Cases in the viewer, the worst and the best first.")] = 16,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
+) -> None:
+    """Write one self-contained HTML page: tables, calibration, curves and a viewer of the cases."""
+    try:
+        from sfumato.report import write_report
+        from sfumato.report.output import require_free
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"the report needs {error.name}: install it with pip install 'sfumato[report]'"
+        ) from error
+    if max_cases < 0:
+        raise ValueRangeError(f"--max-cases is {max_cases}: it must be 0 or more")
+    require_free(out, overwrite=overwrite)
+    path = write_report(
+        assembled(runs, title=title, source=data, max_cases=max_cases), out, overwrite=overwrite
+    )
+    typer.echo(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def assembled(runs: Path, *, title: str = "", source: str | None = None, max_cases: int = 16) -> ReportData:
+    """Read everything that the report shows: tables and texts, and the images of some cases.
+
+    Args:
+        runs: A folder of run folders, or one run folder.
+        title: The heading; by default the data set's name.
+        source: The data set; by default where the first run's ``environment.json`` says.
+        max_cases: Cases to read, the worst and the best first.
+
+    Returns:
+        The ``ReportData``. Where the images cannot be read it has no cases, and a note says why.
+
+    Raises:
+        FileFormatError: no run, or a broken table.
+        SfumatoError: ``source`` was given and is no data set.
+    """
+    from sfumato.report import load_runs, run_folders
+
+    found = load_runs(runs, title=title)
+    folders = run_folders(runs)
+    if max_cases == 0:
+        return found
+    try:
+        dataset = _dataset(folders, source)
+        cases, notes = _cases(dataset, folders, found, max_cases)
+        agreement = _agreement(dataset, [case.name for case in cases])
+    except SfumatoError as error:
+        if source is not None:
+            raise
+        note = f"There is no case viewer, because the images could not be read: {error}"
+        return replace(found, notes=(*found.notes, note))
+    return replace(found, cases=cases, agreement=agreement, notes=(*found.notes, *notes))
+
+
+def _agreement(dataset: Dataset, names: list[str]) -> tuple[dict[str, object], ...]:
+    """How well the raters of the shown cases agree with one another; empty with one rater."""
+    from sfumato.data import load_case
+    from sfumato.study.agreement import agreement_table
+
+    if not dataset.rater_names:
+        return ()
+    files = {each.name: each for each in dataset.cases}
+    return agreement_table(dataset, (load_case(files[name], dataset) for name in names))
+
+
+def _dataset(folders: tuple[Path, ...], source: str | None) -> Dataset:
+    from sfumato.data import open_dataset
+
+    if source is not None:
+        return open_dataset(source)
+    for folder in folders:
+        try:
+            content = json.loads((folder / "environment.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and content.get("data"):
+            return open_dataset(str(content["data"]))
+    raise DataError(["no run's environment.json says where the data lies; give --data"])
+
+
+def _cases(
+    dataset: Dataset,
+    folders: tuple[Path, ...],
+    found: ReportData,
+    max_cases: int,
+) -> tuple[tuple[ReportCase, ...], list[str]]:
+    """Read the images of the chosen cases and what the first run of each method predicts for them."""
+    from sfumato.data import load_case
+    from sfumato.report import ReportCase
+    from sfumato.report.tables import case_lines
+
+    files = {each.name: each for each in dataset.cases}
+    order = [line.case for line in case_lines(found.rows) if line.case in files]
+    order = order or [row.case for row in found.rows if row.case in files]
+    chosen = list(dict.fromkeys(_both_ends(order)))[:max_cases]
+    if not chosen:
+        raise DataError([f"data set {dataset.name} has none of the cases in the runs' metrics.csv"])
+    cases, notes = [], []
+    for name in chosen:
+        case = load_case(files[name], dataset)
+        predictions: dict[str, Overlay] = {}
+        for folder in folders:
+            method = found.methods[folder.resolve().name]
+            if method in predictions or not (folder / "predictions" / f"{name}.nii.gz").is_file():
+                continue
+            predictions[method] = _overlay(folder, case, dataset)
+        reference = None if case.labels is None else _painted(case, dataset)
+        cases.append(ReportCase(name, case.image, reference, case.spacing, predictions))
+    if not any(case.predictions for case in cases):
+        notes.append("The runs hold no predictions: the viewer shows images and references only.")
+    return tuple(cases), notes
+
+
+def _both_ends(order: list[str]) -> list[str]:
+    """Take from the front and the back in turn: the worst, the best, the second worst, …."""
+    left, taken = list(order), []
+    while left:
+        taken.append(left.pop(0))
+        if left:
+            taken.append(left.pop())
+    return taken
+
+
+def _painted(case: Case, dataset: Dataset) -> Any:  # noqa: ANN401 - a tensor; torch is imported late
+    """Give the reference as one label map; of overlapping regions the later lies on top."""
+    import torch
+
+    if case.labels is None or not dataset.regions:
+        return case.labels
+    painted = torch.zeros_like(case.labels)
+    for number, labels in enumerate(dataset.regions.values(), start=1):
+        painted[torch.isin(case.labels, torch.tensor(labels))] = number
+    return painted
+
+
+def _overlay(folder: Path, case: Case, dataset: Dataset) -> Overlay:
+    import numpy as np
+
+    from sfumato.report import Overlay
+
+    files = folder / "predictions"
+    described = _described(files / "prediction.json")
+    labels = _stored(files / f"{case.name}.nii.gz", case)
+    if labels.ndim > len(case.spacing):
+        # One mask per overlapping region, last axis: the later region lies on top.
+        numbers = np.arange(1, labels.shape[-1] + 1)
+        labels = (numbers * (labels > 0)).max(axis=-1)
+    path = files / f"{case.name}_soft.nii.gz"
+    soft = _channels_first(_stored(path, case), case) if path.is_file() else None
+    kind = described.get("kind", "classes")
+    if soft is not None and described.get("soft") == "uint8" and soft.max() > 1:
+        soft = soft / 255.0
+    uncertainty = next(iter(sorted(files.glob(f"{case.name}_uncertainty-*.nii.gz"))), None)
+    for name, array in (("prediction", labels), ("soft prediction", None if soft is None else soft[0])):
+        if array is not None and array.shape != case.shape:
+            raise GeometryError(
+                f"the {name} of {case.name} in {files} has shape {array.shape}, its image {case.shape}"
+            )
+    return Overlay(
+        labels=np.ascontiguousarray(labels.astype(np.int64)),
+        soft=None if soft is None else np.ascontiguousarray(soft, dtype=np.float32),
+        kind=kind,
+        uncertainty=None
+        if uncertainty is None
+        else np.ascontiguousarray(_stored(uncertainty, case), dtype=np.float32),
+        target=_target(folder, str(described.get("method", "")), case, dataset),
+    )
+
+
+def _described(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _stored(path: Path, case: Case) -> Any:  # noqa: ANN401 - arrays
+    """Read a prediction's array; NIfTI puts a picture's channels behind a third axis of one slice."""
+    from sfumato.data import read_volume
+
+    array, axes = read_volume(path).array, len(case.spacing)
+    return array.squeeze(axes) if array.ndim == axes + 2 and array.shape[axes] == 1 else array
+
+
+def _channels_first(array: Any, case: Case) -> Any:  # noqa: ANN401 - arrays
+    import numpy as np
+
+    return np.moveaxis(array, -1, 0) if array.ndim > len(case.spacing) else array[None]
+
+
+def _target(folder: Path, name: str, case: Case, dataset: Dataset) -> Any:  # noqa: ANN401 - a tensor or None
+    """Make the soft label that the run trains with, on the case's own grid; ``None`` where it cannot be."""
+    import math
+
+    import torch
+
+    from sfumato.methods import METHODS
+
+    if name not in METHODS or case.labels is None or math.prod(case.shape) > MOST_TARGET_VOXELS:
+        return None
+    method = METHODS[name]
+    try:
+        return method.target(
+            case.labels,
+            case.image if method.needs_image else None,
+            num_classes=dataset.num_classes,
+            spacing=case.spacing,
+            labels_per_rater=case.labels_per_rater,
+            regions=dataset.regions,
+            options=_label_options(folder / "recipe.yaml"),
+            generator=torch.Generator().manual_seed(0),
+        )
+    except SfumatoError:
+        # A recipe of another version may name options that are gone: the page does without this layer.
+        return None
+
+
+def _label_options(path: Path) -> Mapping[str, Any] | None:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    options = content.get("label") if isinstance(content, dict) else None
+    return options if isinstance(options, dict) and options else None

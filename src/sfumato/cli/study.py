@@ -1,0 +1,219 @@
+"""``sfumato study``: methods x seeds x folds of one recipe, compared and reported."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sfumato.errors import MissingExtraError, OutputExistsError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from sfumato.data import Dataset
+    from sfumato.study.comparison import Comparison
+    from sfumato.study.many import Outcome, Started
+    from sfumato.study.plan import PlannedRun, Study
+
+PLAN = "plan.yaml"  # marks a folder as a study's
+AVERAGE = "Average"  # over the structures, in a comparison
+
+
+def study(
+    plan: Annotated[
+        Path,
+        typer.Argument(
+            help="The plan (YAML): recipe, data, methods, seeds; folds, proposed, overrides as needed."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time; they share the cores.")] = 1,
+) -> None:
+    """Train methods x seeds x folds, then compare them and write the report.
+
+    The same command goes on with an interrupted study: finished runs are kept, the others go on from their
+    last epoch, and comparison and report are written anew. A run that fails stops no other; its log lies in
+    logs/. The exit status is then 1 if the machine failed, 2 if a run's input was wrong.
+    """
+    for library in ("matplotlib", "jinja2", "plotly"):
+        if find_spec(library) is None:
+            raise MissingExtraError(
+                f"the study's report needs {library}: install it with pip install 'sfumato[report]'"
+            )
+    from sfumato.data import open_dataset
+    from sfumato.study.many import require_all, run_many, write_outcomes
+    from sfumato.study.plan import read_study
+
+    found = read_study(plan)
+    dataset = open_dataset(found.data)
+    _open(out, plan, found)
+    notices = _Notices(len(found.runs), jobs)
+    with _terminated_like_interrupted():
+        outcomes = run_many(
+            found.runs,
+            out,
+            command=_train_command(found, out),
+            environment=_environment(jobs),
+            jobs=jobs,
+            dataset=dataset,
+            notify=notices,
+        )
+    write_outcomes(outcomes, out / "runs.csv")
+    finished = [each for each in outcomes if each.state != "failed"]
+    if finished:
+        _report(out, found, dataset, finished, outcomes)
+    require_all(outcomes)
+
+
+def _open(out: Path, plan: Path, found: Study) -> None:
+    """Make the folder, or go on with a study that lies there; write the plan and every run's recipe."""
+    from sfumato.data.output import atomic_output
+    from sfumato.training.recipe import write_recipe
+
+    if out.exists() and any(out.iterdir()) and not (out / PLAN).exists():
+        raise OutputExistsError(f"{out} exists already and is no study: give another --out")
+    with atomic_output(out / PLAN, overwrite=True) as temporary:
+        temporary.write_bytes(plan.read_bytes())
+    for run in found.runs:
+        with atomic_output(out / "recipes" / f"{run.name}.yaml", overwrite=True) as temporary:
+            write_recipe(run.recipe, temporary)
+
+
+def _train_command(found: Study, out: Path) -> Callable[[PlannedRun, Path], Sequence[str]]:
+    def command(run: PlannedRun, folder: Path) -> Sequence[str]:
+        recipe = str(out / "recipes" / f"{run.name}.yaml")
+        train = [sys.executable, "-m", "sfumato.cli.app", "train", recipe]
+        # An unfinished folder is gone on with; a new one is begun.
+        return [*train, "--data", found.data, "--out", str(folder), "--resume"]
+
+    return command
+
+
+def _environment(jobs: int) -> Mapping[str, str]:
+    """Divide the cores among the processes, unless the user has set the number of threads."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = str(max(1, cores // jobs))
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    return dict.fromkeys(names, threads) | os.environ
+
+
+class _Notices:
+    """One line per run: that it is finished, or why not, and how long the rest may take."""
+
+    def __init__(self, total: int, jobs: int) -> None:
+        self.total, self.jobs, self.done = total, jobs, 0
+        self.seconds: list[float] = []
+        self.started = time.perf_counter()
+
+    def __call__(self, event: Started | Outcome) -> None:
+        from sfumato.study.many import Started
+
+        if isinstance(event, Started):
+            if sys.stdout.isatty():
+                typer.echo(f"        {event.run.name}: started")
+            return
+        self.done += 1
+        text = {
+            "kept": "finished already",
+            "finished": f"finished in {_duration(event.seconds)}",
+            "failed": f"failed: {event.message}" + (f" (log: {event.log})" if event.log else ""),
+        }[event.state]
+        if event.state == "finished":
+            self.seconds.append(event.seconds)
+        left = self.total - self.done
+        if left and self.seconds:
+            mean = sum(self.seconds) / len(self.seconds)
+            text += f"; about {_duration(mean * max(1.0, left / self.jobs))} left"
+        typer.echo(f"[{self.done}/{self.total}] {event.run.name}: {text}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let a polite kill end the runs' processes too, as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(
+    out: Path, found: Study, dataset: Dataset, finished: Sequence[Outcome], outcomes: Sequence[Outcome]
+) -> None:
+    from dataclasses import replace
+
+    from sfumato.cli.report import assembled
+    from sfumato.report import write_report
+
+    notes = [f"{each.run.name} failed: {each.message}" for each in outcomes if each.state == "failed"]
+    planned = {run.name for run in found.runs}
+    strangers = sorted(path.parent.name for path in (out / "runs").glob("*/metrics.csv"))
+    strangers = [name for name in strangers if name not in planned]
+    if strangers:
+        notes.append(f"{', '.join(strangers)}: not in the plan, so in this report but not in the comparison")
+    comparison = _compare(out, found, finished)
+    data = assembled(out / "runs", source=found.data)
+    tests: list[dict[str, object]] = []
+    if comparison is not None:
+        tests = _tests(comparison)
+        notes += [
+            f"Tests: Wilcoxon signed-rank against {comparison.proposed}, unit {comparison.unit}; those of "
+            "every structure lie in comparison/tests.csv.",
+            *comparison.notes,
+        ]
+    page = write_report(
+        replace(data, comparisons=tuple(tests), notes=(*data.notes, *notes)),
+        out / "report.html",
+        overwrite=True,
+    )
+    typer.echo(f"report: {page}")
+
+
+def _compare(out: Path, found: Study, finished: Sequence[Outcome]) -> Comparison | None:
+    """Compare the finished runs, print and write the tables; None without the proposed method."""
+    from sfumato.cli.compare import print_comparison, write_comparison
+    from sfumato.cli.console import wide_console
+    from sfumato.study.comparison import compare_methods
+    from sfumato.study.tables import layouts
+    from sfumato.study.tidy import read_tables
+
+    rows = read_tables([each.folder / "metrics.csv" for each in finished])
+    if found.proposed not in {row.method for row in rows}:
+        typer.echo(
+            f"no comparison: no run of {found.proposed} is finished, which the others are tested against"
+        )
+        return None
+    comparison = compare_methods(rows, proposed=found.proposed)
+    laid_out = layouts(comparison, spread="sd")
+    write_comparison(out / "comparison", comparison, laid_out, "sd", overwrite=True)
+    print_comparison(wide_console(), comparison, laid_out, "sd")
+    typer.echo(f"comparison: {out / 'comparison'}")
+    return comparison
+
+
+def _tests(comparison: Comparison) -> list[dict[str, object]]:
+    """The tests for the page: of the average over structures where there is one. The rest lies in a table."""
+    names = ["metric", "structure", "method", "n", "wins", "ties", "losses", "p", "p_holm", "rank_biserial"]
+    records = comparison.tests[names].to_dict("records")
+    chosen: list[dict[str, object]] = [{str(name): value for name, value in row.items()} for row in records]
+    averaged = {row["metric"] for row in chosen if row["structure"] == AVERAGE}
+    return [row for row in chosen if row["structure"] == AVERAGE or row["metric"] not in averaged]
