@@ -1,0 +1,35 @@
+"""What the README shows runs as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sfumato.cli.app import app
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_python_example_runs_and_has_twelve_lines(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) == 12
+    result = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"loss 1\.099, Dice 1\.000, furthest inside 0\.8\n", result.stdout)
+
+
+def test_every_command_of_the_readme_exists():
+    named = set(re.findall(r"^sfumato ([a-z]+)", README, flags=re.MULTILINE))
+    known = {command.name for command in app.registered_commands}
+    assert named <= known
+    assert {"check", "soften", "train", "predict", "evaluate", "compare", "report"} <= named
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
+def test_every_link_of_the_readme_leads_somewhere(target):
+    assert (Path(__file__).parents[1] / target).exists()
