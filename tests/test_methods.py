@@ -48,6 +48,8 @@ def test_the_parts_are_those_of_the_papers():
         "soft-relu-dice": ("interpolated mask", "norm_relu", "Dice", "tuned"),
     }
     assert {name for name, each in METHODS.items() if each.binarise} == {"hard-sig-dice", "hard-relu-wing"}
+    moved = {"softseg", "hard-sig-dice", "hard-relu-wing", "soft-sig-wing", "soft-relu-dice"}
+    assert {name for name, each in METHODS.items() if each.moves_mask} == moved
     assert {name for name, each in METHODS.items() if each.needs_image} == {"geols", "singr"}
 
 

@@ -133,7 +133,7 @@ def prepare_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Prepared
     if grid.labels is None:
         raise DataError([f"case {case.name} lost its mask in preprocessing"])
     # A mask that is never binarised is made soft by resampling: it starts on its own grid.
-    source = case if moves_the_mask(chosen) else grid
+    source = case if chosen.moves_mask else grid
     target = soft_label(
         recipe,
         source.image,
@@ -147,11 +147,6 @@ def prepare_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Prepared
         target = settings.apply_soft(target, case, padding=outside(chosen, len(target)))
         target = finished(chosen, target)
     return PreparedCase(case.name, grid.image, grid.labels, grid.labels_per_rater, target, grid.spacing)
-
-
-def moves_the_mask(chosen: Method) -> bool:
-    """True where the target is the mask itself, resampled and augmented linearly (SoftSeg and its kin)."""
-    return chosen.kind == "regions" and chosen.when == "before"
 
 
 def finished(chosen: Method, target: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from sfumato.data.augment import Augmentation
 from sfumato.errors import InputError
 from sfumato.methods import method
-from sfumato.training.cases import Cases, PreparedCase, finished, moves_the_mask, outside, soft_label
+from sfumato.training.cases import Cases, PreparedCase, finished, outside, soft_label
 from sfumato.training.recipe import Recipe
 
 
@@ -101,7 +101,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
 
     def _patch(self, case: PreparedCase, generator: torch.Generator) -> dict[str, Tensor]:
         chosen, size = method(self.recipe.method), self.recipe.patch.size
-        late = self.recipe.moment == "after" and not moves_the_mask(chosen)
+        late = self.recipe.moment == "after" and not chosen.moves_mask
         # Rotation and shrinking reach beyond the patch: cut it larger, move it, then cut the centre.
         wide = tuple(round(self.margin * side) for side in size)
         start = self._start(case, wide, generator)
