@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from sfumato.errors import FileFormatError, InputError, RecipeError, UnknownNameError
+from sfumato.errors import InputError, UnknownNameError
 from sfumato.methods import METHODS
 from sfumato.training.recipe import Recipe, read_recipe
+from sfumato.training.settings import Part, read_yaml, validated
 
 
-class _Strict(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Overrides(_Strict):
+class Overrides(Part):
     """Options of one method that differ from its published ones."""
 
     label: dict[str, Any] = Field(default_factory=dict)
     loss: dict[str, Any] = Field(default_factory=dict)
 
 
-class Plan(_Strict):
+class Plan(Part):
     """Methods times seeds times folds of one recipe.
 
     As a file::
@@ -108,15 +101,7 @@ def read_study(path: Path) -> Study:
         RecipeError: every unknown key, method or option (with the nearest known one), missing key and
             impossible value.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FileFormatError(f"plan {path} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"plan {path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise FileFormatError(f"plan {path} is not YAML: {' '.join(str(error).split())}") from error
-    plan = parse_plan(content, source=str(path))
+    plan = parse_plan(read_yaml(path, noun="plan"), source=str(path))
     base = read_recipe(path.parent / plan.recipe)
     data = plan.data if plan.data.startswith("sample:") else str(path.parent / plan.data)
     return Study(plan, data, planned_runs(plan, base))
@@ -132,13 +117,7 @@ def parse_plan(content: object, *, source: str) -> Plan:
     Raises:
         RecipeError: see :func:`read_study`.
     """
-    if not isinstance(content, dict):
-        raise RecipeError(f"{source}: a plan is a mapping of keys to values, found {type(content).__name__}")
-    try:
-        return Plan.model_validate(content)
-    except ValidationError as error:
-        sentences = [_sentence(problem) for problem in error.errors()]
-        raise RecipeError(f"{source}: " + "\n  ".join(sentences)) from error
+    return validated(Plan, content, noun="plan", source=source)
 
 
 def planned_runs(plan: Plan, base: Recipe) -> tuple[PlannedRun, ...]:
@@ -172,19 +151,3 @@ def _options(plan: Plan, base: Recipe, name: str) -> dict[str, dict[str, Any]]:
         return plan.overrides[name].model_dump()
     # The recipe's options are those of its own method; another method may not even know their names.
     return {"label": base.label, "loss": base.loss} if name == base.method else {"label": {}, "loss": {}}
-
-
-def _sentence(problem: Any) -> str:  # noqa: ANN401 - pydantic's error dictionaries are untyped
-    path, kind = tuple(problem["loc"]), problem["type"]
-    name = ".".join(str(part) for part in path)
-    if kind in ("extra_forbidden", "missing"):
-        # Below a method's name under overrides lie an override's own keys.
-        known = list((Overrides if path[0] == "overrides" and len(path) > 1 else Plan).model_fields)
-        word = "unknown key" if kind == "extra_forbidden" else "missing key"
-        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near and kind == "extra_forbidden" else ""
-        return f"{word} {name!r}{hint}; known here: {', '.join(known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if kind == "value_error":
-        return f"{name}: {message}" if name else message
-    return f"{name}: {message}, found {problem['input']!r}"

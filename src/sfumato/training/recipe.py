@@ -5,16 +5,16 @@ No key has a default and none is inherited: what a run did can be read from its 
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from sfumato.errors import FileFormatError, RecipeError, UnknownNameError
+from sfumato.errors import UnknownNameError
 from sfumato.methods import METHODS, method
 from sfumato.networks import NETWORKS, size_divisor
+from sfumato.training.settings import Part, read_yaml, validated
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -22,13 +22,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Part(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class SplitPart(_Part):
+class SplitPart(Part):
     """How the cases are divided; the result is written to ``splits.json``."""
 
     seed: int
@@ -48,7 +42,7 @@ class SplitPart(_Part):
         return self
 
 
-class PreprocessPart(_Part):
+class PreprocessPart(Part):
     """What is done to every case once, before training and before prediction."""
 
     spacing: tuple[Positive, ...] | None
@@ -60,7 +54,7 @@ class PreprocessPart(_Part):
     """Centre crop or pad to this many voxels; null keeps the whole volume."""
 
 
-class AugmentPart(_Part):
+class AugmentPart(Part):
     """Random changes of each training patch."""
 
     flip_axes: tuple[int, ...]
@@ -76,7 +70,7 @@ class AugmentPart(_Part):
     intensity_shift: NotNegative
 
 
-class PatchPart(_Part):
+class PatchPart(Part):
     """What the network sees in training, and the window in prediction."""
 
     size: tuple[Count, ...]
@@ -84,14 +78,14 @@ class PatchPart(_Part):
     """Share of the patches that are centred on a random foreground voxel."""
 
 
-class NetworkPart(_Part):
+class NetworkPart(Part):
     """The network by name with its own options."""
 
     name: str
     options: dict[str, Any]
 
 
-class OptimizerPart(_Part):
+class OptimizerPart(Part):
     """Optimiser and learning-rate schedule."""
 
     name: Literal["adam", "adamw"]
@@ -103,7 +97,7 @@ class OptimizerPart(_Part):
     gamma: Positive
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """One training, complete. Lengths in mm, sizes in voxels, angles in degrees."""
 
     method: str
@@ -178,29 +172,6 @@ class Recipe(_Part):
         return parse_recipe({**self.model_dump(mode="json"), **changes}, source="recipe")
 
 
-def _known_keys(path: tuple[str | int, ...]) -> list[str]:
-    model: Any = Recipe
-    for key in path:
-        if not isinstance(key, str) or key not in model.model_fields:
-            return []
-        model = model.model_fields[key].annotation
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-def _sentence(problem: Any) -> str:  # noqa: ANN401 - pydantic's error dictionaries are untyped
-    path, kind = tuple(problem["loc"]), problem["type"]
-    name = ".".join(str(part) for part in path)
-    if kind in ("extra_forbidden", "missing"):
-        known = _known_keys(path[:-1])
-        word = "unknown key" if kind == "extra_forbidden" else "missing key"
-        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near and kind == "extra_forbidden" else ""
-        return f"{word} {name!r}{hint}; known here: {', '.join(known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    found = "" if kind == "value_error" else f", found {problem['input']!r}"
-    return f"{name}: {message}{found}" if name else f"{message}"
-
-
 def parse_recipe(content: object, *, source: str) -> Recipe:
     """Validate the content of a recipe.
 
@@ -209,19 +180,10 @@ def parse_recipe(content: object, *, source: str) -> Recipe:
         source: The file's name, for messages.
 
     Raises:
-        RecipeError: every unknown key (with the nearest known one), missing key and impossible value.
-        UnknownNameError: no such method, network or option.
+        RecipeError: every unknown key (with the nearest known one), missing key and impossible value; an
+            unknown method, network or option.
     """
-    if not isinstance(content, dict):
-        raise RecipeError(
-            f"{source}: a recipe is a mapping of keys to values, found {type(content).__name__}"
-        )
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        sentences = [_sentence(problem) for problem in error.errors()]
-        joined = "\n  ".join(sentences)
-        raise RecipeError(f"{source}: {joined}") from error
+    return validated(Recipe, content, noun="recipe", source=source)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -229,17 +191,9 @@ def read_recipe(path: Path) -> Recipe:
 
     Raises:
         FileFormatError: no such file, or not YAML; the line is named.
-        RecipeError, UnknownNameError: see :func:`parse_recipe`.
+        RecipeError: see :func:`parse_recipe`.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FileFormatError(f"recipe {path} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"recipe {path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise FileFormatError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
-    return parse_recipe(content, source=str(path))
+    return parse_recipe(read_yaml(path, noun="recipe"), source=str(path))
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

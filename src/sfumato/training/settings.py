@@ -1,0 +1,90 @@
+"""YAML files that become frozen, validated models, and sentences for what is wrong with them."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sfumato.errors import FileFormatError, RecipeError
+
+
+class Part(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+Model = TypeVar("Model", bound=Part)
+
+
+def read_yaml(path: Path, *, noun: str) -> object:
+    """Read a YAML file.
+
+    Args:
+        path: The file.
+        noun: What it is called in messages: ``recipe``, ``plan``.
+
+    Raises:
+        FileFormatError: no such file, or not YAML; the line is named.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileFormatError(f"{noun} {path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{noun} {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise FileFormatError(f"{noun} {path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def validated(model: type[Model], content: object, *, noun: str, source: str) -> Model:
+    """Turn the content of a YAML file into a model.
+
+    Args:
+        model: What it is to become.
+        content: What the file holds: a mapping.
+        noun: What it is called in messages.
+        source: The file's name, for messages.
+
+    Raises:
+        RecipeError: every unknown key (with the nearest known one), missing key and impossible value.
+    """
+    if not isinstance(content, dict):
+        raise RecipeError(
+            f"{source}: a {noun} is a mapping of keys to values, found {type(content).__name__}"
+        )
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        sentences = [_sentence(model, problem) for problem in error.errors()]
+        raise RecipeError(f"{source}: " + "\n  ".join(sentences)) from error
+
+
+def _sentence(model: type[Part], problem: Any) -> str:  # noqa: ANN401 - pydantic's error dictionaries are untyped
+    path, kind = tuple(problem["loc"]), problem["type"]
+    name = ".".join(str(part) for part in path)
+    if kind in ("extra_forbidden", "missing"):
+        known = _known_keys(model, path[:-1])
+        word = "unknown key" if kind == "extra_forbidden" else "missing key"
+        near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near and kind == "extra_forbidden" else ""
+        return f"{word} {name!r}{hint}; known here: {', '.join(known)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    found = "" if kind == "value_error" else f", found {problem['input']!r}"
+    return f"{name}: {message}{found}" if name else f"{message}"
+
+
+def _known_keys(model: Any, path: tuple[str | int, ...]) -> list[str]:  # noqa: ANN401 - or a type annotation
+    for key in path:
+        if get_origin(model) is dict:
+            # Below a free name, such as a method's, lie the keys of the mapping's values.
+            model = get_args(model)[1]
+        elif isinstance(key, str) and key in getattr(model, "model_fields", {}):
+            model = model.model_fields[key].annotation
+        else:
+            return []
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
