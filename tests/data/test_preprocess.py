@@ -6,7 +6,7 @@ import SimpleITK as sitk
 import torch
 
 from sfumato.data import Case, Preprocessing
-from sfumato.data.preprocess import normalised
+from sfumato.data.preprocess import clipped, normalised
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
 
 AFFINE = np.array([[0, -2.0, 0, 5], [0.5, 0, 0, -3], [0, 0, 3.0, 1], [0, 0, 0, 1]])
@@ -233,6 +233,42 @@ def test_intensities_by_hand():
     torch.testing.assert_close(window[0, 0], torch.tensor([0.0, 0.0, 0.25, 1.0]))
 
 
+@pytest.mark.parametrize("percentiles", [(0.5, 95.0), (0.0, 100.0), (25.0, 75.0)])
+def test_values_are_clipped_to_the_percentiles_of_their_own_channel(percentiles):
+    image = _case(channels=2).image * torch.tensor([1.0, 50.0]).reshape(2, 1, 1, 1)
+    found = clipped(image, percentiles)
+    for channel, source in zip(found.numpy(), image.numpy(), strict=True):
+        values = np.sort(source, axis=None).astype(np.float64)
+        # By the definition: the value at q (n - 1) of the sorted ones, linear between two.
+        low, high = (
+            np.interp(q / 100 * (values.size - 1), np.arange(values.size), values) for q in percentiles
+        )
+        np.testing.assert_allclose(channel, np.clip(source, low, high), rtol=1e-6)
+
+
+def test_clipping_comes_before_the_intensity_step():
+    image = torch.arange(11.0).reshape(1, 11, 1)
+    image[0, 10] = 1000
+    case = Case("x", image, None, None, (1.0, 1.0), None)
+    found = Preprocessing(intensity="minmax", clip_percentiles=(10.0, 90.0)).apply(case).image.flatten()
+    torch.testing.assert_close(found, (torch.arange(11.0).clamp(1, 9) - 1) / 8)
+
+
+def test_percentiles_of_nonzero_intensities_leave_the_zeros():
+    image = torch.tensor([[0.0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5]]).reshape(1, 11, 1)
+    image = torch.cat((image, torch.zeros_like(image)))
+    found = clipped(image, (25.0, 75.0), intensity="zscore-nonzero")
+    assert found[0].flatten().tolist() == [0, 0, 0, 0, 0, 0, 2, 2, 3, 4, 4]
+    assert torch.equal(found[1], image[1])
+
+
+def test_an_axis_without_a_crop_size_keeps_its_length():
+    prepared = Preprocessing(crop_size=(6, None, 9)).apply(_case())
+    assert prepared.shape == prepared.labels.shape == (6, SHAPE[1], 9)
+    resampled = Preprocessing(spacing=(0.5, 1.0, 3.0), crop_size=(4, None, 4)).apply(_case())
+    assert resampled.shape == (4, 2 * SHAPE[1], 4)
+
+
 def test_large_intensities_lose_no_digits_and_constants_become_zero():
     image = 1e6 + torch.linspace(0, 1, 1000)[None, :, None]
     scaled = normalised(image)
@@ -254,6 +290,12 @@ def test_a_case_without_masks_is_prepared():
     assert prepared.labels is None
     assert prepared.labels_per_rater is None
     assert prepared.soft is None
+
+
+@pytest.mark.parametrize("percentiles", [(-1, 99), (5, 101), (50, 50), (90, 10)])
+def test_impossible_percentiles_are_named(percentiles):
+    with pytest.raises(ValueRangeError, match="0 <= low < high <= 100"):
+        Preprocessing(clip_percentiles=percentiles)
 
 
 def test_wrong_settings_are_named():

@@ -25,8 +25,8 @@ def trained(folder, method="ce", axes=3, channels=1, **changes):
 
 
 def resampled(axes=3):
-    preprocess = {"spacing": [1.5, 1.0, 1.2][:axes], "intensity": "zscore", "ct_window": None}
-    return {**preprocess, "crop_size": [8, 14, 10][:axes]}
+    changes = {"spacing": [1.5, 1.0, 1.2][:axes], "crop_size": [8, 14, 10][:axes]}
+    return tiny_recipe(axes)["preprocess"] | changes
 
 
 @pytest.mark.parametrize("method", ["ce", "singr", "softseg"])

@@ -1,5 +1,6 @@
 """A recipe is complete, validated, and says what is wrong with it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_demo_recipe_takes_every_method(content, method):
 def test_unknown_key_is_refused_with_the_nearest_one(content):
     content["epoch"] = 3
     with pytest.raises(
-        RecipeError, match=r"unknown key 'epoch' \(did you mean 'epochs'\?\); known here: method"
+        RecipeError, match=r"unknown key 'epoch' \(did you mean 'epochs'\?\); known here: name, method"
     ):
         parse_recipe(content, source="x")
 
@@ -122,3 +123,59 @@ def test_the_demo_recipe_is_found_and_a_missing_one_is_named():
     assert read_recipe(recipe_file("demo.yaml")) == read_recipe(DEMO)
     with pytest.raises(FileFormatError, match=r"recipe nothing\.yaml is in none of"):
         recipe_file("nothing.yaml")
+
+
+@pytest.mark.parametrize("name", ["LS (0.1)", "GeoLS alpha=10%", "a", "SiNG - no denominator"])
+def test_a_name_titles_the_run_and_its_folder_gets_a_safe_one(content, name):
+    recipe = parse_recipe({**content, "name": name, "seed": 3}, source="x")
+    assert recipe.title == name
+    assert re.fullmatch(r"[a-z0-9.-]+-seed3-fold0", recipe.run_name)
+    assert recipe.replace(name=None).title == "geols"
+    assert recipe.replace(name=None).run_name == "geols-seed3-fold0"
+
+
+def test_the_folder_name_keeps_letters_digits_and_points(content):
+    recipe = parse_recipe({**content, "name": "LS (0.1) "}, source="x")
+    assert recipe.run_name == "ls-0.1-seed0-fold0"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "LS+T", "()", "ä", "a,b"])
+def test_a_name_that_no_table_or_folder_can_hold_is_refused(content, name):
+    with pytest.raises(RecipeError, match="name"):
+        parse_recipe({**content, "name": name}, source="x")
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        (None, {"regions": {}}, "regions"),
+        (None, {"regions": {"whole": []}}, r"regions\.whole"),
+        (None, {"regions": {"whole": [0, 1]}}, r"regions\.whole"),
+        (None, {"slice_axis": 3}, "slice_axis"),
+        (None, {"slice_axis": 1}, "slice_axis cuts volumes into slices, but patch.size has 3 values"),
+        ("split", {"counts": [1, 2]}, r"split\.counts"),
+        ("split", {"counts": [0, 0, 0]}, "counts are all 0"),
+        ("split", {"by": "center"}, r"split\.by"),
+        ("split", {"by": "patient", "fold": 1}, "there are 1 folds"),
+        ("split", {"by": "centre", "folds": 4, "fold": 4}, "there are 4 folds"),
+        ("preprocess", {"clip_percentiles": [99, 1]}, "the first must be below the second"),
+        ("preprocess", {"clip_percentiles": [0, 101]}, r"clip_percentiles"),
+        ("preprocess", {"crop_size": [10, None]}, "crop_size has 2 values, but the data have 3 axes"),
+    ],
+)
+def test_impossible_choice_of_the_data_is_refused(content, part, change, message):
+    changes = change if part is None else {part: content[part] | change}
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe({**content, **changes}, source="x")
+
+
+def test_slices_have_one_axis_less_than_their_volumes(content):
+    changes = {
+        "slice_axis": 1,
+        "patch": {"size": [40, 56], "foreground": 0.0},
+        "preprocess": content["preprocess"] | {"spacing": [1, 1, 2], "crop_size": [40, None, 56]},
+    }
+    recipe = parse_recipe({**content, **changes}, source="x")
+    assert recipe.data_axes == 3
+    assert recipe.network_axes == (0, 2)
+    assert parse_recipe(content, source="x").network_axes == (0, 1, 2)

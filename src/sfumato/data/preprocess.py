@@ -29,18 +29,21 @@ Intensity = Literal["zscore", "zscore-nonzero", "minmax", "ct", "none"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Intensity, then spacing, then size; the axes keep their stored order and direction.
+    """Clipping, intensity, spacing, then size; the axes keep their stored order and direction.
 
     Attributes:
         spacing: Resample to this spacing in mm. ``None`` keeps the native grid. The image is interpolated
             by a spline of order 2, a hard mask by its nearest voxel, a soft one linearly. There is no
             smoothing before a coarser grid.
+        clip_percentiles: Clip every channel to these two percentiles of its own values, in percent; with
+            ``zscore-nonzero`` to those of its values that are not 0. ``None`` keeps the values.
         intensity: Per channel. ``zscore``: mean 0, standard deviation 1. ``zscore-nonzero``: the same over
             the voxels that are not 0, which stay 0. ``minmax``: to [0, 1]. ``ct``: clipped to
             ``ct_window``, then to [0, 1]. A constant channel becomes 0. The spline may leave [0, 1] a
             little beside an edge.
         ct_window: Lowest and highest value, for ``ct``.
-        crop_size: Centre crop or pad to this many voxels per axis; ``None`` keeps the size.
+        crop_size: Centre crop or pad to this many voxels per axis; ``None`` keeps the size, and in place of
+            one number that axis's.
         multiple: Then pad to a multiple of this many voxels per axis. The image is padded with the
             channel's smallest value (``zscore-nonzero``: 0), masks with background.
     """
@@ -48,8 +51,9 @@ class Preprocessing:
     spacing: tuple[float, ...] | None = None
     intensity: Intensity = "zscore"
     ct_window: tuple[float, float] | None = None
-    crop_size: tuple[int, ...] | None = None
+    crop_size: tuple[int | None, ...] | None = None
     multiple: int | None = None
+    clip_percentiles: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         require_choice("intensity", self.intensity, INTENSITIES)
@@ -57,8 +61,11 @@ class Preprocessing:
             raise ValueRangeError("ct_window goes with intensity 'ct', and is None otherwise")
         if self.ct_window is not None and not self.ct_window[0] < self.ct_window[1]:
             raise ValueRangeError(f"ct_window is {self.ct_window}: the first value must be below the second")
-        for size in (*(self.crop_size or ()), *(() if self.multiple is None else (self.multiple,))):
-            require_positive("crop_size and multiple", size)
+        for size in (*(self.crop_size or ()), self.multiple):
+            if size is not None:
+                require_positive("crop_size and multiple", size)
+        if self.clip_percentiles is not None:
+            require_percentiles(*self.clip_percentiles)
         for value in self.spacing or ():
             require_positive("spacing", value)
 
@@ -69,7 +76,10 @@ class Preprocessing:
             ShapeError: ``spacing`` or ``crop_size`` does not have one value per axis of the case.
         """
         grid = self._grid(case)
-        image = normalised(case.image, intensity=self.intensity, ct_window=self.ct_window)
+        image = case.image
+        if self.clip_percentiles is not None:
+            image = clipped(image, self.clip_percentiles, intensity=self.intensity)
+        image = normalised(image, intensity=self.intensity, ct_window=self.ct_window)
         image = grid.resampled(image, order=2)
         low = image.flatten(1).amin(1)
         raters = case.labels_per_rater
@@ -144,10 +154,11 @@ class Preprocessing:
                 for side, old, new in zip(case.shape, case.spacing, spacing, strict=True)
             )
         )
-        size = self.crop_size or sampled
+        asked = self.crop_size or sampled
+        size = tuple(old if new is None else new for new, old in zip(asked, sampled, strict=True))
         if self.multiple is not None:
             size = tuple(-(-side // self.multiple) * self.multiple for side in size)
-        return _Grid(case.shape, case.spacing, case.spacing if same else spacing, sampled, tuple(size))
+        return _Grid(case.shape, case.spacing, case.spacing if same else spacing, sampled, size)
 
     @staticmethod
     def _require_shape(array: Tensor, shape: Sequence[int], name: str) -> None:
@@ -243,6 +254,40 @@ def _moved_window(array: Tensor, first: Sequence[int], size: Sequence[int], outs
         target.append(slice(low - begin, high - begin))
     window[tuple(target)] = array[tuple(source)]
     return window
+
+
+def require_percentiles(low: float, high: float) -> None:
+    """Raise unless ``0 <= low < high <= 100``."""
+    if not 0 <= low < high <= 100:
+        raise ValueRangeError(
+            f"clip_percentiles is ({low:g}, {high:g}): give two values in percent, 0 <= low < high <= 100"
+        )
+
+
+def clipped(image: Tensor, percentiles: tuple[float, float], *, intensity: Intensity = "zscore") -> Tensor:
+    """Clip every channel to two percentiles of its own values.
+
+    Args:
+        image: ``(C, *S)``, float32.
+        percentiles: Lower and upper, in percent. Between two values they are interpolated linearly.
+        intensity: With ``zscore-nonzero`` the percentiles are those of the values that are not 0, and zeros
+            stay 0.
+
+    Returns:
+        ``(C, *S)``, float32. A channel without values to count stays as it is.
+
+    Raises:
+        ValueRangeError: not ``0 <= lower < upper <= 100``.
+    """
+    require_percentiles(*percentiles)
+    nonzero = intensity == "zscore-nonzero"
+    channels = []
+    for channel in image:
+        counted = channel[channel != 0] if nonzero else channel
+        low, high = np.percentile(counted.cpu().numpy(), percentiles) if counted.numel() else (0.0, 0.0)
+        inside = channel.clamp(float(low), float(high))
+        channels.append(torch.where(channel == 0, channel, inside) if nonzero else inside)
+    return torch.stack(channels)
 
 
 def normalised(

@@ -77,7 +77,11 @@ def preprocessing(recipe: Recipe) -> Preprocessing:
     """The recipe's preprocessing part as the data layer's own settings."""
     part = recipe.preprocess
     return Preprocessing(
-        spacing=part.spacing, intensity=part.intensity, ct_window=part.ct_window, crop_size=part.crop_size
+        spacing=part.spacing,
+        intensity=part.intensity,
+        ct_window=part.ct_window,
+        crop_size=part.crop_size,
+        clip_percentiles=part.clip_percentiles,
     )
 
 
@@ -145,13 +149,8 @@ def prepare_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Prepared
     )
     if source is case:
         target = settings.apply_soft(target, case, padding=outside(chosen, len(target)))
-        target = finished(chosen, target)
+        target = chosen.finished(target)
     return PreparedCase(case.name, grid.image, grid.labels, grid.labels_per_rater, target, grid.spacing)
-
-
-def finished(chosen: Method, target: Tensor) -> Tensor:
-    """The moved target as the loss wants it: rounded at 0.5 for the hard candidates, else as it is."""
-    return (target >= 0.5).to(target.dtype) if chosen.binarise else target
 
 
 def outside(chosen: Method, channels: int) -> list[float]:

@@ -21,7 +21,7 @@ from sfumato.data.case import Dataset
 from sfumato.data.output import atomic_output
 from sfumato.data.splits import Split
 from sfumato.decode import ThresholdSearch
-from sfumato.errors import DataError, InputError
+from sfumato.errors import DataError, InputError, RecipeError
 from sfumato.training.callbacks import History
 from sfumato.training.cases import Cases, PreparedCase, prepare_cases
 from sfumato.training.module import CONTENT, SegmentationModule, module_from_checkpoint, region_masks
@@ -55,6 +55,7 @@ def fit(
         InputError: a GPU is asked for where there is none.
     """
     require_accelerator(recipe)
+    _require_offered(recipe)
     folder = RunFolder(out)
     splits = folder.open(recipe, dataset, resume=resume, overwrite=overwrite)
     if folder.finished:
@@ -82,6 +83,19 @@ def require_accelerator(recipe: Recipe) -> None:
             "the recipe asks for accelerator: gpu, but torch finds no GPU on this machine: "
             "set accelerator: cpu (or auto), or install a CUDA build of torch"
         )
+
+
+def _require_offered(recipe: Recipe) -> None:
+    asked = {
+        "raters": recipe.raters != "consensus",
+        "regions": recipe.regions is not None,
+        "slice_axis": recipe.slice_axis is not None,
+        "split.counts": recipe.split.counts is not None,
+        "split.by": recipe.split.by != "patient",
+    }
+    if any(asked.values()):
+        keys = ", ".join(key for key, wanted in asked.items() if wanted)
+        raise RecipeError(f"training cannot do this yet: {keys}; take the values of recipes/demo.yaml")
 
 
 def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> tuple[Cases, Cases]:

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from sfumato.data.augment import Augmentation
 from sfumato.errors import InputError
 from sfumato.methods import method
-from sfumato.training.cases import Cases, PreparedCase, finished, outside, soft_label
+from sfumato.training.cases import Cases, PreparedCase, outside, soft_label
 from sfumato.training.recipe import Recipe
 
 
@@ -117,7 +117,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         inner = tuple((outer - side) // 2 for outer, side in zip(wide, size, strict=True))
         image = crop(image, inner, size, fill=None)
         if target is not None:
-            return {"image": image, "target": finished(chosen, crop(target, inner, size, fill=None))}
+            return {"image": image, "target": chosen.finished(crop(target, inner, size, fill=None))}
         if labels is None:
             raise InputError("augmentation lost the labels")
         labels = crop(labels, inner, size, fill=None)

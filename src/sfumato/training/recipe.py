@@ -5,6 +5,7 @@ No key has a default and none is inherited: what a run did can be read from its 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +21,11 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+NotNegativeCount = Annotated[int, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+# At least one letter or digit, so that a folder can be called after it.
+_NAME = r"^[A-Za-z0-9.\-()%= ]*[A-Za-z0-9][A-Za-z0-9.\-()%= ]*$"
 
 
 class SplitPart(Part):
@@ -28,16 +34,26 @@ class SplitPart(Part):
     seed: int
     fractions: tuple[Fraction, Fraction, Fraction]
     """Train, validation and test share; they sum to 1."""
+    counts: tuple[NotNegativeCount, NotNegativeCount, NotNegativeCount] | None
+    """Train, validation and test cases, in place of ``fractions``. A folder with another number of cases is
+    divided in proportion, and the log says so."""
+    by: Literal["case", "patient", "centre"]
+    """What is never divided. ``patient``: the cases of one patient stay together. ``case``: each case stands
+    by itself. ``centre``: fold ``i`` tests the ``i``-th centre by name, and the others are divided, as whole
+    centres, between training and validation."""
     folds: Count | None
-    """Cross-validation: the number of folds. Null: one split by ``fractions``."""
-    fold: Annotated[int, Field(ge=0)]
-    """Which fold is this run's test set; 0 where ``folds`` is null."""
+    """Cross-validation: the number of folds. Null: one split, or with ``by: centre`` one fold per centre."""
+    fold: NotNegativeCount
+    """Which fold is this run's test set; 0 where there is one split."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         if abs(sum(self.fractions) - 1) > 1e-6:
             raise ValueError(f"fractions {self.fractions} sum to {sum(self.fractions):g}, not 1")
-        if self.fold >= (self.folds or 1):
+        if self.counts is not None and sum(self.counts) == 0:
+            raise ValueError("counts are all 0: give the number of train, validation and test cases")
+        # How many centres there are, only the data can tell.
+        if (self.by != "centre" or self.folds is not None) and self.fold >= (self.folds or 1):
             raise ValueError(f"fold is {self.fold}, but there are {self.folds or 1} folds, counted from 0")
         return self
 
@@ -47,11 +63,21 @@ class PreprocessPart(Part):
 
     spacing: tuple[Positive, ...] | None
     """Resample to this spacing in mm; null keeps the native grid."""
-    intensity: Literal["zscore", "minmax", "ct", "none"]
+    clip_percentiles: tuple[Percent, Percent] | None
+    """Clip every channel to these percentiles of its own values, in percent, before ``intensity``."""
+    intensity: Literal["zscore", "zscore-nonzero", "minmax", "ct", "none"]
     ct_window: tuple[float, float] | None
     """Lowest and highest Hounsfield unit, for ``intensity: ct``."""
-    crop_size: tuple[Count, ...] | None
-    """Centre crop or pad to this many voxels; null keeps the whole volume."""
+    crop_size: tuple[Count | None, ...] | None
+    """Centre crop or pad to this many voxels; null keeps the whole volume, or an axis as long as it is."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.clip_percentiles is not None and self.clip_percentiles[0] >= self.clip_percentiles[1]:
+            raise ValueError(f"clip_percentiles {self.clip_percentiles}: the first must be below the second")
+        if (self.intensity == "ct") != (self.ct_window is not None):
+            raise ValueError("ct_window goes with intensity: ct, and is null otherwise")
+        return self
 
 
 class AugmentPart(Part):
@@ -100,6 +126,8 @@ class OptimizerPart(Part):
 class Recipe(Part):
     """One training, complete. Lengths in mm, sizes in voxels, angles in degrees."""
 
+    name: Annotated[str, Field(pattern=_NAME)] | None
+    """What tables and folders call this training; null takes the method's name."""
     method: str
     label: dict[str, Any]
     """Options of the method's label that differ from its published ones; {} keeps them all."""
@@ -107,7 +135,18 @@ class Recipe(Part):
     """Options of the method's loss, likewise."""
     when: Literal["before", "after", "method"]
     """Is the soft label made before or after augmentation? ``method`` takes the method's own moment."""
-    seed: Annotated[int, Field(ge=0)]
+    raters: str
+    """Which masks train. ``consensus``: the one reference mask (labels made of several raters see them all).
+    ``all``: every image with every rater's mask is a sample. ``random``: every sample has one rater, drawn
+    anew in each epoch. Or a rater's name: that one alone, for training, validation and threshold."""
+    regions: (
+        Annotated[dict[str, Annotated[tuple[Count, ...], Field(min_length=1)]], Field(min_length=1)] | None
+    )
+    """Name of each region, and the labels that form it, in place of the data set's own; null keeps those."""
+    slice_axis: Literal[0, 1, 2] | None
+    """Train a 2-D network on the slices of 3-D volumes perpendicular to this axis; null: the network has the
+    data's axes."""
+    seed: NotNegativeCount
     epochs: Count
     batch_size: Count
     validate_every: Count
@@ -119,7 +158,7 @@ class Recipe(Part):
     accelerator: Literal["cpu", "gpu", "auto"]
     devices: Count
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
-    workers: Annotated[int, Field(ge=0)]
+    workers: NotNegativeCount
     """Data-loading processes; 0 loads in the training process."""
     cache: Literal["memory", "disk"]
     """Where prepared cases wait between epochs; ``disk`` for data sets larger than the memory."""
@@ -146,13 +185,15 @@ class Recipe(Part):
         divisor = size_divisor(self.network.name, self.network.options)
         if any(side % divisor for side in self.patch.size):
             raise ValueError(f"patch.size {self.patch.size} must be multiples of {divisor} for this network")
+        if self.slice_axis is not None and axes != 2:
+            raise ValueError(f"slice_axis cuts volumes into slices, but patch.size has {axes} values: give 2")
         for name, value in (("spacing", self.preprocess.spacing), ("crop_size", self.preprocess.crop_size)):
-            if value is not None and len(value) != axes:
-                raise ValueError(f"preprocess.{name} has {len(value)} values, but patch.size has {axes}")
+            if value is not None and len(value) != self.data_axes:
+                raise ValueError(
+                    f"preprocess.{name} has {len(value)} values, but the data have {self.data_axes} axes"
+                )
         if any(axis not in range(axes) for axis in self.augment.flip_axes):
             raise ValueError(f"augment.flip_axes {self.augment.flip_axes} must lie in 0 .. {axes - 1}")
-        if (self.preprocess.intensity == "ct") != (self.preprocess.ct_window is not None):
-            raise ValueError("preprocess.ct_window goes with intensity: ct, and is null otherwise")
         if self.validate_every > self.epochs:
             raise ValueError(f"validate_every is {self.validate_every}, but there are {self.epochs} epochs")
         chosen = method(self.method)
@@ -161,6 +202,27 @@ class Recipe(Part):
                 raise UnknownNameError(f"label option of method {chosen.name!r}", key, chosen.label_options)
         chosen.make_loss(self.loss)
         return self
+
+    @property
+    def title(self) -> str:
+        """What tables call this training: its name, or its method's."""
+        return self.method if self.name is None else self.name
+
+    @property
+    def run_name(self) -> str:
+        """What the run's folder is called: ``<title>-seed<k>-fold<j>``, in letters safe for a folder."""
+        title = re.sub(r"[^a-z0-9.]+", "-", self.title.lower()).strip("-.")
+        return f"{title}-seed{self.seed}-fold{self.split.fold}"
+
+    @property
+    def data_axes(self) -> int:
+        """Spatial axes of the data: the network's, and one more where it sees slices."""
+        return len(self.patch.size) + (self.slice_axis is not None)
+
+    @property
+    def network_axes(self) -> tuple[int, ...]:
+        """The data's axes that the network sees, in its order."""
+        return tuple(axis for axis in range(self.data_axes) if axis != self.slice_axis)
 
     @property
     def moment(self) -> Literal["before", "after"]:
