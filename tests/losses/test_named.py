@@ -3,13 +3,14 @@ import torch
 
 from sfumato.activations import ACTIVATIONS
 from sfumato.errors import InputError
-from sfumato.losses import DiceLoss, FocalLoss, SoftCrossEntropyLoss
+from sfumato.losses import DiceCEACELoss, DiceLoss, FocalLoss, SoftCrossEntropyLoss
 from sfumato.losses.named import LOSSES, build_loss
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_named_loss_takes_raw_logits(name):
-    loss = build_loss(name, activation_name="sigmoid", activation=torch.sigmoid, options={})
+    act = "softmax" if name in ("NACL", "MbLS") else "sigmoid"
+    loss = build_loss(name, activation_name=act, activation=ACTIVATIONS[act], options={})
     logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
     value = loss(logits, torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(1)))
     value.backward()
@@ -28,6 +29,8 @@ def test_the_activation_decides_between_softmax_and_sigmoid():
         ("focal", "sigmoid"): FocalLoss(use_softmax=False),
         ("Dice", "softmax"): DiceLoss(softmax=True),
         ("Dice", "sigmoid"): DiceLoss(sigmoid=True),
+        ("Dice + cross-entropy + ACE", "softmax"): DiceCEACELoss(softmax=True),
+        ("Dice + cross-entropy + ACE", "sigmoid"): DiceCEACELoss(sigmoid=True),
     }
     for (name, act), loss in expected.items():
         found = build_loss(name, activation_name=act, activation=ACTIVATIONS[act], options={})
@@ -37,3 +40,9 @@ def test_the_activation_decides_between_softmax_and_sigmoid():
 def test_cross_entropy_of_a_signed_map_is_refused():
     with pytest.raises(InputError, match="needs softmax or sigmoid, not 'tanh'"):
         build_loss("focal", activation_name="tanh", activation=torch.tanh, options={})
+
+
+@pytest.mark.parametrize("name", ["NACL", "MbLS"])
+def test_a_penalty_on_logits_is_for_classes_alone(name):
+    with pytest.raises(InputError, match=f"'{name}' needs softmax, not 'sigmoid'"):
+        build_loss(name, activation_name="sigmoid", activation=torch.sigmoid, options={})

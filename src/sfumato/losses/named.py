@@ -10,15 +10,21 @@ from torch import nn
 from sfumato.errors import InputError
 from sfumato.losses.adaptive_wing import AdaptiveWingLoss
 from sfumato.losses.base import Activation
+from sfumato.losses.calibration_error import DiceCEACELoss
 from sfumato.losses.cross_entropy import FocalLoss, SoftCrossEntropyLoss
+from sfumato.losses.margin_smoothing import MarginBasedLabelSmoothingLoss
+from sfumato.losses.neighbor_aware import NeighborAwareCalibrationLoss
 from sfumato.losses.overlap import DiceCELoss, DiceLoss, DiceSemimetricLoss, JaccardMetricLoss
 from sfumato.losses.regression import FocalL1Loss, L1Loss, L2Loss, ProductLoss
 
 LOSSES: dict[str, Callable[..., nn.Module]] = {
     "soft cross-entropy": SoftCrossEntropyLoss,
     "focal": FocalLoss,
+    "NACL": NeighborAwareCalibrationLoss,
+    "MbLS": MarginBasedLabelSmoothingLoss,
     "Dice": DiceLoss,
     "Dice + cross-entropy": DiceCELoss,
+    "Dice + cross-entropy + ACE": DiceCEACELoss,
     "Dice semimetric": DiceSemimetricLoss,
     "Jaccard metric": JaccardMetricLoss,
     "Focal-L1": FocalL1Loss,
@@ -32,6 +38,9 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
 _OWN_ACTIVATION: dict[str, dict[str, dict[str, bool]]] = {
     "soft cross-entropy": {"softmax": {}, "sigmoid": {"sigmoid": True}},
     "focal": {"softmax": {}, "sigmoid": {"use_softmax": False}},
+    "NACL": {"softmax": {}},
+    "MbLS": {"softmax": {}},
+    "Dice + cross-entropy + ACE": {"softmax": {"softmax": True}, "sigmoid": {"sigmoid": True}},
     "Dice + cross-entropy": {"softmax": {"softmax": True}, "sigmoid": {"sigmoid": True}},
 }
 
@@ -48,11 +57,11 @@ def build_loss(
         options: Further arguments of the loss.
 
     Raises:
-        InputError: a cross-entropy with an activation other than softmax or sigmoid.
+        InputError: a cross-entropy with an activation that it does not know.
     """
     if name not in _OWN_ACTIVATION:
         return LOSSES[name](other_act=activation, **options)
     known = _OWN_ACTIVATION[name]
     if activation_name not in known:
-        raise InputError(f"the loss {name!r} needs softmax or sigmoid, not {activation_name!r}")
+        raise InputError(f"the loss {name!r} needs {' or '.join(known)}, not {activation_name!r}")
     return LOSSES[name](**known[activation_name], **options)
