@@ -13,6 +13,7 @@ from sfumato.activations import ACTIVATIONS
 from sfumato.checks import as_tensor
 from sfumato.decode import argmax_labels, threshold_labels, threshold_regions, with_background
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
+from sfumato.labels.one_hot import one_hot
 from sfumato.labels.targets import TARGETS, RegionValues, TargetCase, region_values
 from sfumato.losses.named import build_loss
 from sfumato.types import ArrayLike, Spacing
@@ -41,7 +42,7 @@ class Method:
             ``"signed"`` (R maps in ``[-1, 1]``).
         when: Whether the target is built before or after augmentation, unless a recipe says otherwise.
         needs_image: The label depends on the image.
-        binarise: The moved target is thresholded at 0.5 after augmentation.
+        binarise: The moved target is made hard again after augmentation.
         moves_mask: The target is the mask itself, resampled and augmented linearly, so it is made before
             preprocessing, on the mask's own grid.
         label_options: Every option of the label, with its default.
@@ -199,6 +200,17 @@ class Method:
             return threshold_regions(prediction, threshold=value)
         labels = argmax_labels(prediction)
         return torch.stack([labels == index for index in range(1, len(prediction))])
+
+    def finished(self, target: Tensor) -> Tensor:
+        """Give the moved target ``(channels, *S)`` as the loss wants it.
+
+        Methods that ``binarise`` get it hard again: regions rounded at 0.5, classes one-hot at the largest.
+        """
+        if not self.binarise:
+            return target
+        if self.kind == "classes":
+            return one_hot(argmax_labels(target), num_classes=len(target))
+        return (target >= 0.5).to(target.dtype)
 
     @property
     def padding(self) -> tuple[float, float]:
