@@ -1,0 +1,196 @@
+"""Published and own numbers as tables: for a reader (Markdown, LaTeX) and for a program (CSV)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sfumato.study.reproduction import Cell, Kind
+from sfumato.study.tables import latex
+
+HEADINGS = ("Structure", "Training", "Published", "Ours", "n", "Difference", "Within")
+SPREADS: Mapping[Kind, str] = {
+    "std_over_runs": "standard deviation over runs",
+    "std_over_cases": "standard deviation over test cases",
+    "standard_error": "standard error over runs",
+    "std_over_runs_and_cases": "standard deviation over all test cases of all runs",
+    "none": "",
+}
+_WITHIN = {True: "yes", False: "no", None: ""}
+ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table: a metric on one data set, a line per structure and training."""
+
+    title: str
+    lines: tuple[tuple[str, ...], ...]  # texts under HEADINGS
+
+
+def blocks(cells: Iterable[Cell]) -> list[Block]:
+    """Lay the cells out, one table per data set and metric; a structure is named on its first line."""
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.part.dataset, cell.metric, cell.unit), []).append(cell)
+    found = []
+    for (dataset, metric, unit), several in groups.items():
+        measure = "" if unit == "fraction" else f" [{unit}]"
+        found.append(Block(f"{dataset}: {metric}{measure}", tuple(_lines(several))))
+    return found
+
+
+def _lines(cells: Sequence[Cell]) -> Iterable[tuple[str, ...]]:
+    before = ""
+    for cell in cells:
+        yield ("" if cell.structure == before else cell.structure, *_line(cell))
+        before = cell.structure
+
+
+def _line(cell: Cell) -> tuple[str, ...]:
+    printed = cell.published
+    decimals = printed.decimals if printed else {"%": 2, "mm": 2}.get(cell.unit, 3)
+    published = ABSENT if printed is None else _with_spread(printed.mean, printed.spread)
+    ours = _with_spread(number(cell.ours.mean, decimals), number(cell.ours.spread, decimals, missing=""))
+    if cell.ours.undefined:
+        ours += f" ({cell.ours.undefined} undefined)"
+    difference = number(cell.difference, decimals, missing="", sign=True)
+    count = str(cell.ours.count) if cell.ours.count else ""
+    return cell.training.name, published, ours, count, difference, _WITHIN[cell.within]
+
+
+def _with_spread(mean: str, spread: str) -> str:
+    return f"{mean} ± {spread}" if spread else mean
+
+
+def number(value: float, decimals: int, *, missing: str = ABSENT, sign: bool = False) -> str:
+    """Write a number with so many decimals; ``missing`` for nan."""
+    if math.isnan(value):
+        return missing
+    # Adding 0 turns a negative number that rounds to nothing into 0.00.
+    return format(round(value, decimals) + 0.0, f"{'+' if sign else ''}.{decimals}f")
+
+
+def caption(cells: Sequence[Cell]) -> str:
+    """Say what ±, n and "within" are."""
+    kinds = dict.fromkeys(SPREADS[cell.ours.kind] for cell in cells)
+    spreads = "; ".join(text for text in kinds if text)
+    over_cases = {"std_over_cases", "none"} & {cell.ours.kind for cell in cells}
+    counted = {
+        (False, True): "runs",
+        (True, False): "test cases",
+        (True, True): "test cases or runs",
+    }.get((bool(over_cases), any(cell.ours.kind not in ("std_over_cases", "none") for cell in cells)), "runs")
+    return (
+        f"Published, and ours ± {spreads or 'nothing'}; n: the {counted} that our mean is over. "
+        "Within: ours differs from the published mean by no more than the published spread."
+    )
+
+
+def gaps(cells: Sequence[Cell]) -> list[str]:
+    """Say which cells have no number of ours, one sentence per data set."""
+    found = []
+    for dataset in dict.fromkeys(cell.part.dataset for cell in cells):
+        mine = [cell for cell in cells if cell.part.dataset == dataset]
+        lacking = [cell for cell in mine if cell.missing]
+        if not lacking:
+            continue
+        names = dict.fromkeys(cell.training.name for cell in lacking)
+        whole = [name for name in names if all(cell.missing for cell in mine if cell.training.name == name)]
+        some = [
+            f"{cell.training.name} {cell.metric} {cell.structure}"
+            for cell in lacking
+            if cell.training.name not in whole
+        ]
+        texts = ([f"{', '.join(whole)} (no finished run)"] if whole else []) + some
+        found.append(f"{dataset}: {len(lacking)} of {len(mine)} cells are missing: {'; '.join(texts)}")
+    return found
+
+
+def csv_text(cells: Iterable[Cell]) -> str:
+    """Write one line per cell; numbers of ours read back to the bit."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        (
+            *("data", "dataset", "architecture", "training", "metric", "structure", "unit", "published"),
+            *("published_spread", "published_spread_kind", "ours", "ours_spread", "ours_spread_kind"),
+            *("n", "undefined", "difference", "within", "notes"),
+        )
+    )
+    for cell in cells:
+        row, ours = cell.published, cell.ours
+        writer.writerow(
+            (
+                *(cell.part.kind, cell.part.dataset, cell.training.architecture, cell.training.name),
+                *(cell.metric, cell.structure, cell.unit),
+                *((row.mean, row.spread, row.spread_kind) if row else ("", "", "")),
+                *(_exact(ours.mean), _exact(ours.spread), ours.kind, ours.count, ours.undefined),
+                *(_exact(cell.difference), _WITHIN[cell.within], row.notes if row else ""),
+            )
+        )
+    return buffer.getvalue()
+
+
+def _exact(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))
+
+
+def markdown_text(title: str, cells: Sequence[Cell], notes: Sequence[str] = ()) -> str:
+    """Write the tables, what they show, and the notes as Markdown."""
+    parts = [f"# {_markdown(title)}", _markdown(caption(cells))]
+    for block in blocks(cells):
+        lines = [HEADINGS, tuple("---:" if name in _RIGHT else "---" for name in HEADINGS)]
+        lines += [tuple(_markdown(text) for text in line) for line in block.lines]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts += [f"## {_markdown(block.title)}", table]
+    said = [*gaps(cells), *notes]
+    if said:
+        parts.append("\n".join(f"- {_markdown(note)}" for note in said))
+    return "\n\n".join(parts) + "\n"
+
+
+_RIGHT = {"Published", "Ours", "n", "Difference"}
+
+
+def _markdown(text: str) -> str:
+    for character in "\\|*_<>`":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+def latex_text(title: str, cells: Sequence[Cell]) -> str:
+    r"""Write the tables as LaTeX, ready for ``\input``; they need the package ``booktabs``."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    alignment = "".join("r" if name in _RIGHT else "l" for name in HEADINGS)
+    for block in blocks(cells):
+        body = [" & ".join(_latex(text) for text in line) + r" \\" for line in block.lines]
+        parts.append(
+            "\n".join(
+                [
+                    "\\begin{table}",
+                    "\\centering",
+                    f"\\caption{{{latex(f'{title}. {block.title}. {caption(cells)}')}}}",
+                    f"\\begin{{tabular}}{{{alignment}}}",
+                    "\\toprule",
+                    " & ".join(HEADINGS) + r" \\",
+                    "\\midrule",
+                    *body,
+                    "\\bottomrule",
+                    "\\end{tabular}",
+                    "\\end{table}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex(text: str) -> str:
+    # A hyphen before a number is no minus outside mathematics.
+    parts = (
+        f"${part}$" if part[:1] in "+-" and part[1:2].isdigit() else latex(part) for part in text.split(" ± ")
+    )
+    return r" $\pm$ ".join(parts)
