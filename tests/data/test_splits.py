@@ -6,13 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato.data import CaseFiles, Dataset, explicit_splits, make_splits, read_splits, samples, write_splits
-from sfumato.data.splits import Split, Splits
-from sfumato.errors import DataError, FileFormatError, OutputExistsError, ValueRangeError
+from sfumato.data.splits import Split, Splits, count_note
+from sfumato.errors import (
+    DataError,
+    FileFormatError,
+    OutputExistsError,
+    UnknownNameError,
+    ValueRangeError,
+)
 
 
-def _dataset(count, groups=None, reverse=False):
+def _dataset(count, groups=None, reverse=False, centres=None):
     cases = [
-        CaseFiles(f"c{number:03d}", (Path("i"),), None, group=groups and groups[number])
+        CaseFiles(
+            f"c{number:03d}",
+            (Path("i"),),
+            None,
+            group=groups and groups[number],
+            centre=centres and centres[number],
+        )
         for number in range(count)
     ]
     return Dataset("tiny", tuple(cases[::-1] if reverse else cases), {0: "b"}, ("i",), None, (), Path())
@@ -49,10 +61,78 @@ def test_a_split_is_the_same_on_every_machine():
 
 
 def test_counts_are_kept_to_the_case():
-    split = make_splits(_dataset(41), seed=1, fractions=(25, 7, 9)).fold(0)
+    dataset = _dataset(41)
+    split = make_splits(dataset, seed=1, counts=(25, 7, 9)).fold(0)
     assert _sizes(split) == (25, 7, 9)
-    with pytest.raises(ValueRangeError, match=r"counts \(25, 7, 9\) sum to 41, but there are 40 cases"):
-        make_splits(_dataset(40), seed=1, fractions=(25, 7, 9))
+    assert count_note(dataset, (25, 7, 9)) is None
+    assert count_note(dataset, None) is None
+
+
+@given(st.integers(3, 80), st.integers(0, 99))
+def test_counts_of_another_size_are_taken_in_proportion(count, seed):
+    dataset = _dataset(count)
+    (split,) = make_splits(dataset, seed=seed, counts=(235, 32, 68)).splits
+    assert sum(_sizes(split)) == count
+    for size, wanted in zip(_sizes(split), (235, 32, 68), strict=True):
+        assert abs(size - count * wanted / 335) < 1 or count < 11
+        assert size > 0
+    note = count_note(dataset, (235, 32, 68))
+    assert f"counts [235, 32, 68] sum to 335, but tiny has {count} cases" in note
+
+
+def test_counts_divide_the_rest_of_a_fold():
+    for split in make_splits(_dataset(30), seed=0, counts=(20, 4, 6), folds=5).splits:
+        assert _sizes(split) == (20, 4, 6)
+
+
+def test_counts_never_divide_a_patient():
+    groups = [f"p{number // 4}" for number in range(20)]
+    dataset = _dataset(20, groups)
+    split = make_splits(dataset, seed=0, counts=(10, 5, 5)).fold(0)
+    assert sorted(_sizes(split)) == [4, 4, 12]
+    by_case = make_splits(dataset, seed=0, counts=(10, 5, 5), by="case").fold(0)
+    assert _sizes(by_case) == (10, 5, 5)
+
+
+def test_every_centre_is_tested_by_the_fold_of_its_place():
+    centres = ["york", "bonn", "lyon", "oslo"]
+    dataset = _dataset(40, centres=[centres[number % 4] for number in range(40)])
+    at = {files.name: files.centre for files in dataset.cases}
+    for seed in range(3):
+        splits = make_splits(dataset, seed=seed, fractions=(0.5, 0.25, 0.25), by="centre").splits
+        assert [{at[name] for name in split.test} for split in splits] == [
+            {"bonn"},
+            {"lyon"},
+            {"oslo"},
+            {"york"},
+        ]
+        for split in splits:
+            train, val = ({at[name] for name in part} for part in (split.train, split.val))
+            # Two centres, one, and one, as SoftSeg divides its four.
+            assert (len(train), len(val)) == (2, 1)
+            assert not train & val
+            assert sorted(split.train + split.val + split.test) == list(dataset.names)
+    assert make_splits(dataset, seed=0, by="centre", folds=4) == make_splits(dataset, seed=0, by="centre")
+
+
+def test_the_seed_decides_which_centre_validates():
+    dataset = _dataset(8, centres=[str(number % 4) for number in range(8)])
+    found = {make_splits(dataset, seed=seed, by="centre").fold(0).val for seed in range(20)}
+    assert len(found) == 3
+
+
+def test_centres_that_cannot_be_split_by_are_named():
+    dataset = _dataset(3, centres=["a", None, None])
+    with pytest.raises(DataError) as caught:
+        make_splits(dataset, seed=0, by="centre")
+    assert [problem.split(" states")[0] for problem in caught.value.problems] == ["case c001", "case c002"]
+    two = _dataset(4, centres=["a", "b"] * 2)
+    with pytest.raises(ValueRangeError, match=r"folds is 3, but tiny has 2 centres \(a, b\)"):
+        make_splits(two, seed=0, by="centre", folds=3)
+    with pytest.raises(ValueRangeError, match="1 cases or groups cannot be divided into 2 parts"):
+        make_splits(two, seed=0, by="centre")
+    with pytest.raises(ValueRangeError, match=r"fold is 4, but there are 4 folds"):
+        make_splits(_dataset(4, centres=list("abcd")), seed=0, by="centre").fold(4)
 
 
 @given(st.integers(0, 99), st.integers(2, 5))
@@ -98,6 +178,12 @@ def test_impossible_splits_are_named():
         make_splits(_dataset(10), seed=0, folds=11)
     with pytest.raises(ValueRangeError, match="leave nothing to train on"):
         make_splits(_dataset(10), seed=0, fractions=(0.0, 0.0, 1.0), folds=2)
+    with pytest.raises(ValueRangeError, match=r"counts is \(0, 0, 0\)"):
+        make_splits(_dataset(10), seed=0, counts=(0, 0, 0))
+    with pytest.raises(ValueRangeError, match="2 cases or groups cannot be divided into 3 parts"):
+        make_splits(_dataset(2), seed=0, counts=(235, 32, 68))
+    with pytest.raises(UnknownNameError, match="unknown unit of a split 'center'"):
+        make_splits(_dataset(10), seed=0, by="center")
     with pytest.raises(ValueRangeError, match="fractions has 2 values"):
         make_splits(_dataset(10), seed=0, fractions=(0.5, 0.5))
     with pytest.raises(ValueRangeError, match="fold is 2, but there are 2 folds"):

@@ -7,13 +7,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-from sfumato.checks import require_between
+from sfumato.checks import require_between, require_choice
 from sfumato.data.case import Dataset
 from sfumato.data.output import atomic_output
 from sfumato.errors import DataError, FileFormatError, ValueRangeError
 
 PARTS = ("train", "val", "test")
+UNITS = ("case", "patient", "centre")
+Unit = Literal["case", "patient", "centre"]
 
 
 @dataclass(frozen=True)
@@ -53,47 +56,67 @@ def make_splits(
     *,
     seed: int,
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    counts: Sequence[int] | None = None,
+    by: Unit = "patient",
     folds: int | None = None,
 ) -> Splits:
-    """Divide a data set by case; cases of one group (a patient, a centre) stay together.
+    """Divide a data set into training, validation and test cases.
 
-    The same names, seed and fractions give the same split on every machine, in whatever order the
+    The same names, seed and shares give the same split on every machine, in whatever order the
     files were found.
 
     Args:
         dataset: The cases.
         seed: Seed of the shuffle.
-        fractions: Shares of train, validation and test that sum to 1; or three whole counts of cases.
+        fractions: Shares of train, validation and test that sum to 1.
+        counts: Cases in each part, in place of ``fractions``; in proportion where they do not sum to the
+            number of cases (:func:`count_note` then says so), and as near as undivided patients allow.
+        by: What is never divided. ``patient``: the cases of one group stay together, a case without a
+            group is its own. ``case``: each case by itself, whatever its group. ``centre``: fold ``i`` is
+            tested on the ``i``-th centre by name, and the others are divided between train and validation
+            as whole centres.
         folds: ``k`` for cross-validation: fold ``i`` is tested on the ``i``-th of ``k`` equal parts, and
-            the rest is divided between train and validation as their ``fractions`` are to each other.
+            the rest is divided between train and validation as their shares are to each other. Of centres
+            there is always one fold each: ``None``, or their number.
 
     Returns:
         The splits. A part with a share above 0 has at least one case.
 
     Raises:
-        ValueRangeError: the shares do not sum to 1 or to the number of cases, or there are too few cases.
+        ValueRangeError: the shares do not sum to 1, or there are too few cases, groups or centres.
+        DataError: ``by`` centre, but cases state none; all of them are listed.
     """
-    shares = _shares(fractions, len(dataset.cases))
-    groups = _shuffled_groups(dataset, seed)
-    if folds is None:
-        train, val, test = _divide(groups, shares)
-        return Splits(seed, (Split(train, val, test),))
-    if not 2 <= folds <= len(groups):
+    shares = _shares(fractions) if counts is None else _counted_shares(counts)
+    groups = _shuffled_groups(dataset, seed, by)
+    if by == "centre":
+        parts = _centre_parts(dataset, groups, folds)
+    elif folds is None:
+        return Splits(seed, (Split(*_divide(groups, shares)),))
+    elif 2 <= folds <= len(groups):
+        parts = [groups[number::folds] for number in range(folds)]
+    else:
         raise ValueRangeError(
             f"folds is {folds}: it must lie in 2 .. {len(groups)}, the number of groups of cases"
         )
     total = shares[0] + shares[1]
     if total <= 0:
         raise ValueRangeError(f"fractions {tuple(fractions)} leave nothing to train on")
-    parts = [groups[number::folds] for number in range(folds)]
     splits = []
-    for number, part in enumerate(parts):
-        rest = [
-            group for other, groups_there in enumerate(parts) if other != number for group in groups_there
-        ]
+    for part in parts:
+        rest = [group for group in groups if group not in part]
         train, val, _ = _divide(rest, (shares[0] / total, shares[1] / total, 0.0))
         splits.append(Split(train, val, _names(part)))
     return Splits(seed, tuple(splits))
+
+
+def count_note(dataset: Dataset, counts: Sequence[int] | None) -> str | None:
+    """Say in one sentence that counts were taken in proportion; ``None`` where they fit the data set."""
+    if counts is None or sum(counts) == len(dataset.cases):
+        return None
+    return (
+        f"split.counts {list(counts)} sum to {sum(counts)}, but {dataset.name} has {len(dataset.cases)} "
+        "cases: they are divided in proportion"
+    )
 
 
 def explicit_splits(
@@ -157,15 +180,9 @@ def _require_valid(dataset: Dataset, split: Split) -> None:
         raise DataError(problems)
 
 
-def _shares(fractions: Sequence[float], cases: int) -> tuple[float, float, float]:
+def _shares(fractions: Sequence[float]) -> tuple[float, float, float]:
     if len(fractions) != 3:
         raise ValueRangeError(f"fractions has {len(fractions)} values: give train, validation and test")
-    if all(isinstance(value, int) for value in fractions) and sum(fractions) != 1:
-        if min(fractions) < 0 or sum(fractions) != cases:
-            raise ValueRangeError(
-                f"counts {tuple(fractions)} sum to {sum(fractions)}, but there are {cases} cases"
-            )
-        fractions = [value / cases for value in fractions]
     for value in fractions:
         require_between("fractions", value, 0, 1)
     if abs(sum(fractions) - 1) > 1e-6:
@@ -173,16 +190,50 @@ def _shares(fractions: Sequence[float], cases: int) -> tuple[float, float, float
     return (float(fractions[0]), float(fractions[1]), float(fractions[2]))
 
 
-def _shuffled_groups(dataset: Dataset, seed: int) -> list[list[str]]:
+def _counted_shares(counts: Sequence[int]) -> tuple[float, float, float]:
+    if len(counts) != 3 or min(counts) < 0 or sum(counts) == 0:
+        raise ValueRangeError(
+            f"counts is {tuple(counts)}: give the number of train, validation and test cases, not all 0"
+        )
+    train, val, test = (count / sum(counts) for count in counts)
+    return train, val, test
+
+
+def _shuffled_groups(dataset: Dataset, seed: int, by: Unit) -> list[list[str]]:
+    require_choice("unit of a split", by, UNITS)
+    if by == "centre":
+        _require_centres(dataset)
     groups: dict[tuple[bool, str], list[str]] = {}
     for files in dataset.cases:
+        group = {"case": None, "patient": files.group, "centre": files.centre}[by]
         # A case without a group is its own, even if some group is called like it.
-        key = (files.group is not None, files.group or files.name)
-        groups.setdefault(key, []).append(files.name)
+        groups.setdefault((group is not None, group or files.name), []).append(files.name)
     ordered = [sorted(names) for _, names in sorted(groups.items())]
     random.Random(seed).shuffle(ordered)
     # Large groups first: the small ones can then even out what is lacking.
     return sorted(ordered, key=len, reverse=True)
+
+
+def _require_centres(dataset: Dataset) -> None:
+    unknown = [files.name for files in dataset.cases if files.centre is None]
+    if unknown:
+        raise DataError(
+            [
+                f"case {name} states no centre: a split by centre needs every case's; split by patient"
+                for name in unknown
+            ]
+        )
+
+
+def _centre_parts(dataset: Dataset, groups: list[list[str]], folds: int | None) -> list[list[list[str]]]:
+    """The test part of every fold: one centre each, in the order of their names."""
+    centres = {files.name: str(files.centre) for files in dataset.cases}
+    if folds not in (None, len(groups)):
+        raise ValueRangeError(
+            f"folds is {folds}, but {dataset.name} has {len(groups)} centres "
+            f"({', '.join(sorted(set(centres.values())))}): give null, for one fold per centre"
+        )
+    return [[group] for group in sorted(groups, key=lambda group: centres[group[0]])]
 
 
 def _divide(groups: list[list[str]], shares: Sequence[float]) -> list[tuple[str, ...]]:

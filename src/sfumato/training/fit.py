@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from sfumato.data.case import Dataset
 from sfumato.data.output import atomic_output
-from sfumato.data.splits import Split
+from sfumato.data.splits import Split, count_note
 from sfumato.decode import ThresholdSearch
 from sfumato.errors import DataError, InputError, RecipeError
 from sfumato.training.callbacks import History
@@ -63,6 +63,9 @@ def fit(
         return folder
     started = time.perf_counter()
     with folder.logging(), _quiet():
+        note = count_note(dataset, recipe.split.counts)
+        if note:
+            LOG.warning(note)
         train, validation = _prepared(recipe, dataset, splits, folder)
         # The network's first weights depend on the seed alone, not on what was drawn while preparing.
         lightning.seed_everything(recipe.seed, workers=True, verbose=False)
@@ -90,8 +93,6 @@ def _require_offered(recipe: Recipe) -> None:
         "raters": recipe.raters != "consensus",
         "regions": recipe.regions is not None,
         "slice_axis": recipe.slice_axis is not None,
-        "split.counts": recipe.split.counts is not None,
-        "split.by": recipe.split.by != "patient",
     }
     if any(asked.values()):
         keys = ", ".join(key for key, wanted in asked.items() if wanted)
@@ -102,7 +103,7 @@ def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder
     for name, names in (("training", splits.train), ("validation", splits.val)):
         if not names:
             raise DataError(
-                [f"the split leaves no {name} case of {len(dataset.cases)}: change split.fractions"]
+                [f"the split leaves no {name} case of {len(dataset.cases)}: change the recipe's split"]
             )
     cache, bar = folder.path / "cache", folder.interactive
     train = prepare_cases(recipe, dataset, splits.train, cache=cache, title="training cases", bar=bar)

@@ -79,6 +79,8 @@ class RunFolder:
             dataset,
             seed=recipe.split.seed,
             fractions=recipe.split.fractions,
+            counts=recipe.split.counts,
+            by=recipe.split.by,
             folds=recipe.split.folds,
         )
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
