@@ -1,0 +1,137 @@
+"""A scene: solids of known classes on a voxel grid, and the exact share of every class in every voxel."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from sfumato.checks import require_spacing
+from sfumato.data.phantoms.fields import SmoothField
+from sfumato.data.phantoms.solids import Solid
+from sfumato.errors import ShapeError, ValueRangeError
+from sfumato.types import Labels, Soft, Spacing
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Solids painted one over the other, seen through a voxel grid.
+
+    A point belongs to a solid where its depth in it, plus the displacement there, is above 0. All solids
+    share the displacement, so nested solids stay nested.
+
+    Attributes:
+        solids: What is painted, in this order: a later solid covers an earlier one.
+        classes: The class of each solid, ``1 .. num_classes - 1``, or 0 to cut a hole. What no solid
+            covers is class 0.
+        num_classes: Number of classes ``K``, background included; some may have no solid.
+        shape: Voxels per axis; the first corner of the grid is at 0 mm, the first centre at ``spacing / 2``.
+        spacing: Millimetres between voxel centres, one value per axis.
+        displacement: Moves every surface outwards by so many mm, inwards where it is negative; ``None``
+            leaves the solids as they are.
+
+    Raises:
+        ShapeError: the parts do not fit together.
+        ValueRangeError: a class outside ``0 .. num_classes - 1``, a spacing or side that is not above 0.
+    """
+
+    solids: tuple[Solid, ...]
+    classes: tuple[int, ...]
+    num_classes: int
+    shape: tuple[int, ...]
+    spacing: Spacing
+    displacement: SmoothField | None = None
+
+    def __post_init__(self) -> None:
+        require_spacing(self.spacing, self.shape, name="the grid")
+        if len(self.solids) != len(self.classes):
+            raise ShapeError(f"{len(self.solids)} solids have {len(self.classes)} classes: give one for each")
+        if min(self.shape) < 1:
+            raise ValueRangeError(f"shape is {self.shape}: every side must be at least one voxel")
+        outside = [value for value in self.classes if not 0 <= value < self.num_classes]
+        if outside:
+            raise ValueRangeError(f"classes {outside} lie outside 0 .. {self.num_classes - 1}")
+
+    def centres(self) -> np.ndarray:
+        """Positions of the voxel centres in mm, ``(axes, *S)``."""
+        sides = [(np.arange(side) + 0.5) * step for side, step in zip(self.shape, self.spacing, strict=True)]
+        return np.stack(np.meshgrid(*sides, indexing="ij"))
+
+    def finer(self, factor: int) -> Scene:
+        """The same solids and field of view with ``factor`` times the voxels along every axis."""
+        return replace(
+            self,
+            shape=tuple(side * factor for side in self.shape),
+            spacing=tuple(step / factor for step in self.spacing),
+        )
+
+
+def class_fractions(scene: Scene, *, factor: int = 8) -> Soft:
+    """Give the share of every voxel that each class fills: the true soft label of the scene.
+
+    Every voxel that a surface may cross is divided into ``factor`` parts along each axis, and the parts'
+    centres are asked. Of a flat surface across a voxel of ``N`` axes the share is off by at most
+    ``N / (2 factor)``, and by at most ``1 / (2 factor)`` where the surface lies along the grid; over many
+    voxels the errors cancel.
+
+    Args:
+        scene: What to see.
+        factor: Parts per axis.
+
+    Returns:
+        Class weights, ``(K, *S)``, float32, summing to 1. A class without a solid weighs 0 everywhere.
+
+    Raises:
+        ValueRangeError: ``factor`` is below 1.
+    """
+    if factor < 1:
+        raise ValueRangeError(f"factor is {factor}: it must be 1 or more")
+    centres = scene.centres().reshape(len(scene.shape), -1)
+    depths = depths_mm(scene, centres)
+    # How far from the centre, in depth, a surface may be and still cut the voxel's corner.
+    slope = 1.0 if scene.displacement is None else 1.0 + scene.displacement.slope
+    crossed = (np.abs(depths) <= 0.5 * math.hypot(*scene.spacing) * slope).any(axis=0)
+    whole = painted(scene.classes, depths > 0.0)
+    shares = np.zeros((scene.num_classes, centres.shape[1]), dtype=np.float64)
+    np.put_along_axis(shares, whole[None], 1.0, axis=0)
+    points, counts = centres[:, crossed], np.zeros((scene.num_classes, int(crossed.sum())))
+    places = np.arange(points.shape[1])
+    parts = (np.arange(factor) + 0.5) / factor - 0.5
+    for part in itertools.product(parts, repeat=len(scene.shape)):
+        found = _classes_at(scene, points + (np.array(part) * scene.spacing)[:, None])
+        counts[found, places] += 1.0
+    shares[:, crossed] = counts / factor ** len(scene.shape)
+    return torch.from_numpy(shares.astype(np.float32).reshape(scene.num_classes, *scene.shape))
+
+
+def centre_labels(scene: Scene) -> Labels:
+    """Give every voxel the class at its centre: the scene's mask without fractions, ``(*S)`` int64."""
+    return torch.from_numpy(_classes_at(scene, scene.centres()))
+
+
+def depths_mm(scene: Scene, points: np.ndarray) -> np.ndarray:
+    """Depth of points ``(axes, *S)`` in every solid, the displacement included; ``(solids, *S)``, mm."""
+    depths = np.zeros((len(scene.solids), *points.shape[1:]))
+    for index, solid in enumerate(scene.solids):
+        depths[index] = solid.depth_mm(points)
+    return depths if scene.displacement is None else depths + scene.displacement.values(points)
+
+
+def painted(classes: tuple[int, ...], inside: np.ndarray) -> np.ndarray:
+    """Class per voxel, int64, where the solids ``inside`` (``(solids, *S)``) are painted in order."""
+    labels = np.zeros(inside.shape[1:], dtype=np.int64)
+    for value, mask in zip(classes, inside, strict=True):
+        labels[mask] = value
+    return labels
+
+
+def _classes_at(scene: Scene, points: np.ndarray) -> np.ndarray:
+    if scene.displacement is not None:
+        return painted(scene.classes, depths_mm(scene, points) > 0.0)
+    inside = np.zeros((len(scene.solids), *points.shape[1:]), dtype=bool)
+    for index, solid in enumerate(scene.solids):
+        inside[index] = solid.holds(points)
+    return painted(scene.classes, inside)
