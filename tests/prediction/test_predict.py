@@ -150,3 +150,10 @@ def test_unknown_case_is_named(tmp_path):
     run, data = trained(tmp_path)
     with pytest.raises(DataError, match="no case 'case9'"):
         predict(run.path, data, tmp_path / "out", names=["case9"])
+
+
+def test_the_recipes_name_titles_the_prediction(tmp_path):
+    run, data = trained(tmp_path, "ls", name="LS (0.1)")
+    predict(run.path, data, tmp_path / "out", names=["case2"])
+    described = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert (described["method"], described["run"]) == ("LS (0.1)", "ls-0.1-seed0-fold0")

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sfumato.errors import FileFormatError, InputError, RecipeError
-from sfumato.study.plan import Plan, parse_plan, planned_runs, read_study
+from sfumato.study.plan import Plan, Study, parse_plan, planned_runs, read_study
 from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe
 
@@ -48,6 +48,17 @@ def test_options_go_to_the_method_that_they_are_for():
     assert found == {"ls": {"alpha": 0.3}, "geols": {"alpha": 0.2}, "svls": {}}
     (run,) = runs_of(recipe, methods=["ls"], seeds=[0], overrides={"ls": {"loss": {}}})
     assert run.recipe.label == {}
+
+
+def test_a_name_stays_with_the_recipes_own_method():
+    recipe = {"method": "ls", "name": "LS (0.3)", "label": {"alpha": 0.3}}
+    runs = runs_of(recipe, methods=["ls", "ce"], seeds=[0])
+    assert [(run.name, run.recipe.title) for run in runs] == [
+        ("ls-0.3-seed0-fold0", "LS (0.3)"),
+        ("ce-seed0-fold0", "ce"),
+    ]
+    plan = Plan(**CONTENT | {"methods": ["ls", "ce"]})
+    assert Study(plan, "x", runs).proposed == "LS (0.3)"
 
 
 @pytest.mark.parametrize(

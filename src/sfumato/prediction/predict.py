@@ -243,7 +243,7 @@ def describe(
     """
     recipe = module.recipe
     content = {
-        "method": recipe.method,
+        "method": recipe.title,
         "kind": module.method.kind,
         "label_names": module.task["label_names"],
         "regions": module.task["regions"],
@@ -260,6 +260,5 @@ def describe(
 
 
 def run_name(module: SegmentationModule) -> str:
-    """The training's name in every table: ``<method>-seed<k>-fold<j>``."""
-    recipe = module.recipe
-    return f"{recipe.method}-seed{recipe.seed}-fold{recipe.split.fold}"
+    """The training's name in every table: ``<title>-seed<k>-fold<j>``."""
+    return module.recipe.run_name

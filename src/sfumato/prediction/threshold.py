@@ -48,7 +48,7 @@ class Sweep:
 
     Attributes:
         run: The training's name.
-        method: Its method.
+        method: What tables call it.
         seed: Its seed.
         fold: Its fold.
         thresholds: The candidates.
@@ -198,7 +198,7 @@ def threshold_sweep(
     recipe = module.recipe
     return Sweep(
         run=run_name(module),
-        method=recipe.method,
+        method=recipe.title,
         seed=recipe.seed,
         fold=recipe.split.fold,
         thresholds=tuple(thresholds),

@@ -328,7 +328,7 @@ def _described(modules: Sequence[SegmentationModule], sampling: Sampling, sample
     first = modules[0]
     entry: dict[str, object] = {"kind": sampling.kind, "samples": samples, "unit": "nats"}
     changes: dict[str, object] = {
-        "method": f"{first.method.name}+{sampling.kind}",
+        "method": f"{first.recipe.title}+{sampling.kind}",
         "threshold": mean_threshold(modules),
         "run": f"{run_name(first)}+{sampling.kind}",
         "uncertainty": entry,
@@ -339,5 +339,5 @@ def _described(modules: Sequence[SegmentationModule], sampling: Sampling, sample
         entry["members"] = [run_name(module) for module in modules]
         folds = {module.recipe.split.fold for module in modules}
         changes |= {"seed": None, "fold": folds.pop() if len(folds) == 1 else None}
-        changes["run"] = f"{first.method.name}+ensemble"
+        changes["run"] = f"{first.recipe.title}+ensemble"
     return changes

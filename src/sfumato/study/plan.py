@@ -89,8 +89,9 @@ class Study:
 
     @property
     def proposed(self) -> str:
-        """The method that the others are tested against."""
-        return self.plan.proposed or self.plan.methods[0]
+        """The method that the others are tested against, by the name that tables give it."""
+        name = self.plan.proposed or self.plan.methods[0]
+        return next(run.recipe.title for run in self.runs if run.recipe.method == name)
 
 
 def read_study(path: Path) -> Study:
@@ -141,8 +142,10 @@ def planned_runs(plan: Plan, base: Recipe) -> tuple[PlannedRun, ...]:
                 split |= {"folds": plan.folds, "fold": fold}
             for name in plan.methods:
                 options = _options(plan, base, name)
-                recipe = base.replace(method=name, seed=seed, split=split, **options)
-                runs.append(PlannedRun(f"{name}-seed{seed}-fold{fold}", recipe))
+                # A title belongs to the recipe's own method; the others would all be called by it.
+                title = base.name if name == base.method else None
+                recipe = base.replace(name=title, method=name, seed=seed, split=split, **options)
+                runs.append(PlannedRun(recipe.run_name, recipe))
     return tuple(runs)
 
 
