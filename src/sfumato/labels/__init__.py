@@ -12,6 +12,7 @@ from sfumato.labels.regions import label_regions
 from sfumato.labels.seeds import seed_voxels
 from sfumato.labels.signed_distance import signed_distance
 from sfumato.labels.sing import sing
+from sfumato.labels.superpixel import superpixel
 from sfumato.labels.svls import svls
 from sfumato.labels.uniform import uniform
 
@@ -32,6 +33,7 @@ __all__ = [
     "sing",
     "staple",
     "staple_probabilities",
+    "superpixel",
     "svls",
     "uniform",
 ]
