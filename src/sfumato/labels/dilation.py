@@ -12,7 +12,7 @@ from sfumato.labels.regions import as_regions
 from sfumato.types import ArrayLike, RegionMaps
 
 
-def dilation(regions: ArrayLike, *, values: Sequence[float] = (0.5,)) -> RegionMaps:
+def dilation(regions: ArrayLike, *, values: Sequence[float] = (0.3,)) -> RegionMaps:
     """Give the rings that dilation adds to a region a value between 0 and 1.
 
     Ring ``n`` holds the voxels that the ``n``-th dilation by face neighbours adds, in voxels whatever the
@@ -20,7 +20,8 @@ def dilation(regions: ArrayLike, *, values: Sequence[float] = (0.5,)) -> RegionM
 
     Args:
         regions: ``(R, *S)``, booleans or 0 and 1; they may overlap.
-        values: One value per ring in ``[0, 1]``, from the region outwards; none leaves the region hard.
+        values: One value per ring in ``[0, 1]``, from the region outwards; none leaves the region hard. Below
+            0.5, thresholding there gives the region back.
 
     Returns:
         ``(R, *S)``, float32: 1 in the region, the rings' values around it, 0 elsewhere. An empty region is 0
