@@ -2,15 +2,21 @@ import pickle
 
 import pytest
 import torch
+from monai.losses import DiceLoss as MonaiDice
 
 from sfumato import labels as transforms
 from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
 from sfumato.methods import METHODS, method
 
 NAMES = [
-    *("ce", "dice-ce", "focal", "ls", "svls", "moh", "msvls", "geols", "singr", "softseg"),
-    *("hard-sig-dice", "hard-relu-wing", "soft-sig-wing", "soft-relu-dice"),
+    *("ce", "dice-ce", "dice-bce", "focal", "nacl", "mbls", "ace", "ls", "ls-jml", "ordinal", "svls"),
+    *("moh", "msvls", "majority", "staple", "geols", "geols-jml"),
+    *("singr", "singr-no-denominator", "singr-l1", "singr-l2", "singr-product"),
+    *("softseg", "hard-sig-dice", "hard-relu-wing", "soft-sig-wing", "soft-relu-dice"),
+    *("dilation", "superpixel", "distance-sigmoid", "signed-distance"),
 ]
+# Smoothing by the class alone gives the background a share of the other classes, wherever it lies.
+SMOOTHED_EVERYWHERE = {"ls", "ls-jml", "ordinal"}
 CASES = [((9, 12), (1.0, 0.5)), ((6, 7, 8), (1.0, 2.0, 0.7)), ((1, 7, 8), (5.0, 1.0, 1.0))]
 
 
@@ -31,7 +37,25 @@ def test_the_table_has_exactly_these_names_in_this_order():
 def test_the_parts_are_those_of_the_papers():
     parts = {name: (each.label, each.activation, each.loss, each.decoder) for name, each in METHODS.items()}
     entropy = ("softmax", "soft cross-entropy", "argmax")
+    binary = ("sigmoid", "soft cross-entropy", "half")
     assert parts == {
+        "dice-bce": ("region mask", "sigmoid", "Dice + cross-entropy", "half"),
+        "nacl": ("one-hot", "softmax", "NACL", "argmax"),
+        "mbls": ("one-hot", "softmax", "MbLS", "argmax"),
+        "ace": ("one-hot", "softmax", "Dice + cross-entropy + ACE", "argmax"),
+        "ls-jml": ("uniform per region", "sigmoid", "Jaccard metric", "half"),
+        "ordinal": ("ordinal", *entropy),
+        "majority": ("majority vote", *entropy),
+        "staple": ("STAPLE", *entropy),
+        "geols-jml": ("geodesic per region", "sigmoid", "Jaccard metric", "half"),
+        "singr-no-denominator": ("SiNG", "tanh", "Focal-L1", "zero"),
+        "singr-l1": ("SiNG", "tanh", "L1", "zero"),
+        "singr-l2": ("SiNG", "tanh", "L2", "zero"),
+        "singr-product": ("SiNG", "tanh", "product", "zero"),
+        "dilation": ("dilation", "sigmoid", "Dice", "half"),
+        "superpixel": ("superpixel", *binary),
+        "distance-sigmoid": ("distance sigmoid", *binary),
+        "signed-distance": ("signed distance", "tanh", "product", "zero"),
         "ce": ("one-hot", *entropy),
         "dice-ce": ("one-hot", "softmax", "Dice + cross-entropy", "argmax"),
         "focal": ("one-hot", "softmax", "focal", "argmax"),
@@ -47,10 +71,15 @@ def test_the_parts_are_those_of_the_papers():
         "soft-sig-wing": ("interpolated mask", "sigmoid", "Adaptive Wing", "tuned"),
         "soft-relu-dice": ("interpolated mask", "norm_relu", "Dice", "tuned"),
     }
-    assert {name for name, each in METHODS.items() if each.binarise} == {"hard-sig-dice", "hard-relu-wing"}
     moved = {"softseg", "hard-sig-dice", "hard-relu-wing", "soft-sig-wing", "soft-relu-dice"}
     assert {name for name, each in METHODS.items() if each.moves_mask} == moved
-    assert {name for name, each in METHODS.items() if each.needs_image} == {"geols", "singr"}
+    hard = {"hard-sig-dice", "hard-relu-wing", "majority", "staple"}
+    assert {name for name, each in METHODS.items() if each.binarise} == hard
+    looking = {name for name in NAMES if name.startswith(("geols", "singr"))} | {"superpixel"}
+    assert {name for name, each in METHODS.items() if each.needs_image} == looking
+    assert method("singr-no-denominator").make_loss().denominator is False
+    assert method("singr").make_loss().denominator is True
+    assert method("dilation").make_loss().denominator == "squares"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,8 +114,8 @@ def test_every_method_trains_and_decodes_on_a_case_that_lacks_a_class(name, shap
     assert regions.dtype == torch.bool
     for index in (1, 2):
         assert (regions[index - 1] == (labels == index)).float().mean() > 0.95
-    # NormReLU and Dice alone hardly push an absent class down; the other methods learn that it is absent.
-    if each.activation != "norm_relu" and each.loss != "Dice":
+    # NormReLU and overlap alone hardly push an absent class down; the others learn that it is absent.
+    if each.activation != "norm_relu" and each.loss not in ("Dice", "Jaccard metric"):
         assert (decoded == labels).float().mean() > 0.95
     probs = each.probabilities(prediction, batched=True)
     assert probs.shape == (1, 4, *shape)
@@ -111,22 +140,73 @@ def test_padding_is_the_target_of_pure_background(name):
     first, rest = each.padding
     expected = torch.full_like(background, rest)
     expected[0] = first
-    if name == "ls":
-        assert (background.argmax(0) == expected.argmax(0)).all()
+    if name in SMOOTHED_EVERYWHERE:
+        # Made after augmentation, such a target is never padded.
+        assert each.when == "after"
+        torch.testing.assert_close(each.decode_regions(background), each.decode_regions(expected))
     else:
         torch.testing.assert_close(background, expected)
 
 
-def test_regions_may_overlap_and_be_named():
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1), (3, 1), (4, 5), (3, 2, 4)])
+@pytest.mark.parametrize("value", [0, 1])
+def test_one_voxel_and_empty_and_full_images_are_no_exception(name, shape, value):
+    each = method(name)
+    labels = torch.full(shape, value)
+    image = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    spacing = (1.0, 2.0, 0.5)[: len(shape)]
+    target = each.target(labels, image, num_classes=3, spacing=spacing)
+    assert torch.equal(each.decode(target), labels)
+    logits = torch.zeros(1, *target.shape, requires_grad=True)
+    loss = each.make_loss()(logits, target[None])
+    loss.backward()
+    assert torch.isfinite(loss.detach())
+    assert torch.isfinite(logits.grad).all()
+    probs = each.probabilities(each.activate(logits.detach()), batched=True)
+    torch.testing.assert_close(probs.sum(1), torch.ones(1, *shape))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if METHODS[name].kind != "classes"])
+def test_regions_may_overlap_and_be_named(name):
     labels, image = case_of((8, 9))
     wanted = {"whole": (1, 2), "core": (2,)}
-    for name in ("singr", "softseg"):
-        each = method(name)
-        target = each.target(labels, image, num_classes=4, spacing=(1.0, 1.0), regions=wanted)
-        assert each.channels(4, wanted) == 2
-        masks = torch.stack([labels > 0, labels == 2])
-        assert torch.equal(each.decode_regions(target), masks)
-    assert method("ce").channels(4, wanted) == 4
+    each = method(name)
+    target = each.target(labels, image, num_classes=4, spacing=(1.0, 1.0), regions=wanted)
+    assert each.channels(4, wanted) == 2
+    masks = torch.stack([labels > 0, labels == 2])
+    assert torch.equal(each.decode_regions(target), masks)
+    # A region has the same map whatever other regions overlap it.
+    alone = each.target(labels, image, num_classes=4, spacing=(1.0, 1.0), regions={"core": (2,)})
+    if name != "superpixel":  # Its superpixels cover the regions together.
+        torch.testing.assert_close(target[1:], alone)
+
+
+def test_class_methods_have_a_channel_per_class_whatever_the_regions():
+    assert method("ce").channels(4, {"whole": (1, 2)}) == 4
+
+
+def test_smoothing_per_region_is_smoothing_of_two_classes():
+    labels, image = case_of((8, 9))
+    whole = (labels > 0).long()
+    options = {"num_classes": 4, "spacing": (1.0, 0.5), "regions": {"core": (2,), "whole": (1, 2)}}
+    found = method("ls-jml").target(labels, **options, options={"alpha": 0.2})
+    torch.testing.assert_close(found[1], 0.8 * whole + 0.1)
+    found = method("geols-jml").target(labels, image, **options, options={"seeds": "erosion", "alpha": 0.3})
+    expected = transforms.geols(whole, image, num_classes=2, spacing=(1.0, 0.5), seeds="erosion", alpha=0.3)
+    torch.testing.assert_close(found[1], expected[1])
+    assert not torch.allclose(found[1], 1.0 * whole)
+    found = method("dice-bce").target(labels, **options)
+    torch.testing.assert_close(found, torch.stack([labels == 2, labels > 0]).float())
+
+
+def test_dice_and_binary_cross_entropy_are_those_of_monai():
+    labels, _ = case_of((8, 9))
+    target = method("dice-bce").target(labels, num_classes=3, spacing=(1.0, 1.0))[None]
+    logits = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    dice = MonaiDice(sigmoid=True)(logits, target)
+    entropy = torch.nn.BCEWithLogitsLoss()(logits, target)
+    torch.testing.assert_close(method("dice-bce").make_loss()(logits, target), dice + entropy)
 
 
 def test_rater_methods_average_and_take_one_rater_where_there_are_none():
@@ -142,33 +222,29 @@ def test_rater_methods_average_and_take_one_rater_where_there_are_none():
     torch.testing.assert_close(one, transforms.svls(labels, num_classes=3))
 
 
-def test_label_options_reach_the_label():
-    labels, image = case_of((8, 9))
-    found = method("ls").target(labels, num_classes=3, spacing=(1.0, 1.0), options={"alpha": 0.3})
-    torch.testing.assert_close(found, transforms.uniform(labels, num_classes=3, alpha=0.3))
-    options = {"sigma": 2.0, "size": 5, "unit": "mm"}
-    found = method("svls").target(labels, num_classes=3, spacing=(1.0, 0.5), options=options)
-    expected = transforms.svls(labels, num_classes=3, sigma=2.0, size=5, spacing=(1.0, 0.5))
-    torch.testing.assert_close(found, expected)
-    generators = [torch.Generator().manual_seed(3) for _ in range(2)]
-    found = method("geols").target(
-        labels,
-        image,
-        num_classes=3,
-        spacing=(1.0, 0.5),
-        options={"seeds": "random", "num_seeds": 3},
-        generator=generators[0],
-    )
-    expected = transforms.geols(
-        labels, image, num_classes=3, spacing=(1.0, 0.5), seeds="random", num_seeds=3, generator=generators[1]
-    )
-    torch.testing.assert_close(found, expected)
-    found = method("singr").target(
-        labels, image, num_classes=3, spacing=(1.0, 0.5), options={"margin": 0.2, "boundary": "inner"}
-    )
-    masks = torch.stack([labels == 1, labels == 2])
-    expected = transforms.sing(masks, image, spacing=(1.0, 0.5), margin=0.2, boundary="inner")
-    torch.testing.assert_close(found, expected)
+def test_fused_raters_are_hard_and_stay_so_when_the_target_is_moved():
+    labels, _ = case_of((8, 9))
+    careless = torch.zeros_like(labels)
+    raters = torch.stack([labels, labels, labels.roll(1, 0), careless])
+    for name, fuse in (("majority", transforms.majority_vote), ("staple", transforms.staple)):
+        each = method(name)
+        found = each.target(careless, num_classes=3, spacing=(1.0, 1.0), labels_per_rater=raters)
+        expected = transforms.one_hot(fuse(raters, num_classes=3), num_classes=3)
+        assert torch.equal(found, expected)
+        assert torch.equal(each.finished(0.6 * found + 0.4 * found.roll(1, 1)), found)
+        # Where three classes meet, none may have half the weight: the largest has it all.
+        thirds = torch.tensor([0.3, 0.36, 0.34]).reshape(3, 1, 1)
+        assert each.finished(thirds).flatten().tolist() == [0, 1, 0]
+        alone = each.target(labels, num_classes=3, spacing=(1.0, 1.0))
+        assert torch.equal(alone, transforms.one_hot(labels, num_classes=3))
+    assert not torch.equal(found.argmax(0), careless)
+
+
+def test_moved_regions_are_rounded_for_the_hard_candidates_alone():
+    moved = torch.tensor([[[0.2, 0.5, 0.8]]])
+    assert method("hard-sig-dice").finished(moved).tolist() == [[[0.0, 1.0, 1.0]]]
+    for name in ("softseg", "ce", "singr", "moh"):
+        assert method(name).finished(moved) is moved
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,11 +255,10 @@ def test_the_visible_defaults_are_those_of_the_parts(name):
     two = each.target(labels, image, num_classes=3, spacing=(1.0, 1.0), options=dict(each.label_options))
     assert torch.equal(one, two)
     each.make_loss(dict(each.loss_options))
-    for key in each.loss_options:
-        if key == "lambda_dice":
-            assert each.make_loss({key: 3.0}).lambda_dice == 3.0
-        elif key in ("omega", "gamma"):
-            assert getattr(each.make_loss({key: 3.0}), key) == 3.0
+    numbers = ("lambda_dice", "lambda_ce", "lambda_ace", "omega", "gamma", "scale", "weight", "weight_l1")
+    for key in {*numbers, "margin", "num_bins", "smooth_nr"} & set(each.loss_options):
+        parts = each.make_loss({key: 3}).modules()
+        assert 3 in [getattr(part, key, None) for part in parts], key
 
 
 def test_region_probabilities_need_to_know_the_batch_axis_only_where_it_is_unclear():

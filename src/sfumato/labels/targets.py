@@ -11,12 +11,17 @@ from torch import Tensor
 
 from sfumato.checks import require_choice, require_labels
 from sfumato.errors import InputError, ValueRangeError
+from sfumato.labels.dilation import dilation
+from sfumato.labels.distance_sigmoid import distance_sigmoid
 from sfumato.labels.geols import geols
 from sfumato.labels.interpolated import interpolated
 from sfumato.labels.one_hot import one_hot
-from sfumato.labels.raters import average_raters
+from sfumato.labels.ordinal import ordinal
+from sfumato.labels.raters import average_raters, majority_vote, staple
 from sfumato.labels.regions import label_regions
+from sfumato.labels.signed_distance import signed_distance
 from sfumato.labels.sing import sing
+from sfumato.labels.superpixel import superpixel
 from sfumato.labels.svls import svls
 from sfumato.labels.uniform import uniform
 from sfumato.types import ArrayLike, Spacing
@@ -88,6 +93,10 @@ def _uniform(case: TargetCase, options: Options) -> Tensor:
     return uniform(case.labels, num_classes=case.num_classes, **options)
 
 
+def _ordinal(case: TargetCase, options: Options) -> Tensor:
+    return ordinal(case.labels, num_classes=case.num_classes, **options)
+
+
 def _svls(case: TargetCase, options: Options) -> Tensor:
     return _svls_of(case.labels, case, options)
 
@@ -99,6 +108,16 @@ def _mean_one_hot(case: TargetCase, _: Options) -> Tensor:
 
 def _mean_svls(case: TargetCase, options: Options) -> Tensor:
     return average_raters(torch.stack([_svls_of(labels, case, options) for labels in case.raters()]))
+
+
+def _majority(case: TargetCase, _: Options) -> Tensor:
+    fused = majority_vote(case.raters(), num_classes=case.num_classes)
+    return one_hot(fused, num_classes=case.num_classes)
+
+
+def _staple(case: TargetCase, options: Options) -> Tensor:
+    fused = staple(case.raters(), num_classes=case.num_classes, **options)
+    return one_hot(fused, num_classes=case.num_classes)
 
 
 def _svls_of(labels: Tensor, case: TargetCase, options: Options) -> Tensor:
@@ -120,6 +139,42 @@ def _geodesic(case: TargetCase, options: Options) -> Tensor:
     )
 
 
+def _uniform_regions(case: TargetCase, options: Options) -> Tensor:
+    return torch.stack([uniform(mask.long(), num_classes=2, **options)[1] for mask in case.masks()])
+
+
+def _geodesic_regions(case: TargetCase, options: Options) -> Tensor:
+    # Every region against what is outside it: two classes, whatever overlaps it.
+    maps = [
+        geols(
+            mask.long(),
+            case.intensities(),
+            num_classes=2,
+            spacing=case.spacing,
+            generator=case.generator,
+            **options,
+        )
+        for mask in case.masks()
+    ]
+    return torch.stack([each[1] for each in maps])
+
+
+def _dilation(case: TargetCase, options: Options) -> Tensor:
+    return dilation(case.masks(), **options)
+
+
+def _superpixel(case: TargetCase, options: Options) -> Tensor:
+    return superpixel(case.masks(), case.intensities(), spacing=case.spacing, **options)
+
+
+def _signed_distance(case: TargetCase, _: Options) -> Tensor:
+    return signed_distance(case.masks(), spacing=case.spacing)
+
+
+def _distance_sigmoid(case: TargetCase, options: Options) -> Tensor:
+    return distance_sigmoid(case.masks(), spacing=case.spacing, **options)
+
+
 def _sing(case: TargetCase, options: Options) -> Tensor:
     return sing(case.masks(), case.intensities(), spacing=case.spacing, **options)
 
@@ -131,10 +186,20 @@ def _mask(case: TargetCase, _: Options) -> Tensor:
 TARGETS: dict[str, Callable[[TargetCase, Options], Tensor]] = {
     "one-hot": _one_hot,
     "uniform": _uniform,
+    "ordinal": _ordinal,
     "SVLS": _svls,
     "mean one-hot": _mean_one_hot,
     "mean SVLS": _mean_svls,
+    "majority vote": _majority,
+    "STAPLE": _staple,
     "geodesic": _geodesic,
+    "region mask": _mask,
+    "uniform per region": _uniform_regions,
+    "geodesic per region": _geodesic_regions,
+    "dilation": _dilation,
+    "superpixel": _superpixel,
+    "signed distance": _signed_distance,
+    "distance sigmoid": _distance_sigmoid,
     "SiNG": _sing,
     "interpolated mask": _mask,
     "binarised mask": _mask,

@@ -3,105 +3,48 @@
 from __future__ import annotations
 
 from sfumato.errors import UnknownNameError
-from sfumato.methods.definition import Method, Options, When
+from sfumato.methods.definition import Method
+from sfumato.methods.rows import (
+    DICE_BCE_OPTIONS,
+    DICE_CE_OPTIONS,
+    DICE_OPTIONS,
+    FOCAL_L1_OPTIONS,
+    GEOLS,
+    GEOLS_OPTIONS,
+    JACCARD_OPTIONS,
+    SING_OPTIONS,
+    SINGR,
+    SVLS,
+    SVLS_OPTIONS,
+    UNIFORM_OPTIONS,
+    class_method,
+    region_method,
+    signed_method,
+    softseg_method,
+)
 
-_SVLS_OPTIONS: Options = {"sigma": 1.0, "size": 3, "unit": "voxel"}
-_GEOLS_OPTIONS: Options = {
-    "alpha": 0.1,
-    "seeds": "skeleton",
-    "num_seeds": 5,
-    "erosion_radius": 1,
-    "preset": "paper",
-    "gamma": 1.0,
-    "intensity": None,
-    "channels": None,
-    "normalise": False,
-}
-_SING_OPTIONS: Options = {
-    "lam": 0.5,
-    "margin": 0.5,
-    "boundary": "canny",
-    "preset": "paper",
-    "slice_axis": -1,
-    "intensity": None,
-    "channels": None,
-    "foreground": None,
-}
-_DICE_OPTIONS: Options = {
-    "include_background": True,
-    "denominator": "sum",
-    "smooth_nr": 1e-5,
-    "smooth_dr": 1e-5,
-    "batch": False,
-}
-_WING_OPTIONS: Options = {"omega": 8.0, "theta": 0.5, "epsilon": 1.0, "alpha": 2.1}
-_SVLS = "Islam and Glocker (2021)"
-_SOFTSEG = "Gros, Lemay and Cohen-Adad (2021)"
-
-
-def _classes(
-    name: str,
-    title: str,
-    summary: str,
-    reference: str,
-    label: str,
-    *,
-    loss: str = "soft cross-entropy",
-    when: When = "after",
-    needs_image: bool = False,
-    label_options: Options | None = None,
-    loss_options: Options | None = None,
-) -> Method:
-    """A method on class distributions: softmax and argmax, soft cross-entropy unless changed."""
-    return Method(
-        name,
-        title,
-        summary,
-        reference,
-        label,
-        activation="softmax",
-        loss=loss,
-        decoder="argmax",
-        kind="classes",
-        when=when,
-        needs_image=needs_image,
-        label_options=label_options or {},
-        loss_options=loss_options or {},
-    )
-
-
-def _softseg(name: str, title: str, summary: str, activation: str, loss: str) -> Method:
-    """SoftSeg or one of its ablations: hard ones round the moved mask at 0.5."""
-    binarise = name.startswith("hard-")
-    return Method(
-        name,
-        title,
-        summary,
-        _SOFTSEG,
-        label="binarised mask" if binarise else "interpolated mask",
-        activation=activation,
-        loss=loss,
-        decoder="tuned",
-        kind="regions",
-        when="before",
-        binarise=binarise,
-        moves_mask=True,
-        loss_options=_DICE_OPTIONS if loss == "Dice" else _WING_OPTIONS,
-    )
-
-
-_TABLE = (
-    _classes("ce", "CE", "Cross-entropy on the annotated class.", "-", "one-hot"),
-    _classes(
+_HARD = (
+    class_method("ce", "CE", "Cross-entropy on the annotated class.", "-", "one-hot"),
+    class_method(
         "dice-ce",
         "Dice + CE",
         "Dice loss plus cross-entropy on the annotated class.",
         "Isensee et al. (2021)",
         "one-hot",
         loss="Dice + cross-entropy",
-        loss_options={**_DICE_OPTIONS, "lambda_dice": 1.0, "lambda_ce": 1.0},
+        loss_options=DICE_CE_OPTIONS,
     ),
-    _classes(
+    region_method(
+        "dice-bce",
+        "Dice + BCE",
+        "Dice loss plus binary cross-entropy, each region by itself.",
+        "Isensee et al. (2021)",
+        "region mask",
+        loss="Dice + cross-entropy",
+        when="after",
+        loss_options=DICE_BCE_OPTIONS,
+    ),
+    class_method(
         "focal",
         "Focal loss",
         "Cross-entropy that quiets the voxels already predicted well.",
@@ -110,65 +53,248 @@ _TABLE = (
         loss="focal",
         loss_options={"gamma": 2.0},
     ),
-    _classes(
+)
+
+_CALIBRATED = (
+    class_method(
+        "nacl",
+        "NACL",
+        "Cross-entropy, with logits drawn towards the classes around each voxel.",
+        "Murugesan et al. (2023)",
+        "one-hot",
+        loss="NACL",
+        loss_options={"weight": 0.1, "size": 3, "kernel": "mean", "sigma": 1.0, "norm": "l1"},
+    ),
+    class_method(
+        "mbls",
+        "MbLS",
+        "Cross-entropy, with a penalty on logits more than a margin apart.",
+        "Liu et al. (2022)",
+        "one-hot",
+        loss="MbLS",
+        loss_options={"weight": 0.1, "margin": 10.0},
+    ),
+    class_method(
+        "ace",
+        "Dice + CE + ACE",
+        "Dice loss plus cross-entropy plus the average calibration error of each image.",
+        "Barfoot et al. (2024)",
+        "one-hot",
+        loss="Dice + cross-entropy + ACE",
+        loss_options={
+            "include_background": True,
+            "num_bins": 20,
+            "binning": "hard",
+            "lambda_dice": 1.0,
+            "lambda_ce": 1.0,
+            "lambda_ace": 1.0,
+        },
+    ),
+)
+
+_SMOOTHED = (
+    class_method(
         "ls",
         "LS",
         "Every class gets the same small share of every voxel.",
         "Szegedy et al. (2016)",
         "uniform",
-        label_options={"alpha": 0.1, "scheme": "all"},
+        label_options=UNIFORM_OPTIONS,
     ),
-    _classes(
+    region_method(
+        "ls-jml",
+        "LS + JML",
+        "Label smoothing of each region, with the Jaccard metric loss.",
+        "Wang and Blaschko (2023)",
+        "uniform per region",
+        loss="Jaccard metric",
+        when="after",
+        label_options=UNIFORM_OPTIONS,
+        loss_options=JACCARD_OPTIONS,
+    ),
+    class_method(
+        "ordinal",
+        "Ordinal LS",
+        "A small share of every voxel goes to the classes whose index is near.",
+        "Galdran et al. (2020)",
+        "ordinal",
+        label_options={"alpha": 0.1, "sigma": 1.0},
+    ),
+    class_method(
         "svls",
         "SVLS",
         "Every voxel shares half its weight with its neighbours' classes.",
-        _SVLS,
+        SVLS,
         "SVLS",
-        label_options=_SVLS_OPTIONS,
+        label_options=SVLS_OPTIONS,
     ),
-    _classes("moh", "mOH", "The mean of the raters' labels.", _SVLS, "mean one-hot", when="before"),
-    _classes(
+)
+
+_RATERS = (
+    class_method("moh", "mOH", "The mean of the raters' labels.", SVLS, "mean one-hot", when="before"),
+    class_method(
         "msvls",
         "mSVLS",
         "The mean of the raters' SVLS labels.",
-        _SVLS,
+        SVLS,
         "mean SVLS",
         when="before",
-        label_options=_SVLS_OPTIONS,
+        label_options=SVLS_OPTIONS,
     ),
-    _classes(
+    class_method(
+        "majority",
+        "Majority vote",
+        "The class that most raters chose.",
+        "-",
+        "majority vote",
+        when="before",
+        binarise=True,
+    ),
+    class_method(
+        "staple",
+        "STAPLE",
+        "The most probable class, with raters weighed by how well each agrees with the others.",
+        "Warfield, Zou and Wells (2004)",
+        "STAPLE",
+        when="before",
+        binarise=True,
+        label_options={"max_iterations": 1000, "tolerance": 1e-7},
+    ),
+)
+
+_GEODESIC = (
+    class_method(
         "geols",
         "GeoLS",
         "A small share of every voxel goes to the classes that are near along the image's intensities.",
-        "Adiga Vasudeva, Dolz and Lombaert (2024)",
+        GEOLS,
         "geodesic",
         when="before",
         needs_image=True,
-        label_options=_GEOLS_OPTIONS,
+        label_options=GEOLS_OPTIONS,
     ),
-    Method(
+    region_method(
+        "geols-jml",
+        "GeoLS + JML",
+        "GeoLS of each region against the rest, with the Jaccard metric loss.",
+        SINGR,
+        "geodesic per region",
+        loss="Jaccard metric",
+        needs_image=True,
+        label_options=GEOLS_OPTIONS,
+        loss_options=JACCARD_OPTIONS,
+    ),
+    signed_method(
         "singr",
         "SiNGR",
         "Regression of signed geodesic distance maps, one per region.",
-        "Dang, Nguyen and Tiulpin (2024)",
-        label="SiNG",
-        activation="tanh",
-        loss="Focal-L1",
-        decoder="zero",
-        kind="signed",
-        when="before",
-        needs_image=True,
-        label_options=_SING_OPTIONS,
-        loss_options={"gamma": 1.0, "eps": 0.0, "denominator": True, "scale": 1.0},
+        SINGR,
+        "SiNG",
+        "Focal-L1",
+        label_options=SING_OPTIONS,
+        loss_options=FOCAL_L1_OPTIONS,
     ),
-    _softseg("softseg", "SoftSeg", "Masks moved but never rounded.", "norm_relu", "Adaptive Wing"),
-    _softseg("hard-sig-dice", "Hard-Sig-Dice", "The usual training.", "sigmoid", "Dice"),
-    _softseg("hard-relu-wing", "Hard-ReLU-Wing", "SoftSeg, masks rounded.", "norm_relu", "Adaptive Wing"),
-    _softseg("soft-sig-wing", "Soft-Sig-Wing", "SoftSeg with a sigmoid.", "sigmoid", "Adaptive Wing"),
-    _softseg("soft-relu-dice", "Soft-ReLU-Dice", "SoftSeg with the Dice loss.", "norm_relu", "Dice"),
+    signed_method(
+        "singr-no-denominator",
+        "SiNGR, no denominator",
+        "SiNGR, the loss weighted by the error alone.",
+        SINGR,
+        "SiNG",
+        "Focal-L1",
+        label_options=SING_OPTIONS,
+        loss_options={**FOCAL_L1_OPTIONS, "denominator": False},
+    ),
+    signed_method(
+        "singr-l1",
+        "SiNGR, L1",
+        "SiNGR with the absolute error.",
+        SINGR,
+        "SiNG",
+        "L1",
+        label_options=SING_OPTIONS,
+    ),
+    signed_method(
+        "singr-l2",
+        "SiNGR, L2",
+        "SiNGR with the squared error.",
+        SINGR,
+        "SiNG",
+        "L2",
+        label_options=SING_OPTIONS,
+    ),
+    signed_method(
+        "singr-product",
+        "SiNGR, product",
+        "SiNGR with the product loss.",
+        SINGR,
+        "SiNG",
+        "product",
+        label_options=SING_OPTIONS,
+        loss_options={"weight_l1": 1.0},
+    ),
 )
 
-METHODS: dict[str, Method] = {each.name: each for each in _TABLE}
+_SOFTSEG = (
+    softseg_method("softseg", "SoftSeg", "Masks moved but never rounded.", "norm_relu", "Adaptive Wing"),
+    softseg_method("hard-sig-dice", "Hard-Sig-Dice", "The usual training.", "sigmoid", "Dice"),
+    softseg_method(
+        "hard-relu-wing", "Hard-ReLU-Wing", "SoftSeg, masks rounded.", "norm_relu", "Adaptive Wing"
+    ),
+    softseg_method("soft-sig-wing", "Soft-Sig-Wing", "SoftSeg with a sigmoid.", "sigmoid", "Adaptive Wing"),
+    softseg_method("soft-relu-dice", "Soft-ReLU-Dice", "SoftSeg with the Dice loss.", "norm_relu", "Dice"),
+)
+
+_BORDERS = (
+    region_method(
+        "dilation",
+        "Dilation",
+        "The ring around each region counts a little.",
+        "Kats, Goldberger and Greenspan (2019)",
+        "dilation",
+        loss="Dice",
+        when="after",
+        label_options={"values": (0.3,)},
+        loss_options={**DICE_OPTIONS, "denominator": "squares"},
+    ),
+    region_method(
+        "superpixel",
+        "Superpixel",
+        "Superpixels across a region's boundary are softened by the distance to it.",
+        "Li et al. (2020)",
+        "superpixel",
+        needs_image=True,
+        label_options={
+            "superpixel_voxels": 100,
+            "compactness": 0.1,
+            "at_boundary": "half",
+            "width_mm": 1.0,
+            "beta": 1.0,
+        },
+    ),
+    region_method(
+        "distance-sigmoid",
+        "Distance sigmoid",
+        "Each region fades over a width in millimetres.",
+        "-",
+        "distance sigmoid",
+        label_options={"width_mm": 1.0},
+    ),
+    signed_method(
+        "signed-distance",
+        "SDM",
+        "Regression of signed Euclidean distance maps, one per region.",
+        "Xue et al. (2020)",
+        "signed distance",
+        "product",
+        loss_options={"weight_l1": 1.0},
+    ),
+)
+
+METHODS: dict[str, Method] = {
+    each.name: each
+    for group in (_HARD, _CALIBRATED, _SMOOTHED, _RATERS, _GEODESIC, _SOFTSEG, _BORDERS)
+    for each in group
+}
 
 
 def method(name: str) -> Method:
