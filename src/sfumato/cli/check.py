@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sfumato.cli.console import wide_console
+from sfumato.cli.dataset_option import DatasetKind
 from sfumato.data.case import Dataset
 from sfumato.data.inspection import Inspection, inspect_dataset
 from sfumato.errors import DataError
@@ -17,14 +18,19 @@ from sfumato.errors import DataError
 
 def check(
     data: Annotated[
-        str, typer.Argument(help="nnU-Net folder, CSV manifest, folder of images, or sample:NAME.")
+        str,
+        typer.Argument(
+            help="Folder of a public data set or in nnU-Net or BIDS layout, CSV manifest, folder of images, "
+            "or sample:NAME."
+        ),
     ],
+    dataset: DatasetKind = "auto",
 ) -> None:
     """Read every file of DATA, print what it holds, and list every problem; status 2 if there is one."""
     console = wide_console()
     with console.status("reading …") as status:
         found = inspect_dataset(
-            data, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
+            data, kind=dataset, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
         )
     if found.dataset is not None:
         _print_summary(console, found, found.dataset)
@@ -37,7 +43,10 @@ def check(
 
 def _print_summary(console: Console, found: Inspection, dataset: Dataset) -> None:
     table = Table(title=f"Data set {escape(dataset.name)}", show_header=False)
-    table.add_row("cases", f"{sum(found.shapes.values())} readable of {len(dataset.cases)}")
+    if dataset.expected_cases is not None:
+        table.add_row("cases", f"found {len(dataset.cases)} of {dataset.expected_cases} expected")
+    readable = f"{sum(found.shapes.values())} readable of {len(dataset.cases)}"
+    table.add_row("cases" if dataset.expected_cases is None else "", readable)
     table.add_row("channels", escape(", ".join(dataset.channel_names)))
     table.add_row("spacing, mm", _counted({_times(key): count for key, count in found.spacings.items()}))
     sizes = sorted(found.shapes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sfumato.checks import require_choice
 from sfumato.data import open_dataset
-from sfumato.data.case import Dataset
+from sfumato.data.case import Dataset, Source
 from sfumato.data.readers.cases import as_labels, grid_difference
 from sfumato.data.readers.description import read_description
 from sfumato.data.readers.files import Volume, read_volume, stem, suffix
@@ -31,7 +31,7 @@ _PIECE = 2**20  # voxels looked at together: a large volume is not copied as a w
 class ReferenceFiles:
     """The reference masks of one case: a consensus, raters, or both."""
 
-    mask: Path | None
+    mask: Source | None
     raters: tuple[tuple[str, Path], ...] = ()
 
 
@@ -45,6 +45,7 @@ class References:
     regions: Mapping[str, tuple[int, ...]] | None
     spacing: Spacing | None  # for pictures, which state none
     rater_names: tuple[str, ...]
+    label_values: Mapping[int, int] | None  # stored value to label, where they differ
     complete: bool  # every case must have a prediction; a data set also holds training cases
 
 
@@ -79,6 +80,7 @@ def find_references(path: str) -> References:
         regions=description.regions,
         spacing=description.spacing,
         rater_names=(),
+        label_values=None,
         complete=True,
     )
 
@@ -102,6 +104,7 @@ def _of_dataset(dataset: Dataset) -> References:
         dataset.regions,
         dataset.spacing,
         dataset.rater_names,
+        dataset.label_values,
         complete=False,
     )
 
@@ -162,7 +165,7 @@ def _volumes(place: Path, what: str) -> dict[str, Path]:
     return files
 
 
-def read_reference(path: Path, spacing: Spacing | None) -> Volume:
+def read_reference(path: Source, spacing: Spacing | None) -> Volume:
     """Read a reference mask; a picture gets the declared spacing."""
     volume = read_volume(path)
     array = volume.array
@@ -175,23 +178,34 @@ def read_reference(path: Path, spacing: Spacing | None) -> Volume:
     return Volume(array, volume.spacing, volume.affine)
 
 
-def small_labels(array: np.ndarray, label_names: Mapping[int, str], source: Path) -> Tensor:
+def small_labels(
+    array: np.ndarray,
+    label_names: Mapping[int, str],
+    source: Source,
+    label_values: Mapping[int, int] | None = None,
+) -> Tensor:
     """Turn a mask's values into labels of the smallest type that holds them: big volumes count bytes.
+
+    Args:
+        array: Values as stored.
+        label_names: The declared labels.
+        source: What to call the mask in messages.
+        label_values: Stored value to label, where the two differ.
 
     Raises:
         DTypeError: The mask holds fractions.
         ValueRangeError: It holds labels that are not declared; they are listed.
     """
-    if array.dtype in (np.uint8, np.bool_):
+    if label_values is None and array.dtype in (np.uint8, np.bool_):
         flat = array.ravel(order="K")
         pieces = (np.unique(flat[start : start + _PIECE]) for start in range(0, len(flat), _PIECE))
         if {int(value) for piece in pieces for value in piece} <= set(label_names):
             return torch.from_numpy(np.require(array, np.uint8, ["W"]))
-    labels = as_labels(array, label_names, source=str(source))
+    labels = as_labels(array, label_names, source=str(source), label_values=label_values)
     return torch.from_numpy(labels.astype(np.uint8 if max(label_names) < 256 else np.int32))
 
 
-def read_on_grid(path: Path, reference: Volume, reference_path: Path) -> np.ndarray:
+def read_on_grid(path: Path, reference: Volume, reference_path: Source) -> np.ndarray:
     """Read a prediction and check that it lies on the reference's grid.
 
     Returns:
@@ -216,7 +230,7 @@ def read_on_grid(path: Path, reference: Volume, reference_path: Path) -> np.ndar
     return array
 
 
-def read_graded(path: Path, reference: Volume, reference_path: Path) -> Tensor:
+def read_graded(path: Path, reference: Volume, reference_path: Source) -> Tensor:
     """Read a graded prediction as ``(channels, *S)`` float32.
 
     Raises:
@@ -259,7 +273,7 @@ def kind_of(soft: Tensor, declared: str | None, num_classes: int, num_regions: i
     return kind
 
 
-def labels_found(paths: list[Path]) -> dict[int, str]:
+def labels_found(paths: Sequence[Source]) -> dict[int, str]:
     """Name the labels that the masks hold; a file that cannot be read is reported with its case."""
     values: set[int] = {0}
     for path in paths:

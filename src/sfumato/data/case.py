@@ -40,24 +40,48 @@ class Case:
 
 
 @dataclass(frozen=True)
+class SliceStack:
+    """Pictures of one size that form a volume: read in this order, they lie along its last axis.
+
+    Attributes:
+        paths: One picture per slice.
+    """
+
+    paths: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        """Name the stack by its first and last slice."""
+        if not self.paths:
+            return "a stack without slices"
+        return f"{self.paths[0]} … {self.paths[-1].name} ({len(self.paths)} slices)"
+
+
+Source = Path | SliceStack
+"""Where a volume comes from: one file, or a stack of pictures."""
+
+
+@dataclass(frozen=True)
 class CaseFiles:
     """The files of one case, not yet read.
 
     Attributes:
         name: The case's name.
-        images: One file per channel, or one file that holds them all (a colour picture).
+        images: One file per channel, or one that holds them all (a colour picture, a stack of them).
         mask: The reference mask, if there is one.
         rater_masks: One mask per rater; empty where there is a single mask.
-        group: What must stay together in a split (a patient, a centre); ``None``: the case itself.
-        soft: A file of class weights, class last, if there is one.
+        group: What must stay together in a split (the patient); ``None``: the case itself.
+        soft: A file of class weights, class last, if there is one; with two classes it may hold the
+            second one's weight alone.
+        centre: Where the case was acquired, if the names tell.
     """
 
     name: str
-    images: tuple[Path, ...]
-    mask: Path | None
+    images: tuple[Source, ...]
+    mask: Source | None
     rater_masks: tuple[Path, ...] = ()
     group: str | None = None
     soft: Path | None = None
+    centre: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +97,9 @@ class Dataset:
         rater_names: Name of every rater; empty with a single mask.
         root: The folder that the files lie in.
         spacing: Millimetres per axis for files that state none (PNG, TIFF); ``None`` stands for 1.
+        expected_cases: Number of cases in the public release; ``None`` where nothing says it.
+        label_values: Stored mask value to class index, where the two differ (BraTS stores 4 for 3).
+        notes: What the layout's reader left out or found remarkable, one sentence each.
     """
 
     name: str
@@ -83,6 +110,9 @@ class Dataset:
     rater_names: tuple[str, ...]
     root: Path
     spacing: Spacing | None = None
+    expected_cases: int | None = None
+    label_values: Mapping[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from sfumato.checks import require_choice
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.description import Description, read_description
 from sfumato.data.readers.files import PICTURES, read_volume, stem, suffix
+from sfumato.data.readers.layouts import LAYOUTS, layout_of, scan_layout, wrapped_layout
 from sfumato.data.readers.manifest import read_manifest
 from sfumato.data.readers.nnunet import scan_folder
+from sfumato.data.readers.undeclared import labels_in
 from sfumato.errors import DataError, FileFormatError, SfumatoError, UnknownNameError
 
-Kind = Literal["auto", "nnunet", "nnunet-test", "csv", "images", "sample"]
-KINDS = ("auto", "nnunet", "nnunet-test", "csv", "images", "sample")
+KINDS = ("auto", "nnunet", "nnunet-test", "csv", "images", "sample", *LAYOUTS)
 SAMPLES = Path(__file__).parent.parent / "samples"
 SAMPLE_NAMES = ("hippocampus", "cells", "spinal-cord")
 
-_MOST_LABELS = 256
 
-
-def open_dataset(path: Path | str, *, kind: Kind = "auto") -> Dataset:
+def open_dataset(path: Path | str, *, kind: str = "auto") -> Dataset:
     """Open a data set; its images are not read yet.
 
     Args:
-        path: An nnU-Net folder (``imagesTr``, ``labelsTr``), a CSV manifest or a folder with a
-            ``manifest.csv``, a folder of images without masks, one image, or ``sample:NAME``.
+        path: A public data set's own folder, or the one that its archive wraps around it (see
+            :data:`sfumato.data.readers.layouts.LAYOUTS`); an nnU-Net folder (``imagesTr``, ``labelsTr``),
+            a CSV manifest or a folder with a ``manifest.csv``, a folder of images without masks, one
+            image, or ``sample:NAME``.
         kind: ``auto`` finds out; ``nnunet-test`` reads ``imagesTs`` of a folder that has both.
 
     Returns:
-        The data set. Labels that no ``dataset.json`` declares are found by reading every mask.
+        The data set. Labels that neither the layout nor a ``dataset.json`` declares are found by reading
+        every mask.
 
     Raises:
         FileFormatError: no such folder, or none of the layouts.
+        UnknownNameError: no such kind or sample; the known ones are listed.
         DataError: every problem of the layout: a missing channel or mask, a name given twice, …
     """
     dataset, problems = scan_dataset(path, kind=kind)
@@ -45,7 +45,7 @@ def open_dataset(path: Path | str, *, kind: Kind = "auto") -> Dataset:
     return dataset
 
 
-def scan_dataset(path: Path | str, *, kind: Kind = "auto") -> tuple[Dataset, list[str]]:
+def scan_dataset(path: Path | str, *, kind: str = "auto") -> tuple[Dataset, list[str]]:
     """Open a data set as :func:`open_dataset` does, but list the layout's problems beside it.
 
     Raises:
@@ -61,44 +61,58 @@ def scan_dataset(path: Path | str, *, kind: Kind = "auto") -> tuple[Dataset, lis
     root = Path(path)
     if not root.exists():
         raise FileFormatError(f"data {root} does not exist: expected a folder, a CSV manifest or sample:NAME")
+    found, root = _found(root) if kind == "auto" else (kind, root)
+    return scan_layout(root, found) if found in LAYOUTS else _scan_own(root, found)
+
+
+def _scan_own(root: Path, kind: str) -> tuple[Dataset, list[str]]:
+    """List a data set in one of the layouts that describe themselves."""
     folder = root if root.is_dir() else root.parent
-    found = _layout(root) if kind == "auto" else kind
     description = read_description(folder)
     raters: tuple[str, ...] = ()
-    if found == "csv":
+    if kind == "csv":
         cases, raters, problems = read_manifest(root / "manifest.csv" if root.is_dir() else root)
-    elif found == "images" and root.is_file():
+    elif kind == "images" and root.is_file():
         cases, problems = [CaseFiles(name=stem(root).removesuffix("_0000"), images=(root,), mask=None)], []
-    elif found == "images":
+    elif kind == "images":
         cases, problems = scan_folder(root, None, description)
     else:
-        images = root / ("imagesTs" if found == "nnunet-test" else "imagesTr")
+        images = root / ("imagesTs" if kind == "nnunet-test" else "imagesTr")
         if not images.is_dir():
             raise FileFormatError(f"{root} has no folder {images.name}")
         masks = root / images.name.replace("images", "labels")
-        without = found == "nnunet-test" or not masks.is_dir()
+        without = kind == "nnunet-test" or not masks.is_dir()
         cases, problems = scan_folder(images, None if without else masks, description)
-        if without and found == "nnunet":
+        if without and kind == "nnunet":
             problems.append(f"{root} has no folder {masks.name}: for images without masks give {images}")
     return assembled(folder, cases, raters, description), problems
 
 
-def _layout(root: Path) -> Kind:
+def _found(root: Path) -> tuple[str, Path]:
+    """Find out the kind of data, and the folder that holds it where an archive wraps it."""
     if root.is_file():
         if root.suffix.lower() != ".csv" and not suffix(root):
             raise FileFormatError(f"data {root} is neither an image nor a CSV manifest")
-        return "images" if suffix(root) else "csv"
+        return "images" if suffix(root) else "csv", root
     if (root / "manifest.csv").exists():
-        return "csv"
+        return "csv", root
+    kind = layout_of(root)
+    if kind is not None:
+        return kind, root
     if (root / "imagesTr").is_dir():
-        return "nnunet"
+        return "nnunet", root
     if (root / "imagesTs").is_dir():
-        return "nnunet-test"
+        return "nnunet-test", root
+    wrapped = wrapped_layout(root)
+    if wrapped is not None:
+        return wrapped
     if any(suffix(path) for path in root.iterdir()):
-        return "images"
+        return "images", root
     state = "is empty" if not any(root.iterdir()) else "holds no known layout"
+    titles = ", ".join(layout.title for layout in LAYOUTS.values())
     raise FileFormatError(
-        f"folder {root} {state}: expected imagesTr and labelsTr (nnU-Net), a manifest.csv, or image files"
+        f"folder {root} {state}: expected imagesTr and labelsTr (nnU-Net), a manifest.csv, image files, "
+        f"or the folder of {titles} (--dataset says what each must hold)"
     )
 
 
@@ -106,7 +120,7 @@ def assembled(
     folder: Path, cases: Sequence[CaseFiles], raters: tuple[str, ...], description: Description
 ) -> Dataset:
     """Make a data set of cases: what the description does not say is read from the files."""
-    labels = description.label_names or _labels_in(cases)
+    labels = description.label_names or labels_in(cases)
     most_files = max((len(files.images) for files in cases), default=1)
     names = description.channel_names or _channel_names(cases, most_files)
     rater_names = description.rater_names if len(description.rater_names) == len(raters) else raters
@@ -124,7 +138,7 @@ def assembled(
 
 def _channel_names(cases: Sequence[CaseFiles], most_files: int) -> tuple[str, ...]:
     first = next((path for files in cases for path in files.images[:1]), None)
-    if most_files == 1 and first is not None and suffix(first) in PICTURES:
+    if most_files == 1 and isinstance(first, Path) and suffix(first) in PICTURES:
         try:
             volume = read_volume(first)
         except SfumatoError:
@@ -132,20 +146,3 @@ def _channel_names(cases: Sequence[CaseFiles], most_files: int) -> tuple[str, ..
         if volume.array.ndim > len(volume.spacing):
             return tuple(f"channel {number}" for number in range(volume.array.shape[-1]))
     return ("image",) if most_files == 1 else tuple(f"channel {number}" for number in range(most_files))
-
-
-def _labels_in(cases: Sequence[CaseFiles]) -> dict[int, str]:
-    """Find the labels by reading every mask; a mask that cannot be read is reported when its case is."""
-    values: set[int] = set()
-    paths = dict.fromkeys(path for files in cases for path in (files.mask, *files.rater_masks) if path)
-    for path in paths:
-        try:
-            array = read_volume(path).array
-        except SfumatoError:
-            continue
-        whole = array[np.isfinite(array)] if array.dtype.kind == "f" else array
-        values |= {int(value) for value in np.unique(whole) if value == int(value)}
-    if values and values <= {0, 255}:
-        values = {0, 1}
-    sensible = [value for value in values if 0 <= value < _MOST_LABELS]
-    return {0: "background"} | {value: f"label {value}" for value in range(1, max(sensible, default=0) + 1)}

@@ -41,21 +41,26 @@ class Inspection:
     cases_with_label: Counter[int] = field(default_factory=Counter)
 
 
-def check_dataset(dataset: Dataset | Path | str) -> list[str]:
+def check_dataset(dataset: Dataset | Path | str, *, kind: str = "auto") -> list[str]:
     """List every problem of a data set, one sentence each; an empty list if it is clean.
 
-    Every file is read to its last byte. A case may add several problems.
+    Every file is read to its last byte. A case may add several problems. Arguments as in
+    :func:`inspect_dataset`.
     """
-    return inspect_dataset(dataset).problems
+    return inspect_dataset(dataset, kind=kind).problems
 
 
 def inspect_dataset(
-    dataset: Dataset | Path | str, *, progress: Callable[[int, int], None] | None = None
+    dataset: Dataset | Path | str,
+    *,
+    kind: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
     """Read a data set once: problems, warnings, and what it holds.
 
     Args:
         dataset: A data set, or where to find one (as in :func:`open_dataset`).
+        kind: The layout, as in :func:`open_dataset`, where ``dataset`` says where to find one.
         progress: Called with the number of cases read and of all cases.
     """
     found = Inspection()
@@ -63,11 +68,12 @@ def inspect_dataset(
         found.dataset = dataset
     else:
         try:
-            found.dataset, problems = scan_dataset(dataset)
+            found.dataset, problems = scan_dataset(dataset, kind=kind)
         except SfumatoError as error:
             found.problems.append(str(error))
             return found
         found.problems += problems
+    found.warnings += found.dataset.notes
     # A missing file was listed with the layout already.
     known = set(found.problems)
     for number, files in enumerate(found.dataset.cases, start=1):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.data.case import Case, CaseFiles, Dataset
+from sfumato.data.case import Case, CaseFiles, Dataset, Source
 from sfumato.data.readers.files import Volume, read_volume
 from sfumato.errors import (
     DataError,
@@ -93,7 +92,7 @@ class _Reading:
         self.name, self.dataset = name, dataset
         self.errors: list[SfumatoError] = []
         self.grid: Volume | None = None
-        self.grid_path = Path()
+        self.grid_path: Source | None = None
 
     @property
     def spacing(self) -> Spacing:
@@ -105,9 +104,12 @@ class _Reading:
             return declared
         return self.grid.spacing
 
-    def _open(self, path: Path) -> Volume | None:
+    def _open(self, path: Source) -> Volume | None:
         try:
             volume = read_volume(path)
+        except DataError as error:
+            self.errors += [FileFormatError(f"case {self.name}: {problem}") for problem in error.problems]
+            return None
         except SfumatoError as error:
             self.errors.append(type(error)(f"case {self.name}: {error}"))
             return None
@@ -115,7 +117,7 @@ class _Reading:
             self.grid, self.grid_path = volume, path
         return volume
 
-    def _fits(self, path: Path, volume: Volume) -> bool:
+    def _fits(self, path: Source, volume: Volume) -> bool:
         difference = self.grid and grid_difference(self.grid, volume)
         if difference:
             self.errors.append(
@@ -125,7 +127,7 @@ class _Reading:
             )
         return not difference
 
-    def channels(self, path: Path) -> list[np.ndarray]:
+    def channels(self, path: Source) -> list[np.ndarray]:
         """Read an image file: one float32 array per channel, none if it is wrong."""
         volume = self._open(path)
         if volume is None:
@@ -153,7 +155,7 @@ class _Reading:
             return []
         return [array] if array.ndim == axes else list(np.ascontiguousarray(np.moveaxis(array, -1, 0)))
 
-    def labels(self, path: Path) -> np.ndarray | None:
+    def labels(self, path: Source) -> np.ndarray | None:
         """Read a hard mask as int64, or ``None`` if it is wrong."""
         volume = self._open(path)
         if volume is None:
@@ -171,41 +173,65 @@ class _Reading:
             return None
         fits = self._fits(path, volume)
         try:
-            labels = as_labels(array, self.dataset.label_names, source=f"case {self.name}: mask {path}")
+            labels = as_labels(
+                array,
+                self.dataset.label_names,
+                source=f"case {self.name}: mask {path}",
+                label_values=self.dataset.label_values,
+            )
         except SfumatoError as error:
             self.errors.append(error)
             return None
         return labels if fits else None
 
-    def weights(self, path: Path) -> np.ndarray | None:
+    def weights(self, path: Source) -> np.ndarray | None:
         """Read class weights, class last, as float32 with the class first."""
         volume = self._open(path)
         if volume is None or self.grid is None:
             return None
-        shape = self.grid.array.shape[: len(self.grid.spacing)]
-        array = volume.array.reshape(*shape, -1) if volume.array.size else volume.array
-        if array.shape != (*shape, self.dataset.num_classes):
+        shape, classes = self.grid.array.shape[: len(self.grid.spacing)], self.dataset.num_classes
+        array = volume.array
+        if array.shape == shape and classes == 2:
+            array = np.stack([1 - array.astype(np.float32), array.astype(np.float32)], axis=-1)
+        elif array.size == np.prod(shape) * classes:
+            array = array.reshape(*shape, classes)
+        if array.shape != (*shape, classes):
             self.errors.append(
                 ShapeError(
                     f"case {self.name}: soft reference {path} has shape {volume.array.shape}, "
-                    f"expected {(*shape, self.dataset.num_classes)}, class last"
+                    f"expected {(*shape, classes)}, class last"
+                )
+            )
+            return None
+        if not np.all((array >= 0) & (array <= 1)):
+            self.errors.append(
+                ValueRangeError(
+                    f"case {self.name}: soft reference {path} holds values {array.min():g} .. "
+                    f"{array.max():g}: expected class weights in 0 .. 1"
                 )
             )
             return None
         return np.ascontiguousarray(np.moveaxis(array, -1, 0).astype(np.float32))
 
 
-def as_labels(array: np.ndarray, label_names: Mapping[int, str], *, source: str) -> np.ndarray:
+def as_labels(
+    array: np.ndarray,
+    label_names: Mapping[int, str],
+    *,
+    source: str,
+    label_values: Mapping[int, int] | None = None,
+) -> np.ndarray:
     """Turn a mask's values into class indices, int64.
 
     Args:
         array: Values as stored.
         label_names: The declared labels. With two of them, a mask of just 0 and 255 means 0 and 1.
         source: What to call the mask in messages.
+        label_values: Stored value to class index, where the two differ.
 
     Raises:
         DTypeError: fractions; how many, and an example.
-        ValueRangeError: values outside the declared labels, all of them listed.
+        ValueRangeError: values outside the declared labels, or the mapping, all of them listed.
     """
     if array.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
@@ -219,13 +245,19 @@ def as_labels(array: np.ndarray, label_names: Mapping[int, str], *, source: str)
     values = np.unique(labels)
     if len(label_names) == 2 and 255 in values and set(values.tolist()) <= {0, 255}:
         return labels // 255
-    outside = [int(value) for value in values if value not in label_names]
+    stored = label_values if label_values is not None else {value: value for value in label_names}
+    outside = [int(value) for value in values if value not in stored]
     if outside:
-        declared = ", ".join(f"{value} {name}" for value, name in label_names.items())
+        declared = ", ".join(f"{value} {label_names[label]}" for value, label in stored.items())
         more = " …" if len(outside) > 10 else ""
         listed = ", ".join(str(value) for value in outside[:10]) + more
         raise ValueRangeError(f"{source} holds values {listed} outside the declared labels ({declared})")
-    return labels
+    if label_values is None:
+        return labels
+    classes = np.zeros_like(labels)
+    for value, label in label_values.items():
+        classes[labels == value] = label
+    return classes
 
 
 def grid_difference(first: Volume, second: Volume) -> str:

@@ -37,8 +37,45 @@ def read_description(folder: Path) -> Description:
         InputError: labels that are not ``0 .. K-1``, or another entry that cannot be used.
     """
     path = folder / "dataset.json"
+    content = _content(path)
+    labels, regions = _labels(content.get("labels"), path)
+    try:
+        return Description(
+            name=content.get("name"),
+            label_names=labels,
+            channel_names=_channels(content.get("channel_names", content.get("modality")), path),
+            regions=_regions(content.get("regions"), path) or regions,
+            rater_names=tuple(content.get("rater_names", ())),
+            spacing=_spacing(content.get("spacing")),
+            file_ending=content.get("file_ending"),
+        )
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: an entry cannot be used: {error}") from error
+
+
+def read_spacing(folder: Path) -> Spacing | None:
+    """Read only ``spacing`` of ``folder/dataset.json``; ``None`` where nothing says it.
+
+    For layouts that fix labels and channels themselves, and whose pictures state no spacing.
+
+    Raises:
+        FileFormatError: not JSON, or not an object.
+        InputError: a spacing that is no list of numbers.
+    """
+    path = folder / "dataset.json"
+    try:
+        return _spacing(_content(path).get("spacing"))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: spacing must be a list of numbers in mm: {error}") from error
+
+
+def _content(path: Path) -> dict[str, Any]:
     if not path.exists():
-        return Description()
+        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -47,22 +84,11 @@ def read_description(folder: Path) -> Description:
         raise FileFormatError(
             f"{path} holds a {type(content).__name__}: expected an object with labels, channels"
         )
-    labels, regions = _labels(content.get("labels"), path)
-    spacing = content.get("spacing")
-    try:
-        return Description(
-            name=content.get("name"),
-            label_names=labels,
-            channel_names=_channels(content.get("channel_names", content.get("modality")), path),
-            regions=_regions(content.get("regions"), path) or regions,
-            rater_names=tuple(content.get("rater_names", ())),
-            spacing=None if spacing is None else tuple(float(value) for value in spacing),
-            file_ending=content.get("file_ending"),
-        )
-    except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: an entry cannot be used: {error}") from error
+    return content
+
+
+def _spacing(entry: Any) -> Spacing | None:  # noqa: ANN401 - a JSON value
+    return None if entry is None else tuple(float(value) for value in entry)
 
 
 def _whole(value: Any) -> int | None:  # noqa: ANN401 - a JSON value

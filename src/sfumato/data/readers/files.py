@@ -11,8 +11,17 @@ import nibabel
 import numpy as np
 
 from sfumato.checks import require_spacing
+from sfumato.data.case import SliceStack, Source
 from sfumato.data.output import atomic_output
-from sfumato.errors import DTypeError, FileFormatError, GeometryError, ShapeError, ValueRangeError
+from sfumato.errors import (
+    DataError,
+    DTypeError,
+    FileFormatError,
+    GeometryError,
+    SfumatoError,
+    ShapeError,
+    ValueRangeError,
+)
 from sfumato.types import Spacing
 
 NIFTI = (".nii.gz", ".nii")
@@ -49,21 +58,26 @@ def stem(path: Path) -> str:
     return path.name[: -len(ending)] if ending else path.stem
 
 
-def read_volume(path: Path) -> Volume:
-    """Read a whole file, checked to its last byte.
+def read_volume(path: Source) -> Volume:
+    """Read a whole file, or stack of pictures, checked to its last byte.
 
     Args:
-        path: A ``.nii``, ``.nii.gz``, ``.png``, ``.tif``, ``.tiff``, ``.jpg`` or ``.bmp`` file.
+        path: A ``.nii``, ``.nii.gz``, ``.png``, ``.tif``, ``.tiff``, ``.jpg`` or ``.bmp`` file; or a
+            stack of pictures, which becomes one volume.
 
     Returns:
         Array, spacing in mm and affine. NIfTI: as nibabel orders the axes; the header's scaling is
         applied; lengths in metres or micrometres become millimetres in ``spacing``. Pictures:
-        ``(rows, columns)``, colour last; spacing 1 and no affine, as they state none.
+        ``(rows, columns)``, colour last; spacing 1 and no affine, as they state none. A stack:
+        ``(rows, columns, slices)``, colour last.
 
     Raises:
         FileFormatError: missing, empty, truncated, or not of the format that its name says.
         GeometryError: the header contradicts itself about the spacing.
+        DataError: everything that is wrong with the slices of a stack.
     """
+    if isinstance(path, SliceStack):
+        return _read_stack(path)
     path = Path(path)
     ending = suffix(path)
     if not path.exists():
@@ -171,6 +185,27 @@ def _read_tiff(path: Path) -> Volume:
     if spatial not in (2, 3):
         raise FileFormatError(f"{path} has axes {axes} {array.shape}: expected a 2-D picture or a 3-D stack")
     return Volume(array, (1.0,) * spatial, None)
+
+
+def _read_stack(stack: SliceStack) -> Volume:
+    arrays: list[np.ndarray] = []
+    problems = [] if stack.paths else ["a stack has no slices: expected one picture or more"]
+    for path in stack.paths:
+        try:
+            volume = read_volume(path)
+        except SfumatoError as error:
+            problems.append(str(error))
+            continue
+        shape = volume.array.shape
+        if len(volume.spacing) != 2:
+            problems.append(f"{path} has shape {shape}: expected a 2-D picture as a slice")
+        elif arrays and shape != arrays[0].shape:
+            problems.append(f"{path} has shape {shape}, but the slices before it have {arrays[0].shape}")
+        else:
+            arrays.append(volume.array)
+    if problems:
+        raise DataError(problems)
+    return Volume(np.stack(arrays, axis=2), (1.0, 1.0, 1.0), None)
 
 
 def write_volume(

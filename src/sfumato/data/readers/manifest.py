@@ -54,7 +54,9 @@ def read_manifest(path: Path) -> tuple[list[CaseFiles], tuple[str, ...], list[st
         )
         every = dict.fromkeys((*files.images, files.mask, *files.rater_masks, files.soft))
         problems += [
-            f"case {name}: {file} does not exist" for file in every if file is not None and not file.exists()
+            f"case {name}: {file} does not exist"
+            for file in every
+            if isinstance(file, Path) and not file.exists()
         ]
         cases[name] = files
     return [cases[name] for name in sorted(cases)], tuple(raters), problems

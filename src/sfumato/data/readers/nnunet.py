@@ -57,7 +57,7 @@ def scan_folder(
         expected = description.file_ending or ", ".join(SUFFIXES)
         problems.append(f"{images} holds no images: expected files <case>_0000 with ending {expected}")
     channels = _expected_channels(found, description)
-    cases = []
+    by_name: dict[str, tuple[Path, ...]] = {}
     for name, files in sorted(found.items()):
         complete = tuple(files.get(channel) or _absent(files, name, channel) for channel in channels)
         problems += [f"case {name}: channel file {path} is missing" for path in complete if not path.exists()]
@@ -65,11 +65,11 @@ def scan_folder(
             f"case {name}: {files[channel].name} is channel {channel}, but dataset.json names {len(channels)}"
             for channel in sorted(set(files) - set(channels))
         ]
-        cases.append(CaseFiles(name=name, images=complete, mask=None))
-    if masks is not None:
-        cases, more = _with_masks(cases, masks, description)
-        problems += more
-    return cases, problems
+        by_name[name] = complete
+    if masks is None:
+        return [CaseFiles(name=name, images=files, mask=None) for name, files in by_name.items()], problems
+    cases, more = _with_masks(by_name, masks, description)
+    return cases, problems + more
 
 
 def _expected_channels(found: dict[str, dict[int, Path]], description: Description) -> range:
@@ -88,7 +88,7 @@ def _absent(files: dict[int, Path], name: str, channel: int) -> Path:
 
 
 def _with_masks(
-    cases: list[CaseFiles], folder: Path, description: Description
+    images: dict[str, tuple[Path, ...]], folder: Path, description: Description
 ) -> tuple[list[CaseFiles], list[str]]:
     masks: dict[str, Path] = {}
     problems = []
@@ -99,11 +99,11 @@ def _with_masks(
             )
         masks[stem(path)] = path
     complete = []
-    for files in cases:
-        mask = masks.pop(files.name, None)
+    for name, files in images.items():
+        mask = masks.pop(name, None)
         if mask is None:
-            mask = folder / f"{files.name}{suffix(files.images[0])}"
-            problems.append(f"case {files.name}: mask {mask} is missing")
-        complete.append(CaseFiles(name=files.name, images=files.images, mask=mask))
+            mask = folder / f"{name}{suffix(files[0])}"
+            problems.append(f"case {name}: mask {mask} is missing")
+        complete.append(CaseFiles(name=name, images=files, mask=mask))
     problems += [f"case {name}: mask {path} has no image" for name, path in sorted(masks.items())]
     return complete, problems

@@ -1,0 +1,57 @@
+"""What BraTS 2019 and 2020 share: four channels, three labels, three overlapping regions.
+
+``<id>/<id>_{flair,t1,t1ce,t2,seg}.nii.gz``, co-registered, skull-stripped, 240 x 240 x 155 at 1 mm.
+
+References:
+    Bakas et al. (2018), Identifying the best machine learning algorithms for brain tumor segmentation,
+    progression assessment, and overall survival prediction in the BRATS challenge, arXiv:1811.02629.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sfumato.data.case import CaseFiles, Dataset
+from sfumato.data.readers.layout import doubled, missing, one_of
+
+CHANNELS = ("flair", "t1", "t1ce", "t2")
+LABELS = {0: "background", 1: "core", 2: "oedema", 3: "enhancing"}
+"""``core`` is the necrotic and non-enhancing core; the region TC adds the enhancing tumour."""
+STORED = {0: 0, 1: 1, 2: 2, 4: 3}
+REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+
+
+def brats_case(
+    folder: Path, *, centre: str | None = None, mask: Path | None = None
+) -> tuple[CaseFiles, list[str]]:
+    """List one case's files, named after its folder, and one sentence per missing one.
+
+    Args:
+        folder: The folder ``<id>``.
+        centre: The institution, if the id tells it.
+        mask: The mask, where it is not ``<id>_seg``.
+    """
+    name = folder.name
+    images = tuple(one_of(folder, f"{name}_{channel}") for channel in CHANNELS)
+    reference = mask or one_of(folder, f"{name}_seg")
+    files = CaseFiles(name=name, images=images, mask=reference, centre=centre)
+    every = (*images, reference)
+    return files, missing(name, every) + doubled(name, every)
+
+
+def brats_dataset(
+    title: str, root: Path, cases: Iterable[CaseFiles], *, notes: tuple[str, ...] = ()
+) -> Dataset:
+    """Join cases to a data set with BraTS' labels, stored values and regions."""
+    return Dataset(
+        name=title,
+        cases=tuple(sorted(cases, key=lambda files: files.name)),
+        label_names=LABELS,
+        channel_names=CHANNELS,
+        regions=REGIONS,
+        rater_names=(),
+        root=root,
+        label_values=STORED,
+        notes=notes,
+    )

@@ -1,0 +1,103 @@
+"""The public data sets whose own layouts are read: the one table that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sfumato.data.case import Dataset
+from sfumato.data.readers import (
+    bids,
+    brats2019,
+    brats2020,
+    flare2021,
+    kits2019,
+    lgg,
+    lidc,
+    msseg2016,
+    prostatex,
+    scgm,
+)
+from sfumato.data.readers.layout import Layout, listed, visible
+from sfumato.errors import FileFormatError
+
+LAYOUTS: Mapping[str, Layout] = {
+    "brats2019": brats2019.LAYOUT,
+    "brats2020": brats2020.LAYOUT,
+    "flare2021": flare2021.LAYOUT,
+    "kits2019": kits2019.LAYOUT,
+    "prostatex": prostatex.LAYOUT,
+    "lidc": lidc.LAYOUT,
+    "scgm": scgm.LAYOUT,
+    "msseg2016": msseg2016.LAYOUT,
+    "lgg": lgg.LAYOUT,
+    "bids": bids.LAYOUT,
+}
+
+# An archive wraps its cases in a folder or two that hold little else; a folder of cases is not looked into.
+_MOST_WRAPPED = 20
+_DEPTH = 2
+
+
+def layout_of(folder: Path) -> str | None:
+    """Name the layout of this very folder; ``None`` where it is none of the table's."""
+    return next((kind for kind, layout in LAYOUTS.items() if layout.recognises(folder)), None)
+
+
+def wrapped_layout(root: Path) -> tuple[str, Path] | None:
+    """Find the folder, inside ``root``, that has a layout of the table: its name and the folder.
+
+    Raises:
+        FileFormatError: there are several at the same depth.
+    """
+    for level in _levels(root):
+        found = [(kind, folder) for folder in level if (kind := layout_of(folder)) is not None]
+        if found:
+            return _only(root, found)
+    return None
+
+
+def scan_layout(root: Path, kind: str) -> tuple[Dataset, list[str]]:
+    """List the cases of a folder that has this layout, or of the folder inside it that has.
+
+    Raises:
+        FileFormatError: neither has; what was expected, and what lies there. Or there are several.
+    """
+    layout = LAYOUTS[kind]
+    levels = ([root], *_levels(root)) if root.is_dir() else ()
+    matches = ([(kind, one) for one in level if layout.recognises(one)] for level in levels)
+    found = next((match for match in matches if match), None)
+    if found is None:
+        raise FileFormatError(_not_laid_out(root, layout))
+    folder = _only(root, found)[1]
+    dataset, problems = layout.scan(folder)
+    if not dataset.cases:
+        problems = [*problems, f"{folder} holds no case with a mask: expected {layout.expects}"]
+    return replace(dataset, expected_cases=layout.expected_cases), problems
+
+
+def _only(root: Path, found: Sequence[tuple[str, Path]]) -> tuple[str, Path]:
+    if len(found) > 1:
+        names = listed(f"{folder} ({LAYOUTS[kind].title})" for kind, folder in found)
+        raise FileFormatError(f"folder {root} holds {len(found)} data sets: {names}: give one of them")
+    return found[0]
+
+
+def _levels(root: Path) -> Iterator[list[Path]]:
+    """The folders inside ``root``, one depth after the other, as deep as archives wrap."""
+    level = [root]
+    for _ in range(_DEPTH):
+        inside = [[path for path in visible(folder) if path.is_dir()] for folder in level]
+        level = [path for paths in inside if len(paths) <= _MOST_WRAPPED for path in paths]
+        yield level
+
+
+def _not_laid_out(root: Path, layout: Layout) -> str:
+    if not root.is_dir():
+        there = "it is a file"
+    else:
+        kind = layout_of(root)
+        looks = f"; it looks like {LAYOUTS[kind].title} (--dataset {kind})" if kind else ""
+        there = f"found {listed(path.name for path in visible(root)) or 'nothing'}{looks}"
+    return f"{root} does not hold {layout.title}: expected {layout.expects}; {there}"

@@ -1,0 +1,58 @@
+"""Spinal cord grey matter challenge: ``siteN-scNN-image.nii.gz`` and ``siteN-scNN-mask-r{1..4}.nii.gz``.
+
+References:
+    Prados et al. (2017), Spinal cord grey matter segmentation challenge, NeuroImage 152:312-329,
+    doi:10.1016/j.neuroimage.2017.03.010.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sfumato.data.case import CaseFiles, Dataset
+from sfumato.data.readers.files import NIFTI, stem, suffix
+from sfumato.data.readers.layout import Layout, doubled, listed, missing, one_of, visible
+
+_FILE = re.compile(r"((site\d)-sc(\d+))-(image|mask-r\d)")
+_RATERS = ("r1", "r2", "r3", "r4")
+_LAST_TRAINING = 10  # site1-sc11 and on are the challenge's test images.
+
+
+def _names(folder: Path) -> list[str]:
+    matches = [_FILE.fullmatch(stem(path)) for path in visible(folder) if suffix(path) in NIFTI]
+    return sorted({match[1] for match in matches if match})
+
+
+def _scan(folder: Path) -> tuple[Dataset, list[str]]:
+    cases, problems, unlabelled = [], [], []
+    for name in _names(folder):
+        image = one_of(folder, f"{name}-image")
+        masks = tuple(one_of(folder, f"{name}-mask-{rater}") for rater in _RATERS)
+        site, _, number = name.partition("-sc")
+        if int(number) > _LAST_TRAINING and not any(mask.is_file() for mask in masks):
+            unlabelled.append(name)
+            continue
+        cases.append(CaseFiles(name=name, images=(image,), mask=None, rater_masks=masks, centre=site))
+        problems += missing(name, (image, *masks)) + doubled(name, (image, *masks))
+    notes = (f"{len(unlabelled)} test images without masks are left out: {listed(unlabelled)}",)
+    dataset = Dataset(
+        name=LAYOUT.title,
+        cases=tuple(cases),
+        label_names={0: "background", 1: "gray matter", 2: "white matter"},
+        channel_names=("T2*w",),
+        regions=None,
+        rater_names=tuple(f"rater{number}" for number in range(1, len(_RATERS) + 1)),
+        root=folder,
+        notes=notes if unlabelled else (),
+    )
+    return dataset, problems
+
+
+LAYOUT = Layout(
+    title="SCGM",
+    expected_cases=80,
+    expects="files siteN-scNN-image and siteN-scNN-mask-r1 .. -mask-r4 (.nii.gz or .nii)",
+    recognises=lambda folder: bool(_names(folder)),
+    scan=_scan,
+)

@@ -1,0 +1,34 @@
+"""Labels that no file declares: they are found by reading the masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from sfumato.data.case import CaseFiles
+from sfumato.data.readers.files import read_volume
+from sfumato.errors import SfumatoError
+
+_MOST_LABELS = 256
+
+
+def labels_in(cases: Iterable[CaseFiles]) -> dict[int, str]:
+    """Find the labels by reading every mask; a mask that cannot be read is reported when its case is.
+
+    Returns:
+        ``0 .. K-1`` with made-up names, up to the highest value there is; masks of just 0 and 255 have two.
+    """
+    values: set[int] = set()
+    paths = dict.fromkeys(path for files in cases for path in (files.mask, *files.rater_masks) if path)
+    for path in paths:
+        try:
+            array = read_volume(path).array
+        except SfumatoError:
+            continue
+        whole = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+        values |= {int(value) for value in np.unique(whole) if value == int(value)}
+    if values and values <= {0, 255}:
+        values = {0, 1}
+    sensible = [value for value in values if 0 <= value < _MOST_LABELS]
+    return {0: "background"} | {value: f"label {value}" for value in range(1, max(sensible, default=0) + 1)}
