@@ -15,6 +15,8 @@ from sfumato.data.phantoms.solids import Solid
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.types import Labels, Soft, Spacing
 
+_POINTS_AT_ONCE = 2**17
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -97,13 +99,7 @@ def class_fractions(scene: Scene, *, factor: int = 8) -> Soft:
     whole = painted(scene.classes, depths > 0.0)
     shares = np.zeros((scene.num_classes, centres.shape[1]), dtype=np.float64)
     np.put_along_axis(shares, whole[None], 1.0, axis=0)
-    points, counts = centres[:, crossed], np.zeros((scene.num_classes, int(crossed.sum())))
-    places = np.arange(points.shape[1])
-    parts = (np.arange(factor) + 0.5) / factor - 0.5
-    for part in itertools.product(parts, repeat=len(scene.shape)):
-        found = _classes_at(scene, points + (np.array(part) * scene.spacing)[:, None])
-        counts[found, places] += 1.0
-    shares[:, crossed] = counts / factor ** len(scene.shape)
+    shares[:, crossed] = _divided(scene, centres[:, crossed], factor)
     return torch.from_numpy(shares.astype(np.float32).reshape(scene.num_classes, *scene.shape))
 
 
@@ -126,6 +122,21 @@ def painted(classes: tuple[int, ...], inside: np.ndarray) -> np.ndarray:
     for value, mask in zip(classes, inside, strict=True):
         labels[mask] = value
     return labels
+
+
+def _divided(scene: Scene, centres: np.ndarray, factor: int) -> np.ndarray:
+    """Share of every class in the voxels with these centres, ``(K, voxels)``, from their parts."""
+    parts = (np.arange(factor) + 0.5) / factor - 0.5
+    offsets = np.array(list(itertools.product(parts, repeat=len(scene.shape)))).T
+    offsets = offsets * np.array(scene.spacing)[:, None]
+    shares = np.zeros((scene.num_classes, centres.shape[1]))
+    step = max(1, _POINTS_AT_ONCE // offsets.shape[1])
+    for start in range(0, centres.shape[1], step):
+        some = slice(start, start + step)
+        found = _classes_at(scene, centres[:, some, None] + offsets[:, None])
+        for value in range(scene.num_classes):
+            shares[value, some] = (found == value).mean(axis=1)
+    return shares
 
 
 def _classes_at(scene: Scene, points: np.ndarray) -> np.ndarray:
