@@ -39,6 +39,33 @@ def write_cases(folder, *, axes=3, count=6, classes=3, channels=1, seed=0):
     return folder
 
 
+def write_rated_cases(folder, *, axes=3, count=6, raters=3, spared=()):
+    """The same boxes with one mask per rater, each cut off one plane further; ``spared`` have none."""
+    write_cases(folder, axes=axes, count=count)
+    columns = [f"mask_rater{number}" for number in range(1, raters + 1)]
+    lines = [",".join(["case", "image", "mask", *columns])]
+    for index in range(count):
+        name = f"case{index}"
+        stored = nibabel.load(folder / "labelsTr" / f"{name}.nii.gz")
+        cells = [name, f"imagesTr/{name}_0000.nii.gz", f"labelsTr/{name}.nii.gz"]
+        for rater in range(1, raters + 1):
+            labels = np.asarray(stored.dataobj).copy()
+            labels[: 3 + rater] = 0
+            path = folder / "labelsTr" / f"{name}_rater{rater}.nii.gz"
+            _save(path, labels, stored.affine)
+            cells.append("" if name in spared else f"labelsTr/{path.name}")
+        lines.append(",".join(cells))
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def slice_recipe(axis):
+    """The tiny recipe for a 2-D network on the slices perpendicular to one axis of a volume."""
+    recipe = tiny_recipe(axes=2)
+    recipe["slice_axis"] = axis
+    return recipe
+
+
 def _save(path, array, affine):
     nibabel.save(nibabel.Nifti1Image(array, affine), path)
 

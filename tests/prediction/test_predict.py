@@ -15,7 +15,7 @@ from sfumato.methods import METHODS
 from sfumato.prediction.predict import load_checkpoint, predict, predict_case
 from sfumato.training.fit import fit
 from sfumato.training.recipe import parse_recipe
-from tiny_cases import tiny_recipe, write_cases
+from tiny_cases import slice_recipe, tiny_recipe, write_cases
 
 
 def trained(folder, method="ce", axes=3, channels=1, **changes):
@@ -157,3 +157,30 @@ def test_the_recipes_name_titles_the_prediction(tmp_path):
     predict(run.path, data, tmp_path / "out", names=["case2"])
     described = json.loads((tmp_path / "out" / "prediction.json").read_text())
     assert (described["method"], described["run"]) == ("LS (0.1)", "ls-0.1-seed0-fold0")
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_network_of_slices_predicts_volumes_on_their_own_grid(tmp_path, axis):
+    data = open_dataset(write_cases(tmp_path / "data", count=4))
+    crop = [None, 14, 10]
+    content = slice_recipe(axis) | {"method": "softseg", "epochs": 1}
+    content["preprocess"] |= {"spacing": [1.5, 1.0, 1.2], "crop_size": crop}
+    run = fit(parse_recipe(content, source="test"), data, tmp_path / "run")
+    (path,) = predict(run.path, data, tmp_path / "out", soft="float32", names=["case1"])
+    source = nibabel.load(tmp_path / "data" / "imagesTr" / "case1_0000.nii.gz")
+    hard, soft = nibabel.load(path), nibabel.load(str(path).replace(".nii", "_soft.nii"))
+    assert hard.shape == source.shape
+    assert soft.shape == (*source.shape, 2)
+    for image in (hard, soft):
+        np.testing.assert_array_equal(image.affine, source.affine)
+    assert len(np.unique(soft.get_fdata())) > 50
+
+
+def test_picture_for_a_network_of_slices_is_refused(tmp_path):
+    data = open_dataset(write_cases(tmp_path / "data", count=4))
+    run = fit(
+        parse_recipe(slice_recipe(2) | {"method": "ce", "epochs": 1}, source="test"), data, tmp_path / "run"
+    )
+    other = open_dataset(write_cases(tmp_path / "other", axes=2, count=1))
+    with pytest.raises(CheckpointError, match=r"is 2-D, but the checkpoint is 3-D \(it cuts volumes"):
+        predict(run.path, other, tmp_path / "out")

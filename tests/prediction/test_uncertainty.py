@@ -1,6 +1,7 @@
 """Uncertainty is that of the definition, streamed; each kind samples what it says; files fit the input."""
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -20,7 +21,7 @@ from sfumato.prediction.uncertainty import (
 )
 from sfumato.training.module import SegmentationModule
 from sfumato.training.recipe import parse_recipe
-from tiny_cases import tiny_recipe, write_cases
+from tiny_cases import slice_recipe, tiny_recipe, write_cases
 
 REGIONS = {"whole": [1, 2], "core": [2]}
 
@@ -222,3 +223,34 @@ def test_files_lie_on_the_inputs_grid_and_say_what_they_are(data, tmp_path):
     with pytest.raises(OutputExistsError, match="case1"):
         predict_with_uncertainty(paths, data, out, sampling=sampling)
     assert not (out / "case0.nii.gz").exists()
+
+
+@pytest.mark.parametrize("slice_axis", [0, 1, 2])
+def test_flips_of_a_network_of_slices_are_flips_within_the_slice(tmp_path, slice_axis):
+    volumes = open_dataset(write_cases(tmp_path, count=1))
+    case = load_case(volumes.cases[0], volumes)
+    flat = untrained("softseg", axes=2, flip_axes=[1])
+    content = slice_recipe(slice_axis) | {"method": "softseg", "augment": flat.recipe.augment.model_dump()}
+    content["network"] = flat.recipe.network.model_dump()
+    module = SegmentationModule(parse_recipe(content, source="test"), flat.task).eval()
+    module.load_state_dict(flat.state_dict())
+    found = predict_uncertain([module], case, Sampling("tta"))
+    # The slice's second axis is the last of the volume's that is not cut through.
+    flipped = 1 if slice_axis == 2 else 2
+    image = torch.flip(case.image, [flipped + 1])
+    mirrored = predict_case(module, replace(case, image=image)).soft.flip([flipped + 1])
+    expected = (predict_case(module, case).soft + mirrored) / 2
+    torch.testing.assert_close(found.prediction.soft, expected)
+    assert found.samples == 2
+    assert found.entropy.shape == case.shape
+
+
+def test_dropout_of_a_network_of_slices_repeats_and_differs_per_sample(tmp_path):
+    volumes = open_dataset(write_cases(tmp_path, count=1))
+    case = load_case(volumes.cases[0], volumes)
+    flat = untrained("ce", axes=2)
+    content = slice_recipe(0) | {"method": "ce", "network": flat.recipe.network.model_dump()}
+    module = SegmentationModule(parse_recipe(content, source="test"), flat.task).eval()
+    first, second = (predict_uncertain([module], case, Sampling("mcdropout", samples=3)) for _ in range(2))
+    assert torch.equal(first.prediction.soft, second.prediction.soft)
+    assert first.mutual_information.max() > 0

@@ -84,9 +84,10 @@ def graded_prediction(
 ) -> Tensor:
     """Predict one case's graded values on the image's own grid.
 
-    The image is preprocessed as in training; the logits of all windows are joined; the activation follows
-    on the whole volume (so NormReLU divides by the volume's maximum); the activated prediction is brought
-    back to the image's own grid by linear interpolation.
+    The image is preprocessed as in training; the logits of all windows are joined, and those of all slices
+    stacked; the activation follows on the whole volume (so NormReLU divides by the volume's maximum; a
+    network of slices divides each slice by its own); the activated prediction is brought back to the image's
+    own grid by linear interpolation.
 
     Args:
         module: The trained model.
@@ -105,17 +106,18 @@ def graded_prediction(
             f"case {case.name} has {case.image.shape[0]} channels, but the checkpoint was trained on "
             f"{wanted} ({', '.join(module.task['channel_names'])})"
         )
-    if len(case.spacing) != len(module.recipe.patch.size):
+    if len(case.spacing) != module.recipe.data_axes:
+        what = "" if module.recipe.slice_axis is None else " (it cuts volumes into slices)"
         raise CheckpointError(
             f"case {case.name} is {len(case.spacing)}-D, "
-            f"but the checkpoint is {len(module.recipe.patch.size)}-D"
+            f"but the checkpoint is {module.recipe.data_axes}-D{what}"
         )
     bare = replace(case, labels=None, labels_per_rater=None, soft=None)
     settings = preprocessing(module.recipe)
     device = next(module.network.parameters()).device
     with torch.inference_mode():
         found = (logits or module.case_logits)(settings.apply(bare).image.to(device))
-        prediction = module.method.activate(found.float())[0].cpu()
+        prediction = module.activated(found.float()).cpu()
     return settings.restore(prediction, bare, padding=outside(module.method, len(prediction)))
 
 

@@ -34,23 +34,65 @@ def whole_volume_logits(
     Raises:
         ShapeError: ``window`` does not have one value per spatial axis of ``image``.
     """
-    from monai.inferers.utils import sliding_window_inference
-
     if len(window) != image.ndim - 1:
         raise ShapeError(
             f"the network sees {len(window)}-D windows {tuple(window)}, "
             f"but image has shape {tuple(image.shape)}"
         )
-    sides = image.shape[1:]
+    return _joined(network, image.unsqueeze(0), window, overlap, divisor)
+
+
+def slice_logits(
+    network: nn.Module,
+    image: Tensor,
+    *,
+    axis: int,
+    window: Sequence[int],
+    overlap: float,
+    divisor: int = 1,
+    batch_size: int = 1,
+) -> Batch:
+    """Run a 2-D ``network`` over the slices of a volume and stack their logits.
+
+    Each slice is treated as :func:`whole_volume_logits` treats an image, several of them at a time.
+
+    Args:
+        network: From ``(B, C, *S)`` with two spatial axes to logits ``(B, K, *S)``.
+        image: ``(C, *S)`` float32 with three spatial axes, on the network's device.
+        axis: The spatial axis that the slices are perpendicular to.
+        window: Voxels per axis of one window in a slice.
+        overlap: As for a whole volume.
+        divisor: As for a whole volume.
+        batch_size: Slices that go through the network together.
+
+    Returns:
+        Logits ``(1, K, *S)`` of the volume's own size.
+
+    Raises:
+        ShapeError: ``image`` is no volume, or ``window`` does not have two values.
+    """
+    if image.ndim != 4 or len(window) != 2:
+        raise ShapeError(
+            f"a network of slices sees 2-D windows of volumes (C, *S), but the windows are {tuple(window)} "
+            f"and image has shape {tuple(image.shape)}"
+        )
+    parts = torch.split(image.movedim(axis + 1, 0), batch_size)
+    logits = torch.cat([_joined(network, part, window, overlap, divisor) for part in parts])
+    return logits.movedim(0, axis + 1).unsqueeze(0)
+
+
+def _joined(network: nn.Module, batch: Tensor, window: Sequence[int], overlap: float, divisor: int) -> Tensor:
+    from monai.inferers.utils import sliding_window_inference
+
+    sides = batch.shape[2:]
     fitting = tuple(-(-side // divisor) * divisor for side in sides)
-    batch = image.unsqueeze(0)
     # A volume only a little larger than the window costs less in one piece than in 2 ** axes windows.
     if all(side <= 1.5 * limit for side, limit in zip(fitting, window, strict=True)):
         return _in_one_piece(network, batch, fitting)
     logits = sliding_window_inference(
         batch,
         roi_size=tuple(window),
-        sw_batch_size=1,
+        sw_batch_size=len(batch),
         predictor=network,
         overlap=overlap,
         mode="gaussian",

@@ -226,7 +226,8 @@ def _samples(modules: Sequence[SegmentationModule], case: Case, sampling: Sampli
     if sampling.kind == "ensemble":
         yield from (graded_prediction(module, case) for module in modules)
     elif sampling.kind == "tta":
-        axes = sorted(first.recipe.augment.flip_axes)
+        # The flipped axes are the network's; a network of slices sees two of the volume's three.
+        axes = [first.recipe.network_axes[axis] for axis in sorted(first.recipe.augment.flip_axes)]
         for count in range(len(axes) + 1):
             for chosen in itertools.combinations(axes, count):
                 yield graded_prediction(first, case, logits=_flipped(first, chosen))

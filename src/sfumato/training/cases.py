@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,12 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sfumato.data import load_case
-from sfumato.data.case import CaseFiles, Dataset
+from sfumato.data.case import Case, CaseFiles, Dataset
 from sfumato.data.output import atomic_output
 from sfumato.data.preprocess import Preprocessing
 from sfumato.errors import DataError, InputError
 from sfumato.methods import Method, method
+from sfumato.training.dataset import RATER_CHOICES, SINGLE_RATERS
 from sfumato.training.recipe import Recipe
+from sfumato.types import Spacing
 
 LOG = logging.getLogger("sfumato.training")
 
@@ -31,11 +33,13 @@ class PreparedCase:
     Attributes:
         name: The case.
         image: ``(C, *S)`` float32, normalised.
-        labels: ``(*S)`` int64, the consensus where there are several raters.
+        labels: ``(*S)`` int64, the consensus where there are several raters, or the recipe's one rater.
         labels_per_rater: ``(D, *S)`` int64, or None with one rater.
         target: The method's soft label ``(channels, *S)`` float32. Always there: validation needs it, and
             training uses it unless the label is made after augmentation.
         spacing: mm per axis of this grid.
+        rater_targets: The soft label made of each rater's mask alone, ``(D, channels, *S)`` float32, where
+            single raters train and labels are made before augmentation; else None.
     """
 
     name: str
@@ -44,6 +48,32 @@ class PreparedCase:
     labels_per_rater: Tensor | None
     target: Tensor
     spacing: tuple[float, ...]
+    rater_targets: Tensor | None = None
+
+    def of_rater(self, number: int) -> PreparedCase:
+        """The case as if rater ``number`` had annotated it alone."""
+        if self.labels_per_rater is None:
+            raise DataError([f"case {self.name} has no mask of a single rater"])
+        return replace(
+            self,
+            labels=self.labels_per_rater[number],
+            labels_per_rater=None,
+            target=self.target if self.rater_targets is None else self.rater_targets[number],
+            rater_targets=None,
+        )
+
+    def slice(self, axis: int, index: int) -> PreparedCase:
+        """The slice ``index`` perpendicular to spatial ``axis``: a case with one axis less."""
+        raters, targets = self.labels_per_rater, self.rater_targets
+        return PreparedCase(
+            self.name,
+            self.image.select(axis + 1, index),
+            self.labels.select(axis, index),
+            None if raters is None else raters.select(axis + 1, index),
+            self.target.select(axis + 1, index),
+            _without(self.spacing, axis),
+            None if targets is None else targets.select(axis + 2, index),
+        )
 
 
 class Cases(Protocol):
@@ -86,7 +116,14 @@ def preprocessing(recipe: Recipe) -> Preprocessing:
 
 
 def prepare_cases(
-    recipe: Recipe, dataset: Dataset, names: Sequence[str], *, cache: Path, title: str, bar: bool = False
+    recipe: Recipe,
+    dataset: Dataset,
+    names: Sequence[str],
+    *,
+    prepare: Callable[[Recipe, Dataset, CaseFiles], PreparedCase],
+    cache: Path,
+    title: str,
+    bar: bool = False,
 ) -> Cases:
     """Read, check and preprocess the named cases, all before any training starts.
 
@@ -94,6 +131,7 @@ def prepare_cases(
         recipe: Decides the preprocessing, the method, and where the prepared cases wait.
         dataset: Where the cases lie.
         names: Which cases.
+        prepare: :func:`prepare_case` or :func:`prepare_training_case`.
         cache: Folder for ``cache: disk``; a case that lies there already is not prepared again.
         title: What they are, for the log.
         bar: Show a progress bar.
@@ -109,11 +147,11 @@ def prepare_cases(
         path = cache / f"{name}.pt"
         try:
             if recipe.cache == "memory":
-                prepared.append(prepare_case(recipe, dataset, by_name[name]))
+                prepared.append(prepare(recipe, dataset, by_name[name]))
             else:
                 paths.append(path)
                 if not path.exists():
-                    _store(prepare_case(recipe, dataset, by_name[name]), path)
+                    _store(prepare(recipe, dataset, by_name[name]), path)
         except InputError as error:
             problems.append(f"{name}: {error}")
     if problems:
@@ -123,34 +161,108 @@ def prepare_cases(
 
 
 def prepare_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> PreparedCase:
-    """Read one case and bring it, with its soft label, onto the network's grid.
+    """Read one case and bring it, with the soft label of its reference, onto the network's grid.
+
+    The reference is the case's mask; where the recipe names one rater, that rater's.
 
     Raises:
-        DataError: the case has no mask.
+        DataError: the case has no mask, or none of the rater.
     """
+    return _prepared(recipe, dataset, _read(recipe, dataset, files))
+
+
+def prepare_training_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> PreparedCase:
+    """Prepare one case as :func:`prepare_case` does, with what training on single raters needs.
+
+    Raises:
+        DataError: the case has no mask, or none of single raters where the recipe asks for them.
+    """
+    case = _read(recipe, dataset, files)
+    found = _prepared(recipe, dataset, case)
+    if recipe.raters not in SINGLE_RATERS:
+        return found
+    if case.labels_per_rater is None:
+        raise DataError([f"case {case.name} has no raters' masks, but the recipe's raters: {recipe.raters}"])
+    if made_late(recipe):
+        return found
+    alone = [replace(case, labels=mask, labels_per_rater=None) for mask in case.labels_per_rater]
+    targets = [_target(recipe, dataset, one, preprocessing(recipe).apply(one)) for one in alone]
+    return replace(found, rater_targets=torch.stack(targets))
+
+
+def made_late(recipe: Recipe) -> bool:
+    """Whether training makes the label after augmentation; a mask that is itself moved never waits."""
+    return recipe.moment == "after" and not method(recipe.method).moves_mask
+
+
+def _read(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
     case = load_case(files, dataset)
+    if recipe.raters not in RATER_CHOICES:
+        masks = case.labels_per_rater
+        if masks is None or len(masks) != len(dataset.rater_names):
+            raise DataError(
+                [
+                    f"case {case.name} has {0 if masks is None else len(masks)} raters' masks, but there are "
+                    f"{len(dataset.rater_names)} raters: which mask is {recipe.raters}'s cannot be told"
+                ]
+            )
+        number = dataset.rater_names.index(recipe.raters)
+        case = replace(case, labels=masks[number], labels_per_rater=None)
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask: training and validation need one"])
-    chosen, num_classes = method(recipe.method), len(dataset.label_names)
-    settings = preprocessing(recipe)
-    grid = settings.apply(case)
+    return case
+
+
+def _prepared(recipe: Recipe, dataset: Dataset, case: Case) -> PreparedCase:
+    grid = preprocessing(recipe).apply(case)
     if grid.labels is None:
         raise DataError([f"case {case.name} lost its mask in preprocessing"])
-    # A mask that is never binarised is made soft by resampling: it starts on its own grid.
-    source = case if chosen.moves_mask else grid
-    target = soft_label(
-        recipe,
-        source.image,
-        grid.labels if source is grid else case.labels,
-        source.labels_per_rater,
-        spacing=source.spacing,
-        num_classes=num_classes,
-        regions=dataset.regions,
-    )
-    if source is case:
-        target = settings.apply_soft(target, case, padding=outside(chosen, len(target)))
-        target = chosen.finished(target)
+    target = _target(recipe, dataset, case, grid)
     return PreparedCase(case.name, grid.image, grid.labels, grid.labels_per_rater, target, grid.spacing)
+
+
+def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
+    """The soft label ``(channels, *S)`` on the prepared ``grid`` of ``case``."""
+    chosen, axis = method(recipe.method), recipe.slice_axis
+    generator = torch.Generator().manual_seed(recipe.seed)
+
+    def label(one: Case) -> Tensor:
+        return soft_label(
+            recipe,
+            one,
+            num_classes=len(dataset.label_names),
+            regions=dataset.regions,
+            generator=generator,
+        )
+
+    # A mask that is never binarised is made soft by resampling: it starts on its own grid.
+    if chosen.moves_mask:
+        target = label(case)
+        target = preprocessing(recipe).apply_soft(target, case, padding=outside(chosen, len(target)))
+        return chosen.finished(target)
+    if axis is None:
+        return label(grid)
+    # Labels of slices are made of slices, as they are where training makes them after augmentation.
+    slices = [label(slice_of(grid, axis, index)) for index in range(grid.shape[axis])]
+    return torch.stack(slices, dim=axis + 1)
+
+
+def slice_of(case: Case, axis: int, index: int) -> Case:
+    """The slice ``index`` of a volume perpendicular to spatial ``axis``: a 2-D case without an affine."""
+    labels, raters = case.labels, case.labels_per_rater
+    return replace(
+        case,
+        image=case.image.select(axis + 1, index),
+        labels=None if labels is None else labels.select(axis, index),
+        labels_per_rater=None if raters is None else raters.select(axis + 1, index),
+        spacing=_without(case.spacing, axis),
+        affine=None,
+        soft=None,
+    )
+
+
+def _without(spacing: Spacing, axis: int) -> Spacing:
+    return (*spacing[:axis], *spacing[axis + 1 :])
 
 
 def outside(chosen: Method, channels: int) -> list[float]:
@@ -166,24 +278,22 @@ def _store(case: PreparedCase, path: Path) -> None:
 
 def soft_label(
     recipe: Recipe,
-    image: Tensor,
-    labels: Tensor,
-    labels_per_rater: Tensor | None,
+    case: Case,
     *,
-    spacing: tuple[float, ...],
     num_classes: int,
     regions: Mapping[str, tuple[int, ...]] | None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator,
 ) -> Tensor:
-    """The recipe's soft label of one image and mask: ``(channels, *S)`` float32."""
-    chosen: Method = method(recipe.method)
-    return chosen.target(
-        labels,
-        image,
+    """The recipe's soft label of one image and its masks: ``(channels, *S)`` float32."""
+    if case.labels is None:
+        raise DataError([f"case {case.name} has no mask to make a soft label of"])
+    return method(recipe.method).target(
+        case.labels,
+        case.image,
         num_classes=num_classes,
-        spacing=spacing,
-        labels_per_rater=labels_per_rater,
+        spacing=case.spacing,
+        labels_per_rater=case.labels_per_rater,
         regions=regions,
         options=recipe.label,
-        generator=generator if generator is not None else torch.Generator().manual_seed(recipe.seed),
+        generator=generator,
     )

@@ -21,9 +21,10 @@ from sfumato.data.case import Dataset
 from sfumato.data.output import atomic_output
 from sfumato.data.splits import Split, count_note
 from sfumato.decode import ThresholdSearch
-from sfumato.errors import DataError, InputError, RecipeError
+from sfumato.errors import DataError, InputError
 from sfumato.training.callbacks import History
-from sfumato.training.cases import Cases, PreparedCase, prepare_cases
+from sfumato.training.cases import Cases, PreparedCase, prepare_case, prepare_cases, prepare_training_case
+from sfumato.training.dataset import recipe_dataset
 from sfumato.training.module import CONTENT, SegmentationModule, module_from_checkpoint, region_masks
 from sfumato.training.patches import case_loader, patch_loader
 from sfumato.training.recipe import Recipe
@@ -55,7 +56,7 @@ def fit(
         InputError: a GPU is asked for where there is none.
     """
     require_accelerator(recipe)
-    _require_offered(recipe)
+    dataset = recipe_dataset(recipe, dataset)
     folder = RunFolder(out)
     splits = folder.open(recipe, dataset, resume=resume, overwrite=overwrite)
     if folder.finished:
@@ -73,7 +74,7 @@ def fit(
         _train(module, train, validation, folder)
         if not folder.writes:
             return folder
-        best = _best(folder)
+        best = _load(folder.best_checkpoint)
         _tune(best, itertools.chain(train, validation), folder)
         _finish(best, folder, seconds=time.perf_counter() - started)
     return folder
@@ -88,17 +89,6 @@ def require_accelerator(recipe: Recipe) -> None:
         )
 
 
-def _require_offered(recipe: Recipe) -> None:
-    asked = {
-        "raters": recipe.raters != "consensus",
-        "regions": recipe.regions is not None,
-        "slice_axis": recipe.slice_axis is not None,
-    }
-    if any(asked.values()):
-        keys = ", ".join(key for key, wanted in asked.items() if wanted)
-        raise RecipeError(f"training cannot do this yet: {keys}; take the values of recipes/demo.yaml")
-
-
 def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> tuple[Cases, Cases]:
     for name, names in (("training", splits.train), ("validation", splits.val)):
         if not names:
@@ -106,8 +96,13 @@ def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder
                 [f"the split leaves no {name} case of {len(dataset.cases)}: change the recipe's split"]
             )
     cache, bar = folder.path / "cache", folder.interactive
-    train = prepare_cases(recipe, dataset, splits.train, cache=cache, title="training cases", bar=bar)
-    validation = prepare_cases(recipe, dataset, splits.val, cache=cache, title="validation cases", bar=bar)
+    train, validation = (
+        prepare_cases(recipe, dataset, names, prepare=prepare, cache=cache, title=f"{name} cases", bar=bar)
+        for name, names, prepare in (
+            ("training", splits.train, prepare_training_case),
+            ("validation", splits.val, prepare_case),
+        )
+    )
     return train, validation
 
 
@@ -193,56 +188,53 @@ def _loggers(folder: RunFolder) -> list[Logger]:
 
 
 def _stopped_early(checkpoint: Path) -> bool:
-    content = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    for name, state in content["callbacks"].items():
+    for name, state in _load(checkpoint)["callbacks"].items():
         if name.startswith("EarlyStopping"):
             return bool(state["wait_count"] >= state["patience"])
     return False
 
 
-def _best(folder: RunFolder) -> SegmentationModule:
-    path = folder.path / "checkpoints" / "best.ckpt"
-    return module_from_checkpoint(torch.load(path, map_location="cpu", weights_only=False), source=str(path))
+def _load(checkpoint: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    return content
 
 
-def _tune(module: SegmentationModule, cases: Iterable[PreparedCase], folder: RunFolder) -> None:
-    """Choose the threshold on training and validation cases, where the method asks for a tuned one."""
+def _tune(best: dict[str, Any], cases: Iterable[PreparedCase], folder: RunFolder) -> None:
+    """Choose the threshold on training and validation cases, where the method asks for a tuned one.
+
+    It is put into ``best``, the content of the best checkpoint, and into the checkpoint itself.
+    """
+    module = module_from_checkpoint(best, source=str(folder.best_checkpoint))
     if module.method.decoder != "tuned":
         return
-
     search = ThresholdSearch()
     for case in cases:
         with torch.inference_mode():
-            prediction = module.method.activate(module.case_logits(case.image))[0]
+            prediction = module.activated(module.case_logits(case.image))
         search.update(prediction, region_masks(case.labels, module.task["num_classes"], module.regions))
-    module.threshold = search.best()
+    best[CONTENT]["threshold"] = search.best()
     with atomic_output(folder.path / "threshold.csv", overwrite=True) as temporary:
         lines = [f"{value:.2f},{mean!r}" for value, mean in search.mean_dice().items()]
         temporary.write_text("\n".join(["threshold,dice", *lines]) + "\n", "utf-8")
-    path = folder.path / "checkpoints" / "best.ckpt"
-    content = torch.load(path, map_location="cpu", weights_only=False)
-    content[CONTENT]["threshold"] = module.threshold
-    with atomic_output(path, overwrite=True) as temporary:
-        torch.save(content, temporary)
-    LOG.info("tuned threshold: %.2f", module.threshold)
+    with atomic_output(folder.best_checkpoint, overwrite=True) as temporary:
+        torch.save(best, temporary)
+    LOG.info("tuned threshold: %.2f", best[CONTENT]["threshold"])
 
 
-def _finish(module: SegmentationModule, folder: RunFolder, *, seconds: float) -> None:
-    path = folder.path / "checkpoints" / "best.ckpt"
-    content = torch.load(path, map_location="cpu", weights_only=False)
+def _finish(best: dict[str, Any], folder: RunFolder, *, seconds: float) -> None:
     state: dict[str, Any] = next(
         (
             state
-            for name, state in content["callbacks"].items()
+            for name, state in best["callbacks"].items()
             if name.startswith("ModelCheckpoint") and state.get("monitor") == "val_dice"
         ),
         {},
     )
     score = state.get("best_model_score")
     report = {
-        "best_epoch": int(content["epoch"]),
+        "best_epoch": int(best["epoch"]),
         "val_dice": None if score is None else float(score),
-        "threshold": module.threshold,
+        "threshold": best[CONTENT]["threshold"],
         "seconds": round(seconds, 1),
     }
     with atomic_output(folder.path / "finished.json", overwrite=True) as temporary:

@@ -14,7 +14,7 @@ from sfumato.errors import CheckpointError
 from sfumato.methods import Method, method
 from sfumato.metrics import dice
 from sfumato.networks import build, size_divisor
-from sfumato.prediction.tiles import whole_volume_logits
+from sfumato.prediction.tiles import slice_logits, whole_volume_logits
 from sfumato.training.recipe import Recipe, parse_recipe
 
 CONTENT = "sfumato"  # the checkpoint's key under which everything of ours lies
@@ -65,8 +65,8 @@ class SegmentationModule(LightningModule):
     def validation_step(self, batch: Mapping[str, Any], index: int) -> None:
         """Loss and mean Dice over the structures of one whole prepared case."""
         logits = self.case_logits(batch["image"])
-        loss = self.loss(logits, batch["target"].unsqueeze(0))
-        prediction = self.method.activate(logits)[0]
+        loss = self.loss(self._as_seen(logits), self._as_seen(batch["target"].unsqueeze(0)))
+        prediction = self.activated(logits)
         found = self.found_regions(prediction)
         wanted = region_masks(batch["labels"], self.task["num_classes"], self.regions)
         self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
@@ -86,14 +86,39 @@ class SegmentationModule(LightningModule):
         return region_values(self.task["num_classes"], self.regions)
 
     def case_logits(self, image: Tensor) -> Tensor:
-        """Logits ``(1, K, *S)`` of a whole prepared image ``(C, *S)``, window by window where it is large."""
-        return whole_volume_logits(
+        """Logits ``(1, K, *S)`` of a whole prepared image ``(C, *S)``, window by window where it is large.
+
+        A network of slices gives the slices' logits, stacked.
+        """
+        window, overlap, axis = self.recipe.patch.size, self.recipe.overlap, self.recipe.slice_axis
+        divisor = size_divisor(self.recipe.network.name, self.recipe.network.options)
+        if axis is None:
+            return whole_volume_logits(self.network, image, window=window, overlap=overlap, divisor=divisor)
+        return slice_logits(
             self.network,
             image,
-            window=self.recipe.patch.size,
-            overlap=self.recipe.overlap,
-            divisor=size_divisor(self.recipe.network.name, self.recipe.network.options),
+            axis=axis,
+            window=window,
+            overlap=overlap,
+            divisor=divisor,
+            # As many as training takes, which needs more memory.
+            batch_size=self.recipe.batch_size,
         )
+
+    def activated(self, logits: Tensor) -> Tensor:
+        """The activated prediction ``(K, *S)`` of a whole case's logits ``(1, K, *S)``.
+
+        A sample is what the network saw as one: NormReLU divides a volume by its own maximum, but each slice
+        of a network of slices by that slice's.
+        """
+        found = self.method.activate(self._as_seen(logits))
+        axis = self.recipe.slice_axis
+        return found[0] if axis is None else found.movedim(0, axis + 1)
+
+    def _as_seen(self, whole: Tensor) -> Tensor:
+        """A whole case ``(1, K, *S)`` as the batch of samples that the network saw: its slices, or itself."""
+        axis = self.recipe.slice_axis
+        return whole if axis is None else whole[0].movedim(axis + 1, 0)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own union of a dozen types
         """Adam or AdamW with the recipe's schedule, stepped once per epoch."""

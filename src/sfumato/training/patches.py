@@ -1,64 +1,30 @@
 """Training patches: cropped, augmented and labelled, drawn from a seed that knows epoch and sample.
 
-Every random choice of a patch follows from (recipe seed, epoch, position in the data set) alone. So the
+Every random choice of a patch follows from (recipe seed, epoch, number of the sample) alone. So the
 patches do not depend on the number of workers, and a resumed run draws what an unbroken one would have.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from sfumato.data.augment import Augmentation
+from sfumato.data.case import Case
 from sfumato.errors import InputError
 from sfumato.methods import method
-from sfumato.training.cases import Cases, PreparedCase, outside, soft_label
+from sfumato.training.cases import Cases, PreparedCase, made_late, outside, soft_label
 from sfumato.training.recipe import Recipe
-
-
-class Progress(Protocol):
-    """What the sampler must know of the trainer."""
-
-    @property
-    def current_epoch(self) -> int: ...  # noqa: D102
-    @property
-    def global_rank(self) -> int: ...  # noqa: D102
-    @property
-    def world_size(self) -> int: ...  # noqa: D102
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Shuffle the cases anew in each epoch, and tell each sample its epoch.
-
-    Args:
-        count: Number of cases.
-        seed: The recipe's seed.
-        trainer: Says which epoch it is, and which process of how many this is.
-    """
-
-    def __init__(self, count: int, *, seed: int, trainer: Progress) -> None:
-        self.count, self.seed, self.trainer = count, seed, trainer
-
-    def __len__(self) -> int:
-        return -(-self.count // self.trainer.world_size)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        epoch = self.trainer.current_epoch
-        order = list(range(self.count))
-        random.Random(f"{self.seed}/{epoch}").shuffle(order)
-        # Every process draws equally many, so that none waits for another at the end of the epoch.
-        order += order[: len(self) * self.trainer.world_size - self.count]
-        return iter([(epoch, index) for index in order[self.trainer.global_rank :: self.trainer.world_size]])
+from sfumato.training.samples import EpochSampler, Progress, sampled_case, training_samples
 
 
 class Patches(TorchDataset[dict[str, Tensor]]):
-    """One augmented patch per case and epoch.
+    """One augmented patch per sample and epoch.
 
     Args:
         cases: The prepared training cases.
@@ -76,6 +42,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         regions: dict[str, tuple[int, ...]] | None,
     ) -> None:
         self.cases, self.recipe, self.num_classes, self.regions = cases, recipe, num_classes, regions
+        self.samples = training_samples(cases, recipe)
         part = recipe.augment
         self.augmentation = Augmentation(
             flip_axes=part.flip_axes,
@@ -88,20 +55,20 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         )
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return len(self.samples)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        """The patch of case ``index`` in ``epoch``; ``key`` is ``(epoch, index)``."""
+        """The patch of sample ``index`` in ``epoch``; ``key`` is ``(epoch, index)``."""
         epoch, index = key
-        case = self.cases[index]
         generator = torch.Generator().manual_seed(
             random.Random(f"{self.recipe.seed}/{epoch}/{index}").getrandbits(63)
         )
+        case = sampled_case(self.cases, self.samples[index], self.recipe, generator=generator)
         return self._patch(case, generator)
 
     def _patch(self, case: PreparedCase, generator: torch.Generator) -> dict[str, Tensor]:
         chosen, size = method(self.recipe.method), self.recipe.patch.size
-        late = self.recipe.moment == "after" and not chosen.moves_mask
+        late = made_late(self.recipe)
         # Rotation and shrinking reach beyond the patch: cut it larger, move it, then cut the centre.
         wide = tuple(round(self.margin * side) for side in size)
         start = self._start(case, wide, generator)
@@ -123,10 +90,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         labels = crop(labels, inner, size, fill=None)
         target = soft_label(
             self.recipe,
-            image,
-            labels[0],
-            labels[1:] if len(labels) > 1 else None,
-            spacing=case.spacing,
+            Case(case.name, image, labels[0], labels[1:] if len(labels) > 1 else None, case.spacing, None),
             num_classes=self.num_classes,
             regions=self.regions,
             generator=generator,
@@ -203,7 +167,7 @@ def patch_loader(
     return DataLoader(
         patches,
         batch_size=recipe.batch_size,
-        sampler=EpochSampler(len(cases), seed=recipe.seed, trainer=trainer),
+        sampler=EpochSampler(len(patches), seed=recipe.seed, trainer=trainer),
         num_workers=recipe.workers,
         pin_memory=recipe.accelerator == "gpu",
     )

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from sfumato.errors import UnknownNameError
 from sfumato.methods import METHODS, method
-from sfumato.networks import NETWORKS, size_divisor
+from sfumato.networks import NETWORKS, require_image_size, require_options
 from sfumato.training.settings import Part, read_yaml, validated
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -182,9 +182,8 @@ class Recipe(Part):
         axes = len(self.patch.size)
         if axes not in (2, 3):
             raise ValueError(f"patch.size has {axes} values: give one per spatial axis, 2 or 3")
-        divisor = size_divisor(self.network.name, self.network.options)
-        if any(side % divisor for side in self.patch.size):
-            raise ValueError(f"patch.size {self.patch.size} must be multiples of {divisor} for this network")
+        require_options(self.network.name, self.network.options)
+        require_image_size(self.network.name, self.network.options, self.patch.size, what="patch.size")
         if self.slice_axis is not None and axes != 2:
             raise ValueError(f"slice_axis cuts volumes into slices, but patch.size has {axes} values: give 2")
         for name, value in (("spacing", self.preprocess.spacing), ("crop_size", self.preprocess.crop_size)):

@@ -65,15 +65,14 @@ class RunFolder:
         if not self.writes:
             return read_splits(self.path / "splits.json").fold(recipe.split.fold)
         started = (self.path / "recipe.yaml").exists()
-        if self.path.exists() and any(self.path.iterdir()):
-            if overwrite:
-                self._remove(started=started)
-            elif not resume:
+        filled = self.path.exists() and any(self.path.iterdir())
+        if filled and not overwrite:
+            if not resume:
                 raise OutputExistsError(
                     f"{self.path} exists already: give --resume to go on with it, --overwrite to replace it, "
                     "or another --out"
                 )
-            elif started:
+            if started:
                 return self._reopen(recipe)
         splits = make_splits(
             dataset,
@@ -83,6 +82,10 @@ class RunFolder:
             by=recipe.split.by,
             folds=recipe.split.folds,
         )
+        splits.fold(recipe.split.fold)
+        # An existing run goes only after everything that can be wrong with the new one.
+        if filled and overwrite:
+            self._remove(started=started)
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         write_splits(splits, self.path / "splits.json", overwrite=True)
         self._write_environment(dataset)
