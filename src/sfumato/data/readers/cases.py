@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.data.case import Case, CaseFiles, Dataset, Source
+from sfumato.data.case import Case, CaseFiles, Dataset, SliceStack, Source
 from sfumato.data.readers.files import Volume, read_volume
 from sfumato.errors import (
     DataError,
@@ -172,8 +173,19 @@ class _Reading:
             )
             return None
         fits = self._fits(path, volume)
+        # A wrong value is looked for slice by slice, so that the message names the slice's own file.
+        paths = path.paths if isinstance(path, SliceStack) else (path,)
+        parts = np.moveaxis(array, -1, 0) if isinstance(path, SliceStack) else array[None]
+        labels = [self._classes(*pair) for pair in zip(paths, parts, strict=True)]
+        whole = [part for part in labels if part is not None]
+        if not fits or len(whole) < len(labels):
+            return None
+        return np.stack(whole, axis=-1) if isinstance(path, SliceStack) else whole[0]
+
+    def _classes(self, path: Path, array: np.ndarray) -> np.ndarray | None:
+        """Give a mask's class indices, or ``None`` where its values are wrong."""
         try:
-            labels = as_labels(
+            return as_labels(
                 array,
                 self.dataset.label_names,
                 source=f"case {self.name}: mask {path}",
@@ -182,7 +194,6 @@ class _Reading:
         except SfumatoError as error:
             self.errors.append(error)
             return None
-        return labels if fits else None
 
     def weights(self, path: Source) -> np.ndarray | None:
         """Read class weights, class last, as float32 with the class first."""
@@ -203,11 +214,12 @@ class _Reading:
                 )
             )
             return None
-        if not np.all((array >= 0) & (array <= 1)):
+        stored = volume.array
+        if not np.all((stored >= 0) & (stored <= 1)):
             self.errors.append(
                 ValueRangeError(
-                    f"case {self.name}: soft reference {path} holds values {array.min():g} .. "
-                    f"{array.max():g}: expected class weights in 0 .. 1"
+                    f"case {self.name}: soft reference {path} holds values {stored.min():g} .. "
+                    f"{stored.max():g}: expected class weights in 0 .. 1"
                 )
             )
             return None

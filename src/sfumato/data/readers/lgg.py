@@ -84,12 +84,13 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     ]
     dataset = Dataset(
         name=LAYOUT.title,
-        cases=tuple(files for files, _, _ in found),
+        cases=tuple(files for files, _, _ in found if files.mask != SliceStack(())),
         label_names={0: "background", 1: "abnormality"},
         channel_names=("pre", "FLAIR", "post"),
         regions=None,
         rater_names=(),
         root=folder,
+        label_values={0: 0, 255: 1},
         spacing=read_spacing(folder),
         notes=tuple(note for _, _, notes in found for note in notes),
     )
