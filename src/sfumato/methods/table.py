@@ -290,11 +290,17 @@ _BORDERS = (
     ),
 )
 
-METHODS: dict[str, Method] = {
-    each.name: each
-    for group in (_HARD, _CALIBRATED, _SMOOTHED, _RATERS, _GEODESIC, _SOFTSEG, _BORDERS)
-    for each in group
+GROUPS: dict[str, tuple[Method, ...]] = {
+    "hard labels": _HARD,
+    "calibrated": _CALIBRATED,
+    "smoothed": _SMOOTHED,
+    "several raters": _RATERS,
+    "geodesic": _GEODESIC,
+    "moved masks": _SOFTSEG,
+    "around the boundary": _BORDERS,
 }
+
+METHODS: dict[str, Method] = {each.name: each for group in GROUPS.values() for each in group}
 
 
 def method(name: str) -> Method:
