@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
-from sfumato.networks import build, size_divisor
+from sfumato.errors import InputError, MissingExtraError, ShapeError, UnknownNameError, ValueRangeError
+from sfumato.networks import build, definition, size_divisor
 
 SMALL = {"channels": [4, 8, 8], "res_units": 1}
 
@@ -52,8 +52,53 @@ def test_unknown_network_and_option_are_suggested():
         build("unet", in_channels=1, out_channels=2, dropuot=0.1)
 
 
+def test_network_that_does_not_exist_in_2d_names_those_that_do():
+    with pytest.raises(
+        ShapeError, match=r"'unet3d' has 3 spatial axes, not 2; with 2 there are unet, basic"
+    ):
+        build("unet3d", in_channels=1, out_channels=2, image_size=(16, 16))
+    with pytest.raises(ShapeError, match=r"'ivadomed-unet2d' has 2 spatial axes, not 3"):
+        build("ivadomed-unet2d", in_channels=1, out_channels=2, axes=3)
+
+
+def test_axes_of_a_network_that_has_one_number_need_not_be_given():
+    assert build("ivadomed-unet2d", in_channels=1, out_channels=2, depth=1, filters=2)(
+        torch.zeros(1, 1, 4, 5)
+    ).shape == (1, 2, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("basic-unet", {"channels": [8, 8, 8]}, "at least 6"),
+        ("basic-unet", {"channels": [8] * 7}, "six widths"),
+        ("unet++3d", {"channels": [8] * 7}, "six widths"),
+        ("unet3d", {"groups": 0}, "groups is 0"),
+        ("svls-unet3d", {"channels": [8]}, "at least 2"),
+        ("ivadomed-unet2d", {"depth": 0}, "depth is 0"),
+        ("ivadomed-unet2d", {"norm_momentum": 1.5}, "norm_momentum is 1.5"),
+        ("segresnet", {"filters": 12}, "a multiple of 8"),
+        ("segresnet", {"blocks_up": [1]}, "blocks_up has 1 entries, but 4 levels down need 3"),
+        ("unetr", {"heads": 7}, "7 attention heads cannot share"),
+        ("swin-unetr", {"depths": [1, 1, 1]}, "at least 4"),
+        ("swin-unetr", {"filters": 16}, "a multiple of 12"),
+        ("swin-unetr", {"merging": "old"}, "unknown merging 'old'"),
+                                        ],
+)
+def test_option_out_of_range_is_named(name, options, message):
+    size = (32, 32) if name == "ivadomed-unet2d" else (32, 32, 64)
+    with pytest.raises(InputError, match=message):
+        build(name, in_channels=1, out_channels=1, image_size=size, **options)
+
+
+def test_missing_einops_is_named(monkeypatch):
+    monkeypatch.setattr(definition, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="network 'unetr' of MONAI needs einops: pip install einops"):
+        build("unetr", in_channels=1, out_channels=1, image_size=(16, 16, 16))
+
+
 def test_size_that_does_not_suit_the_network_is_refused():
-    with pytest.raises(ShapeError, match=r"\(8, 9, 8\).*multiple of 4"):
+    with pytest.raises(ShapeError, match=r"\(8, 9, 8\).*multiples of 4"):
         build("unet", in_channels=1, out_channels=2, image_size=(8, 9, 8), **SMALL)
 
 
@@ -62,7 +107,11 @@ def test_size_that_does_not_suit_the_network_is_refused():
     [
         ({"in_channels": 0, "out_channels": 2}, ValueRangeError),
         ({"in_channels": 1, "out_channels": 2, "axes": 4}, ValueRangeError),
+        ({"in_channels": 1, "out_channels": 2, "axes": 1}, ValueRangeError),
+        ({"in_channels": 1, "out_channels": 0}, ValueRangeError),
         ({"in_channels": 1, "out_channels": 2, "channels": [8]}, ValueRangeError),
+        ({"in_channels": 1, "out_channels": 2, "channels": [8, 0]}, ValueRangeError),
+        ({"in_channels": 1, "out_channels": 2, "channels": 8}, InputError),
         ({"in_channels": 1, "out_channels": 2, "dropout": 1.0}, ValueRangeError),
         ({"in_channels": 1, "out_channels": 2, "norm": "no such norm"}, InputError),
     ],

@@ -1,5 +1,19 @@
 """Networks by name; activations live in ``sfumato.activations``, never inside a network."""
 
-from sfumato.networks.build import NETWORKS, build, size_divisor
+from sfumato.networks.build import (
+    NETWORKS,
+    build,
+    needs_image_size,
+    require_image_size,
+    require_options,
+    size_divisor,
+)
 
-__all__ = ["NETWORKS", "build", "size_divisor"]
+__all__ = [
+    "NETWORKS",
+    "build",
+    "needs_image_size",
+    "require_image_size",
+    "require_options",
+    "size_divisor",
+]

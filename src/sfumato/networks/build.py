@@ -1,67 +1,34 @@
-"""Networks by name: MONAI's where it has them."""
+"""Networks by name: the one visible table, and what every one of them shares."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
 from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
+from sfumato.networks.basic_unet import basic_unet
+from sfumato.networks.definition import InputCheck, Network
+from sfumato.networks.ivadomed_unet2d import ivadomed_unet2d
+from sfumato.networks.segresnet import segresnet
+from sfumato.networks.svls_unet3d import svls_unet3d
+from sfumato.networks.swin_unetr import swin_unetr
+from sfumato.networks.unet import unet
+from sfumato.networks.unet3d import unet3d
+from sfumato.networks.unet_plus_plus_3d import unet_plus_plus_3d
+from sfumato.networks.unetr import unetr
 
-
-def unet(
-    *,
-    in_channels: int,
-    out_channels: int,
-    axes: int,
-    channels: Sequence[int] = (16, 32, 64, 128),
-    res_units: int = 2,
-    norm: str = "instance",
-    dropout: float = 0.0,
-) -> nn.Module:
-    """MONAI's U-Net: one level per entry of ``channels``, each level halving the grid.
-
-    Args:
-        in_channels: Image channels.
-        out_channels: Logits per voxel.
-        axes: 2 or 3 spatial axes.
-        channels: Feature channels per level, finest first; at least two levels.
-        res_units: Residual units per level; 0 gives plain convolutions.
-        norm: ``"instance"`` or ``"batch"``.
-        dropout: Dropout probability in ``[0, 1)``.
-
-    Returns:
-        A module from ``(B, in_channels, *S)`` to logits ``(B, out_channels, *S)``. Every side of ``S`` must
-        be a multiple of ``2 ** (len(channels) - 1)``; :func:`size_divisor` gives it.
-
-    Raises:
-        ValueRangeError: fewer than two levels, or a dropout outside ``[0, 1)``.
-
-    References:
-        Ronneberger, Fischer, Brox (2015), U-Net, doi:10.1007/978-3-319-24574-4_28; residual form:
-        Kerfoot et al. (2019), Left-ventricle quantification using residual U-Net.
-    """
-    from monai.networks.nets.unet import UNet
-
-    if len(channels) < 2:
-        raise ValueRangeError(f"channels is {tuple(channels)}: a U-Net needs at least two levels")
-    if not 0 <= dropout < 1:
-        raise ValueRangeError(f"dropout is {dropout}: it must lie in [0, 1)")
-    return UNet(
-        spatial_dims=axes,
-        in_channels=in_channels,
-        out_channels=out_channels,
-        channels=tuple(channels),
-        strides=(2,) * (len(channels) - 1),
-        num_res_units=res_units,
-        norm=norm,
-        dropout=dropout,
-    )
-
-
-# The one visible table of networks: name -> builder.
-NETWORKS: Mapping[str, Callable[..., nn.Module]] = {"unet": unet}
+NETWORKS: Mapping[str, Network] = {
+    "unet": Network(unet, axes=(2, 3), divisor="channels", norm_at_bottom=True),
+    "basic-unet": Network(basic_unet, axes=(2, 3), divisor=16, norm_at_bottom=True),
+    "unet3d": Network(unet3d, axes=(3,), divisor=1),
+    "svls-unet3d": Network(svls_unet3d, axes=(3,), divisor=1),
+    "ivadomed-unet2d": Network(ivadomed_unet2d, axes=(2,), divisor=1),
+    "unet++3d": Network(unet_plus_plus_3d, axes=(3,), divisor=16, norm_at_bottom=True),
+    "segresnet": Network(segresnet, axes=(2, 3), divisor="blocks_down"),
+    "unetr": Network(unetr, axes=(2, 3), divisor=16, fixed_size=True),
+    "swin-unetr": Network(swin_unetr, axes=(2, 3), divisor=32, norm_at_bottom=True),
+}
 
 
 def build(
@@ -69,7 +36,7 @@ def build(
     *,
     in_channels: int,
     out_channels: int,
-    axes: int = 3,
+    axes: int | None = None,
     image_size: Sequence[int] | None = None,
     **options: object,
 ) -> nn.Module:
@@ -79,46 +46,59 @@ def build(
         name: A key of :data:`NETWORKS`.
         in_channels: Image channels, at least 1.
         out_channels: Logits per voxel, at least 1.
-        axes: 2 or 3 spatial axes; where ``image_size`` is given, its length decides.
-        image_size: Voxels per axis that the network will see; needed only by networks whose layers depend
-            on it. Where given, it is checked against :func:`size_divisor`.
-        **options: The builder's own options.
+        axes: Spatial axes; where ``image_size`` is given, its length decides. None: 3, or what the network
+            has.
+        image_size: Voxels per axis that the network will see. Needed by networks whose layers depend on it
+            (:func:`needs_image_size`); where given, it is checked.
+        **options: The network's own options.
 
     Returns:
         A module from ``(B, in_channels, *S)`` to raw logits ``(B, out_channels, *S)``; activations are
-        never part of the network.
+        never part of the network. It refuses input of another number of channels or axes, or of a size that
+        does not suit it, with a ShapeError.
 
     Raises:
         UnknownNameError: no such network or option; the known ones are listed.
-        ShapeError: ``image_size`` does not suit the network.
+        ShapeError: ``image_size`` does not suit the network, or is missing where it is needed; or the network
+            does not exist for this number of axes.
         ValueRangeError: a channel count below 1, or ``axes`` other than 2 or 3.
     """
-    if name not in NETWORKS:
-        raise UnknownNameError("network", name, NETWORKS)
+    network = _row(name)
+    require_options(name, options)
     if image_size is not None:
         axes = len(image_size)
+    axes = network.axes[-1] if axes is None else axes
     if axes not in (2, 3):
         raise ValueRangeError(f"axes is {axes}: networks have 2 or 3 spatial axes")
+    _require_axes(name, axes)
+    if image_size is not None:
+        require_image_size(name, options, image_size)
+    elif network.fixed_size:
+        raise ShapeError(f"the layers of network {name!r} depend on the image size: give image_size")
     if in_channels < 1 or out_channels < 1:
         raise ValueRangeError(f"a network needs channels: got {in_channels} in, {out_channels} out")
-    builder = NETWORKS[name]
-    known = tuple(inspect.signature(builder).parameters)[3:]
-    for key in options:
-        if key not in known:
-            raise UnknownNameError(f"option of network {name!r}", key, known)
-    if image_size is not None:
-        divisor = size_divisor(name, options)
-        if any(side % divisor for side in image_size):
-            raise ShapeError(
-                f"image_size is {tuple(image_size)}, but {name!r} with these options needs every side to be "
-                f"a multiple of {divisor}"
-            )
+    given: dict[str, object] = {"in_channels": in_channels, "out_channels": out_channels}
+    if len(network.axes) > 1:
+        given["axes"] = axes
+    if network.fixed_size and image_size is not None:
+        given["image_size"] = tuple(image_size)
     try:
-        return builder(in_channels=in_channels, out_channels=out_channels, axes=axes, **options)
+        module = network.builder(**given, **options)
     except InputError:
         raise
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"network {name!r} refuses its options {dict(options)}: {error}") from error
+    module.register_forward_pre_hook(
+        InputCheck(
+            name,
+            in_channels,
+            axes,
+            network.divisor_with(options),
+            tuple(image_size) if network.fixed_size and image_size is not None else None,
+            network.norm_at_bottom,
+        )
+    )
+    return module
 
 
 def size_divisor(name: str, options: Mapping[str, object]) -> int:
@@ -128,12 +108,70 @@ def size_divisor(name: str, options: Mapping[str, object]) -> int:
         name: A key of :data:`NETWORKS`.
         options: The options the network is built with.
 
+    Returns:
+        1 where the network takes any size.
+
     Raises:
         UnknownNameError: no such network.
     """
+    return _row(name).divisor_with(options)
+
+
+def needs_image_size(name: str) -> bool:
+    """Does the network take only the image size that it was built for?
+
+    Raises:
+        UnknownNameError: no such network.
+    """
+    return _row(name).fixed_size
+
+
+def require_options(name: str, options: Mapping[str, object]) -> None:
+    """Raise unless the network exists and has every one of ``options``.
+
+    Raises:
+        UnknownNameError: no such network or option; the known ones are listed.
+    """
+    known = _row(name).options
+    for key in options:
+        if key not in known:
+            raise UnknownNameError(f"option of network {name!r}", key, known)
+
+
+def require_image_size(
+    name: str, options: Mapping[str, object], size: Sequence[int], *, what: str = "image_size"
+) -> None:
+    """Raise unless the network exists for images of this many axes and this size.
+
+    Args:
+        name: A key of :data:`NETWORKS`.
+        options: The options the network is built with.
+        size: Voxels per axis.
+        what: What the size is called, for messages.
+
+    Raises:
+        UnknownNameError: no such network.
+        ShapeError: the number of axes or a side does not suit it.
+    """
+    _require_axes(name, len(size))
+    divisor = size_divisor(name, options)
+    if any(side < 1 or side % divisor for side in size):
+        raise ShapeError(
+            f"{what} is {tuple(size)}, but network {name!r} with these options needs sides that are "
+            f"multiples of {divisor}"
+        )
+
+
+def _row(name: str) -> Network:
     if name not in NETWORKS:
         raise UnknownNameError("network", name, NETWORKS)
-    levels = options.get("channels", inspect.signature(NETWORKS[name]).parameters["channels"].default)
-    if not isinstance(levels, Sequence):
-        raise InputError(f"channels is {levels!r}: give one number per level")
-    return int(2 ** (len(levels) - 1))
+    return NETWORKS[name]
+
+
+def _require_axes(name: str, axes: int) -> None:
+    known = _row(name).axes
+    if axes in known:
+        return
+    other = [key for key, row in NETWORKS.items() if axes in row.axes]
+    hint = f"; with {axes} there are {', '.join(other)}" if other else ""
+    raise ShapeError(f"network {name!r} has {' or '.join(map(str, known))} spatial axes, not {axes}{hint}")

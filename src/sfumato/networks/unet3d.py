@@ -1,0 +1,73 @@
+"""The plain 3-D U-Net of pytorch-3dunet, the family that GeoLS and SVLS cite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from sfumato.networks.concatenating import ConcatenatingUNet, groups_for
+from sfumato.networks.definition import require_count, require_levels
+
+
+def unet3d(
+    *,
+    in_channels: int,
+    out_channels: int,
+    channels: Sequence[int] = (64, 128, 256, 512),
+    groups: int = 8,
+) -> nn.Module:
+    """Two layers per level, each group normalisation, 3x3x3 convolution without bias and ReLU.
+
+    The first layer of an encoder level has half the level's width, but no less than what comes in.
+    Max-pooling down, nearest-neighbour interpolation up, skips concatenated, 1x1x1 head.
+
+    Args:
+        in_channels: Image channels.
+        out_channels: Logits per voxel.
+        channels: Feature channels per level, finest first. The shipped configurations of pytorch-3dunet
+            start at 32.
+        groups: Groups of the normalisation; 1 where they do not divide a layer's channels evenly.
+
+    Returns:
+        A module from ``(B, in_channels, *S)`` to logits ``(B, out_channels, *S)`` with three spatial axes of
+        any size. 16,318,691 parameters with 1 channel in and 1 out, 16,321,419 with 4 and 3; 4,081,267 and
+        4,082,635 with ``channels`` (32, 64, 128, 256).
+
+        The released network returns probabilities; here they are logits. Its default dropout does nothing,
+        for its layers hold none, and is left out. A side that shrinks to one voxel is not pooled further,
+        where the released network stops with an error.
+
+    Raises:
+        ValueRangeError: fewer than two levels, or a width or ``groups`` below 1.
+
+    References:
+        Çiçek et al. (2016), 3D U-Net: learning dense volumetric segmentation from sparse annotation,
+        doi:10.1007/978-3-319-46723-8_49; Wolny et al. (2020), Accurate and versatile 3D segmentation of
+        plant tissues at cellular resolution, doi:10.7554/eLife.57613.
+    """
+    require_levels("channels", channels)
+    require_count("groups", groups)
+    entering = (in_channels, *channels[:-1])
+    encoder = [
+        _block(before, max(width // 2, before), width, groups)
+        for before, width in zip(entering, channels, strict=True)
+    ]
+    decoder = [
+        _block(above + below, above, above, groups) for above, below in reversed(list(pairwise(channels)))
+    ]
+    head = nn.Conv3d(channels[0], out_channels, kernel_size=1)
+    return ConcatenatingUNet(encoder, decoder, head, mode="nearest")
+
+
+def _block(before: int, middle: int, after: int, groups: int) -> nn.Sequential:
+    return nn.Sequential(*_layer(before, middle, groups), *_layer(middle, after, groups))
+
+
+def _layer(before: int, after: int, groups: int) -> list[nn.Module]:
+    return [
+        nn.GroupNorm(groups_for(before, groups), before),
+        nn.Conv3d(before, after, kernel_size=3, padding=1, bias=False),
+        nn.ReLU(inplace=True),
+    ]
