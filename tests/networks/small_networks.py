@@ -56,6 +56,7 @@ SMALL = [
     Small("unetr", (16, 16, 32), UNETR),
     Small("swin-unetr", (64, 32), SWIN),
     Small("swin-unetr", (32, 32, 64), SWIN),
+    Small("transbts", (16, 8, 24), {"filters": 8, "width": 16, "mlp_width": 16, "layers": 1, "heads": 2}),
 ]
 
 EVERY = [

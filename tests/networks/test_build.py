@@ -83,7 +83,10 @@ def test_axes_of_a_network_that_has_one_number_need_not_be_given():
         ("swin-unetr", {"depths": [1, 1, 1]}, "at least 4"),
         ("swin-unetr", {"filters": 16}, "a multiple of 12"),
         ("swin-unetr", {"merging": "old"}, "unknown merging 'old'"),
-                                        ],
+        ("transbts", {"filters": 12}, "a multiple of 8"),
+        ("transbts", {"layers": 0}, "layers is 0"),
+        ("transbts", {"stem_dropout": -0.1}, "stem_dropout is -0.1"),
+                            ],
 )
 def test_option_out_of_range_is_named(name, options, message):
     size = (32, 32) if name == "ivadomed-unet2d" else (32, 32, 64)

@@ -12,6 +12,9 @@ DEEP = {"depth": 4}
 
 # name, channels in, logits out, image size, options, weights of the released network, ours
 COUNTS = [
+    ("transbts", 3, 1, LGG, {}, 31_348_705, 31_150_561),
+    ("transbts", 4, 3, BRATS_HALF, {}, 31_938_995, 31_675_315),
+    ("transbts", 4, 3, BRATS, {}, 32_987_571, 32_723_891),
     ("basic-unet", 3, 1, LGG, {}, 5_751_105, 5_751_105),
     ("basic-unet", 4, 3, BRATS, {}, 5_752_035, 5_752_035),
     ("unet++3d", 3, 1, LGG, {}, 6_981_572, 6_981_473),

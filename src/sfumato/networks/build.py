@@ -13,6 +13,7 @@ from sfumato.networks.ivadomed_unet2d import ivadomed_unet2d
 from sfumato.networks.segresnet import segresnet
 from sfumato.networks.svls_unet3d import svls_unet3d
 from sfumato.networks.swin_unetr import swin_unetr
+from sfumato.networks.transbts import transbts
 from sfumato.networks.unet import unet
 from sfumato.networks.unet3d import unet3d
 from sfumato.networks.unet_plus_plus_3d import unet_plus_plus_3d
@@ -28,6 +29,7 @@ NETWORKS: Mapping[str, Network] = {
     "segresnet": Network(segresnet, axes=(2, 3), divisor="blocks_down"),
     "unetr": Network(unetr, axes=(2, 3), divisor=16, fixed_size=True),
     "swin-unetr": Network(swin_unetr, axes=(2, 3), divisor=32, norm_at_bottom=True),
+    "transbts": Network(transbts, axes=(3,), divisor=8, fixed_size=True),
 }
 
 

@@ -1,0 +1,103 @@
+"""Attention layers that several transformers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class AttentionShape:
+    """The sizes of a transformer layer.
+
+    Args:
+        width: Feature channels, a multiple of ``heads``.
+        heads: Attention heads.
+        mlp_width: Hidden width of the perceptrons.
+        dropout: Dropout probability of attention and perceptrons.
+    """
+
+    width: int
+    heads: int
+    mlp_width: int
+    dropout: float
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over ``(B, tokens, width)``, queries, keys and values without bias.
+
+    Args:
+        shape: Width, heads, and the dropout probability of the attention weights and of the result.
+    """
+
+    def __init__(self, shape: AttentionShape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.weight_dropout = shape.dropout
+        self.queries_keys_values = nn.Linear(shape.width, 3 * shape.width, bias=False)
+        self.projection = nn.Linear(shape.width, shape.width)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Mix the tokens; ``bias``, ``(tokens, tokens)``, is added to every head's scores."""
+        parts = self.queries_keys_values(tokens).chunk(3, dim=-1)
+        queries, keys, values = (split_heads(part, self.heads) for part in parts)
+        mixed = functional.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=None if bias is None else bias.to(queries.dtype),
+            dropout_p=self.weight_dropout if self.training else 0.0,
+        )
+        result: Tensor = self.dropout(self.projection(join_heads(mixed)))
+        return result
+
+
+def split_heads(tokens: Tensor, heads: int) -> Tensor:
+    """From ``(B, tokens, width)`` to ``(B, heads, tokens, width / heads)``."""
+    return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
+
+
+def join_heads(tokens: Tensor) -> Tensor:
+    """From ``(B, heads, tokens, width / heads)`` to ``(B, tokens, width)``."""
+    return tokens.transpose(1, 2).flatten(2)
+
+
+def perceptron(shape: AttentionShape) -> nn.Sequential:
+    """Two linear layers with GELU between them and dropout after each."""
+    return nn.Sequential(
+        nn.Linear(shape.width, shape.mlp_width),
+        nn.GELU(),
+        nn.Dropout(shape.dropout),
+        nn.Linear(shape.mlp_width, shape.width),
+        nn.Dropout(shape.dropout),
+    )
+
+
+def channel_norm(features: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Layer-normalise ``(B, C, *S)`` over its channels, voxel by voxel."""
+    last = features.movedim(1, -1)
+    return functional.layer_norm(last, (features.shape[1],), weight).movedim(-1, 1)
+
+
+class DropPath(nn.Module):
+    """Drop a residual branch per sample in training, and scale the kept ones so that the mean stays.
+
+    Args:
+        probability: Of dropping, in ``[0, 1)``.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, branch: Tensor) -> Tensor:
+        """The branch ``(B, ...)``, or zeros where it is dropped."""
+        if not self.training or self.probability == 0:
+            return branch
+        kept = torch.rand(len(branch), device=branch.device) >= self.probability
+        scale = kept.to(branch.dtype) / (1 - self.probability)
+        return branch * scale.view(-1, *[1] * (branch.ndim - 1))
