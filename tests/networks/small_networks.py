@@ -57,6 +57,11 @@ SMALL = [
     Small("swin-unetr", (64, 32), SWIN),
     Small("swin-unetr", (32, 32, 64), SWIN),
     Small("transbts", (16, 8, 24), {"filters": 8, "width": 16, "mlp_width": 16, "layers": 1, "heads": 2}),
+    Small(
+        "nestedformer",
+        (32, 32, 64),
+        {"channels": [4, 4, 4, 8, 8], "mlp_width": 8, "layers": 1, "heads": 2, "tokens": 4},
+    ),
 ]
 
 EVERY = [

@@ -86,7 +86,11 @@ def test_axes_of_a_network_that_has_one_number_need_not_be_given():
         ("transbts", {"filters": 12}, "a multiple of 8"),
         ("transbts", {"layers": 0}, "layers is 0"),
         ("transbts", {"stem_dropout": -0.1}, "stem_dropout is -0.1"),
-                            ],
+        ("nestedformer", {"channels": [8] * 4}, "at least 5"),
+        ("nestedformer", {"channels": [8] * 6}, "five levels"),
+        ("nestedformer", {"tokens": 0}, "tokens is 0"),
+        ("nestedformer", {"heads": 3}, "3 attention heads cannot share"),
+            ],
 )
 def test_option_out_of_range_is_named(name, options, message):
     size = (32, 32) if name == "ivadomed-unet2d" else (32, 32, 64)

@@ -10,6 +10,7 @@ from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeE
 from sfumato.networks.basic_unet import basic_unet
 from sfumato.networks.definition import InputCheck, Network
 from sfumato.networks.ivadomed_unet2d import ivadomed_unet2d
+from sfumato.networks.nestedformer import nestedformer
 from sfumato.networks.segresnet import segresnet
 from sfumato.networks.svls_unet3d import svls_unet3d
 from sfumato.networks.swin_unetr import swin_unetr
@@ -30,6 +31,7 @@ NETWORKS: Mapping[str, Network] = {
     "unetr": Network(unetr, axes=(2, 3), divisor=16, fixed_size=True),
     "swin-unetr": Network(swin_unetr, axes=(2, 3), divisor=32, norm_at_bottom=True),
     "transbts": Network(transbts, axes=(3,), divisor=8, fixed_size=True),
+    "nestedformer": Network(nestedformer, axes=(3,), divisor=32, fixed_size=True),
 }
 
 
