@@ -62,6 +62,7 @@ SMALL = [
         (32, 32, 64),
         {"channels": [4, 4, 4, 8, 8], "mlp_width": 8, "layers": 1, "heads": 2, "tokens": 4},
     ),
+    Small("eoformer", (8, 24, 16), {"channels": [8, 8, 32], "last_filters": 4}),
 ]
 
 EVERY = [

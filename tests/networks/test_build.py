@@ -90,7 +90,9 @@ def test_axes_of_a_network_that_has_one_number_need_not_be_given():
         ("nestedformer", {"channels": [8] * 6}, "five levels"),
         ("nestedformer", {"tokens": 0}, "tokens is 0"),
         ("nestedformer", {"heads": 3}, "3 attention heads cannot share"),
-            ],
+        ("eoformer", {"channels": [8, 8]}, "at least 3"),
+        ("eoformer", {"channels": [8, 8, 40]}, "multiples of 32"),
+    ],
 )
 def test_option_out_of_range_is_named(name, options, message):
     size = (32, 32) if name == "ivadomed-unet2d" else (32, 32, 64)

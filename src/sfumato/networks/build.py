@@ -9,6 +9,7 @@ from torch import nn
 from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
 from sfumato.networks.basic_unet import basic_unet
 from sfumato.networks.definition import InputCheck, Network
+from sfumato.networks.eoformer import eoformer
 from sfumato.networks.ivadomed_unet2d import ivadomed_unet2d
 from sfumato.networks.nestedformer import nestedformer
 from sfumato.networks.segresnet import segresnet
@@ -32,6 +33,7 @@ NETWORKS: Mapping[str, Network] = {
     "swin-unetr": Network(swin_unetr, axes=(2, 3), divisor=32, norm_at_bottom=True),
     "transbts": Network(transbts, axes=(3,), divisor=8, fixed_size=True),
     "nestedformer": Network(nestedformer, axes=(3,), divisor=32, fixed_size=True),
+    "eoformer": Network(eoformer, axes=(3,), divisor="channels"),
 }
 
 
