@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,8 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from sfumato.errors import InputError, ShapeError, ValueRangeError
-from sfumato.metrics import CalibrationBins, fit_temperature, scale_probabilities
+from sfumato.errors import DTypeError, InputError, ShapeError, ValueRangeError
+from sfumato.metrics import (
+    CalibrationBins,
+    fit_map_temperature,
+    fit_temperature,
+    scale_maps,
+    scale_probabilities,
+)
 from strategies import seeds
 
 
@@ -99,3 +107,57 @@ def test_wrong_input_is_named():
         scale_probabilities(logits, 0.0)
     with pytest.raises(InputError, match="unknown kind of input 'odds'"):
         fit_temperature([(logits, labels)], kind="odds")
+
+
+def drawn_masks(seed, true_temperature, shape=(3, 30, 17)):
+    """Sigmoid maps of three regions, and masks drawn from them at another temperature."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(shape, generator=generator)
+    masks = torch.rand(shape, generator=generator) < (logits / true_temperature).sigmoid()
+    return logits, masks
+
+
+@given(seeds, st.sampled_from((0.4, 1.0, 2.5)))
+@settings(max_examples=10)
+def test_map_temperature_is_that_of_the_binary_loss_as_scipy_finds_it(seed, true_temperature):
+    logits, masks = drawn_masks(seed, true_temperature)
+    found = fit_map_temperature([(logits.sigmoid(), masks)])
+
+    def loss(temperature):
+        return float(
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                logits.double() / temperature, masks.double()
+            )
+        )
+
+    oracle = minimize_scalar(loss, bounds=(0.05, 20), method="bounded").x
+    assert found == pytest.approx(oracle, rel=2e-3)
+    halves = [(logits.sigmoid()[:, rows], masks[:, rows].numpy()) for rows in (slice(9), slice(9, None))]
+    assert fit_map_temperature(halves) == pytest.approx(found, rel=1e-6)
+
+
+def test_scaled_maps_are_the_sigmoid_of_the_divided_logit_and_never_certain():
+    logits = torch.linspace(-12, 12, 101, dtype=torch.float64).reshape(1, 101)
+    np.testing.assert_allclose(
+        scale_maps(logits.sigmoid(), 2.5).numpy(), (logits / 2.5).sigmoid().numpy(), rtol=1e-6
+    )
+    certain = torch.tensor([0.0, 0.5, 1.0])
+    scaled = scale_maps(certain, 3.0)
+    assert scaled.dtype == torch.float32
+    # logit(1e-6) = -13.8155; a third of it is the logit of 0.0099.
+    np.testing.assert_allclose(scaled.numpy(), [0.00990, 0.5, 0.99010], atol=1e-5)
+    assert scale_maps(certain, 0.01).tolist() == pytest.approx([1e-6, 0.5, 1 - 1e-6])
+
+
+def test_maps_beyond_their_range_and_masks_of_another_shape_are_refused():
+    logits, masks = drawn_masks(0, 1.0)
+    with pytest.raises(ValueRangeError, match=r"maps hold values -1 \.\. 0: they must lie in \[0, 1\]"):
+        scale_maps(torch.tensor([-1.0, 0.0]), 1.0)
+    with pytest.raises(ValueRangeError, match="maps hold values nan"):
+        fit_map_temperature([(logits * math.nan, masks)])
+    with pytest.raises(ShapeError, match="maps has shape"):
+        fit_map_temperature([(logits.sigmoid(), masks[:2])])
+    with pytest.raises(DTypeError, match="floating"):
+        scale_maps(masks, 1.0)
+    with pytest.raises(ValueRangeError, match="no voxel"):
+        fit_map_temperature([])

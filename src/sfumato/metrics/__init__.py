@@ -22,7 +22,12 @@ from sfumato.metrics.reliability import CalibrationScores, ReliabilityBins
 from sfumato.metrics.squared_error import mean_squared_error
 from sfumato.metrics.surface import SurfaceDistances, hausdorff, surface_dice, surface_distances
 from sfumato.metrics.table import Row, Summary, aggregate, read_rows, write_rows
-from sfumato.metrics.temperature import fit_temperature, scale_probabilities
+from sfumato.metrics.temperature import (
+    fit_map_temperature,
+    fit_temperature,
+    scale_maps,
+    scale_probabilities,
+)
 from sfumato.metrics.volume import (
     BlandAltman,
     absolute_volume_difference,
@@ -50,6 +55,7 @@ __all__ = [
     "dice",
     "evaluate_case",
     "expected_calibration_error",
+    "fit_map_temperature",
     "fit_temperature",
     "generalised_energy_distance",
     "hausdorff",
@@ -64,6 +70,7 @@ __all__ = [
     "read_rows",
     "recall",
     "relative_volume_difference",
+    "scale_maps",
     "scale_probabilities",
     "soft_consensus",
     "soft_dice",

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.checks import as_tensor, require_choice, require_labels, require_positive
+from sfumato.checks import (
+    as_tensor,
+    require_choice,
+    require_labels,
+    require_positive,
+    require_same_shape,
+)
 from sfumato.errors import InputError, ValueRangeError
+from sfumato.metrics.masks import mask
 from sfumato.metrics.probabilities import cases, chunks, class_axis, require_distribution, require_floating
 from sfumato.types import ArrayLike
+
+# Maps are kept this far from 0 and 1, where a logit is infinite: NormReLU and saturated sigmoids reach both.
+MAP_EPSILON = 1e-6
 
 _LOWEST = float(np.finfo(np.float32).tiny)
 _COOLEST, _HOTTEST = 0.01, 100.0
@@ -87,6 +97,69 @@ def scale_probabilities(probs: ArrayLike, temperature: float | int, *, axis: int
     if not lost.any():
         return scaled
     return scaled.scatter(axis, winner, torch.where(lost, torch.nextafter(top, top + 1), top))
+
+
+def fit_map_temperature(batches: Sequence[tuple[ArrayLike, ArrayLike]]) -> float:
+    """Fit the temperature of graded maps that each stand for one region, whatever activation made them.
+
+    ``T`` minimises the binary negative log-likelihood of ``sigmoid(logit(m) / T)``, over all regions and
+    voxels together: one T for the model. Maps are clamped to ``[1e-6, 1 - 1e-6]`` first. For a sigmoid this
+    is ordinary temperature scaling; for tanh (as ``(z + 1) / 2``) and NormReLU the logit of the map stands in
+    for the logits that such a network does not have.
+
+    Args:
+        batches: Pairs of maps ``(R, *S)`` in [0, 1] and boolean masks of the same shape.
+
+    Returns:
+        T, in [0.01, 100], as of :func:`fit_temperature`.
+
+    Raises:
+        ShapeError: A pair's shapes differ.
+        DTypeError: Maps are not floating point, or masks not boolean.
+        ValueRangeError: There is no voxel, or a map leaves [0, 1].
+    """
+    pairs = []
+    for maps, masks in batches:
+        inside, truth = _clamped(as_tensor(maps)), mask("masks", masks)
+        require_same_shape("maps", inside.shape, "masks", truth.shape)
+        # A batch of one, so that the axis of the two classes is never mistaken.
+        pairs.append((torch.stack((1 - inside, inside))[None], truth.to(torch.int64)[None]))
+    return fit_temperature(pairs, kind="probs")
+
+
+def scale_maps(maps: ArrayLike, temperature: float | int) -> Tensor:
+    """Give ``sigmoid(logit(m) / T)`` of each value of maps in [0, 1]; 0.5 and the order of values stay.
+
+    Values are clamped to ``[1e-6, 1 - 1e-6]`` before and after, so that none is certain. The decisions of a
+    model stay its own by definition: a threshold other than 0.5 is not moved along, the model's masks are
+    kept.
+
+    Args:
+        maps: Graded maps of any shape.
+        temperature: T, above 0.
+
+    Returns:
+        Maps of the same shape and type.
+
+    Raises:
+        ValueRangeError: ``temperature`` is not finite and above 0, or a map leaves [0, 1].
+        DTypeError: ``maps`` is not floating point.
+    """
+    require_positive("temperature", temperature)
+    tensor = as_tensor(maps)
+    scaled = torch.sigmoid(_clamped(tensor).logit() / temperature)
+    return scaled.clamp(MAP_EPSILON, 1 - MAP_EPSILON).to(tensor.dtype)
+
+
+def _clamped(maps: Tensor) -> Tensor:
+    """Maps in double precision, away from 0 and 1."""
+    require_floating(maps)
+    if maps.numel() and not (float(maps.min()) >= 0 and float(maps.max()) <= 1):  # NaN compares as false
+        raise ValueRangeError(
+            f"maps hold values {float(maps.min()):g} .. {float(maps.max()):g}: they must lie in [0, 1]; "
+            "give a signed map z as (z + 1) / 2"
+        )
+    return maps.double().clamp(MAP_EPSILON, 1 - MAP_EPSILON)
 
 
 def _root(slope: Callable[[float], tuple[float, float]], low: float, high: float) -> float:
