@@ -5,6 +5,7 @@ import re
 import nibabel
 import numpy as np
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -22,9 +23,11 @@ from sfumato.metrics import (
     dice,
     evaluate_case,
     expected_calibration_error,
+    mean_rater_agreement,
     mean_squared_error,
     read_rows,
 )
+from sfumato.study import compare_methods, read_tables
 
 APP = typer.Typer()
 APP.command()(evaluate)
@@ -157,6 +160,40 @@ def test_several_raters_give_a_row_each_and_one_for_their_consensus(tmp_path):
     assert "2 of 26 cases of cells" in output
     assert "@" not in output
     assert json.loads((tmp_path / "m.json").read_text())["raters"]["rater1"] == "person 1, ImageJ"
+
+
+def test_several_raters_together_are_scored_by_default_and_compared(tmp_path):
+    dataset = samples.dataset("cells")
+    files = dataset.cases[:6]
+    tables = {"second": (1, tmp_path / "a.csv"), "mean": (None, tmp_path / "b.csv")}
+    for name, (rater, out) in tables.items():
+        for each in files:
+            case = load_case(each, dataset)
+            masks = (case.labels_per_rater == 1).float()
+            soft = masks[rater] if rater is not None else masks.mean(0)
+            hard = (soft > 0.5).numpy().astype(np.uint8)
+            write_volume(tmp_path / name / f"{case.name}.nii.gz", hard, spacing=(1.0, 1.0))
+            write_volume(
+                tmp_path / name / f"{case.name}_soft.nii.gz", soft[..., None].numpy(), spacing=(1.0, 1.0)
+            )
+        run(tmp_path / name, "sample:cells", "-o", out, "--method", name)
+    rows = {(row.case, row.structure, row.metric): row for row in read_rows(tables["mean"][1])}
+    case = files[0].name
+    drawn = [(labels == 1)[None] for labels in load_case(files[0], dataset).labels_per_rater]
+    agreement = float(mean_rater_agreement(torch.stack(drawn)))
+    assert rows[case, "cell", "rater_dice"].value == pytest.approx(agreement)
+    assert rows[case, "cell", "qubiq"].value == 1.0
+    assert rows[case, "cell", "consensus_dice"].value == 1.0
+    assert rows[case, "cell", "consensus_iou"].value == 1.0
+    assert rows[case, "cell", "dice_raters_max"].value == max(
+        rows[case, f"cell@rater{n}", "dice"].value for n in range(1, 11)
+    )
+    found = compare_methods(read_tables([out for _, out in tables.values()]), proposed="mean")
+    tests = found.tests.set_index(["metric", "structure"])
+    for metric in ("qubiq", "ged", "consensus_dice", "dice_raters_mean", "dice_raters_max"):
+        assert tests.loc[(metric, "cell"), "n"] == 6
+    assert tests.loc[("qubiq", "cell"), "wins"] == 6
+    assert any(note.startswith("rater_dice is left out") for note in found.notes)
 
 
 def test_graded_class_predictions_add_error_and_calibration(folders):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from sfumato.cli.evaluation_files import (
     read_reference,
     small_labels,
 )
+from sfumato.data.case import Source
 from sfumato.data.readers.files import Volume, stem
 from sfumato.decode import with_background
 from sfumato.errors import InputError, ShapeError, ValueRangeError
@@ -31,6 +33,7 @@ from sfumato.metrics.evaluation import (
     evaluate_maps,
     evaluate_masks,
 )
+from sfumato.metrics.evaluation_raters import evaluate_agreement, evaluate_rater_maps, evaluate_rater_masks
 from sfumato.metrics.table import Row
 
 Pairs = Mapping[str, tuple[Path, ReferenceFiles]]
@@ -81,28 +84,54 @@ class Scorer:
                 origin=origin,
                 settings=self.settings,
             )
+        if files.raters:
+            rows += self._rater_rows(masks, targets, grid)
         # The graded prediction is the largest array of all: it is read when the surfaces are done.
         soft = self.predictions.soft.get(stem(hard))
         if soft is not None:
             rows += self._graded_rows(soft, targets, grid, paths[0])
         return rows
 
+    def _rater_rows(self, masks: Tensor, targets: list[tuple[Origin, Tensor]], grid: Volume) -> list[Row]:
+        """Score against all raters together, and the raters against one another."""
+        (origin, _), *raters = targets
+        drawn, names = [labels for _, labels in raters], [rater.rater for rater, _ in raters]
+        rows = evaluate_rater_masks(
+            masks,
+            drawn,
+            structures=self.structures,
+            spacing=grid.spacing,
+            origin=origin,
+            settings=self.settings,
+        )
+        return rows + evaluate_agreement(
+            drawn,
+            structures=self.structures,
+            spacing=grid.spacing,
+            origin=origin,
+            raters=names,
+            settings=self.settings,
+        )
+
     def _targets(
-        self, case: str, files: ReferenceFiles, grid: Volume, grid_path: Path
+        self, case: str, files: ReferenceFiles, grid: Volume, grid_path: Source
     ) -> list[tuple[Origin, Tensor]]:
         origin = replace(self.origin, case=case)
         raters = []
         for name, path in files.raters:
             array = read_on_grid(path, grid, grid_path)
-            raters.append((replace(origin, rater=name), small_labels(array, self.label_names, path)))
+            raters.append((replace(origin, rater=name), self._reference_labels(array, path)))
         if files.mask is not None:
-            consensus = small_labels(grid.array, self.label_names, files.mask)
+            consensus = self._reference_labels(grid.array, files.mask)
         else:
             stack = torch.stack([labels.long() for _, labels in raters])
             consensus = majority_vote(stack, num_classes=max(self.label_names) + 1)
         return [(origin, consensus), *raters]
 
-    def _masks(self, path: Path, grid: Volume, grid_path: Path) -> Tensor:
+    def _reference_labels(self, array: np.ndarray, path: Source) -> Tensor:
+        return small_labels(array, self.label_names, path, self.references.label_values)
+
+    def _masks(self, path: Path, grid: Volume, grid_path: Source) -> Tensor:
         """Read a hard prediction: labels ``(*S)``, or one mask per structure ``(R, *S)``."""
         array = read_on_grid(path, grid, grid_path)
         if array.ndim == len(grid.spacing):
@@ -117,7 +146,7 @@ class Scorer:
         return torch.from_numpy(array == 1).movedim(-1, 0)
 
     def _graded_rows(
-        self, path: Path, targets: list[tuple[Origin, Tensor]], grid: Volume, grid_path: Path
+        self, path: Path, targets: list[tuple[Origin, Tensor]], grid: Volume, grid_path: Source
     ) -> list[Row]:
         soft = read_graded(path, grid, grid_path)
         structures = self.structures
@@ -126,18 +155,40 @@ class Scorer:
         if kind == "signed":
             soft = (soft + 1) / 2
         rows: list[Row] = []
+        for index, (name, values) in enumerate(structures.items()):
+            one = soft[index : index + 1] if kind != "classes" else _sum_of(soft, values)
+            rows += self._map_rows(one.clamp(0, 1), {name: values}, targets, grid)
         for origin, labels in targets:
-            for index, (name, values) in enumerate(structures.items()):
-                one = soft[index : index + 1] if kind != "classes" else _sum_of(soft, values)
-                rows += evaluate_maps(
-                    one.clamp(0, 1),
-                    labels,
-                    structures={name: values},
-                    spacing=grid.spacing,
-                    origin=origin,
-                    settings=self.settings,
-                )
             rows += self._calibration_rows(soft, kind, labels, origin)
+        return rows
+
+    def _map_rows(
+        self,
+        soft: Tensor,
+        structure: dict[str, tuple[int, ...]],
+        targets: list[tuple[Origin, Tensor]],
+        grid: Volume,
+    ) -> list[Row]:
+        """Score the graded map ``(1, *S)`` of one structure against every reference, and all raters' mean."""
+        rows: list[Row] = []
+        for origin, labels in targets:
+            rows += evaluate_maps(
+                soft,
+                labels,
+                structures=structure,
+                spacing=grid.spacing,
+                origin=origin,
+                settings=self.settings,
+            )
+        if len(targets) > 1:
+            rows += evaluate_rater_maps(
+                soft,
+                [labels for _, labels in targets[1:]],
+                structures=structure,
+                spacing=grid.spacing,
+                origin=targets[0][0],
+                settings=self.settings,
+            )
         return rows
 
     def _calibration_rows(self, soft: Tensor, kind: str, labels: Tensor, origin: Origin) -> list[Row]:

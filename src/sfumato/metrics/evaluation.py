@@ -57,7 +57,13 @@ CALIBRATION_METRICS = {
     "brier": "fraction",
     "nll": "nats",
 }
-UNITS_OF = MASK_METRICS | MAP_METRICS | CALIBRATION_METRICS
+# Of the hard and of the graded prediction, where several raters outlined a case.
+RATER_MASK_METRICS = dict.fromkeys(
+    ("dice_raters_mean", "dice_raters_max", "iou_raters_mean", "iou_raters_max", "ged", "rater_dice"),
+    "fraction",
+)
+RATER_MAP_METRICS = dict.fromkeys(("consensus_dice", "consensus_iou", "qubiq"), "fraction")
+UNITS_OF = MASK_METRICS | MAP_METRICS | CALIBRATION_METRICS | RATER_MASK_METRICS | RATER_MAP_METRICS
 _MISSING: Final[Mapping[str, Literal["nan", "diagonal"]]] = {"nan": "nan", "diagonal": "diagonal"}
 DEFAULT_METRICS = (
     *(
@@ -73,6 +79,8 @@ DEFAULT_METRICS = (
         "volume_ref",
     ),
     *("mse", "soft_dice", "ece", "ece_foreground", "tace", "brier", "nll"),
+    *RATER_MASK_METRICS,
+    *RATER_MAP_METRICS,
 )
 
 
@@ -172,13 +180,12 @@ def evaluate_masks(
 ) -> list[Row]:
     """Score the hard masks of one case; arguments and errors as :func:`evaluate_case`."""
     pred, ref = (
-        _checked(*pair, spacing, structures)
-        for pair in (("prediction", prediction), ("reference", reference))
+        checked(*pair, spacing, structures) for pair in (("prediction", prediction), ("reference", reference))
     )
     require_same_shape("prediction", _space(pred, spacing), "reference", _space(ref, spacing))
     rows: list[Row] = []
     for index, (name, labels) in enumerate(structures.items()):
-        first, second = _one_mask(pred, index, labels, spacing), _one_mask(ref, index, labels, spacing)
+        first, second = one_mask(pred, index, labels, spacing), one_mask(ref, index, labels, spacing)
         reason = _reason(first, second)
         values = _mask_values(first, second, spacing, settings)
         rows += _rows(values, name, reason, origin, [m for m in settings.metrics if m in MASK_METRICS])
@@ -195,11 +202,11 @@ def evaluate_maps(
     settings: Settings = DEFAULT_SETTINGS,
 ) -> list[Row]:
     """Score graded maps ``(R, *S)`` in [0, 1] against hard masks; arguments as :func:`evaluate_case`."""
-    maps, ref = as_tensor(soft), _checked("reference", reference, spacing, structures)
+    maps, ref = as_tensor(soft), checked("reference", reference, spacing, structures)
     require_same_shape("soft", maps.shape, "structures and axes", (len(structures), *_space(ref, spacing)))
     rows: list[Row] = []
     for index, (name, labels) in enumerate(structures.items()):
-        first, second = maps[index][None], _one_mask(ref, index, labels, spacing)
+        first, second = maps[index][None], one_mask(ref, index, labels, spacing)
         scores = {"mse": mean_squared_error, "soft_dice": soft_dice, "soft_iou": soft_iou}
         chosen = [metric for metric in settings.metrics if metric in MAP_METRICS]
         # One leading axis and this case's own number of spatial axes, whatever that number is.
@@ -243,7 +250,8 @@ def evaluate_calibration(
     return _rows(found, structure, reason, origin, chosen)
 
 
-def _checked(name: str, array: ArrayLike, spacing: Sequence[float | int], structures: Structures) -> Tensor:
+def checked(name: str, array: ArrayLike, spacing: Sequence[float | int], structures: Structures) -> Tensor:
+    """Give labels ``(*S)`` or one mask per structure ``(R, *S)`` as a tensor; raise for anything else."""
     tensor = as_tensor(array)
     space = _space(tensor, spacing)
     require_spacing(spacing, space, name=name)
@@ -263,7 +271,7 @@ def _space(array: Tensor, spacing: Sequence[float | int]) -> tuple[int, ...]:
     return tuple(array.shape[max(array.ndim - len(spacing), 0) :])
 
 
-def _one_mask(array: Tensor, index: int, labels: tuple[int, ...], spacing: Sequence[float | int]) -> Tensor:
+def one_mask(array: Tensor, index: int, labels: tuple[int, ...], spacing: Sequence[float | int]) -> Tensor:
     """Give the mask of one structure, ``(1, *S)``."""
     if array.ndim > len(spacing):
         return array[index : index + 1]

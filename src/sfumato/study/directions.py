@@ -15,7 +15,8 @@ Direction = Literal["up", "down", "zero"]
 
 _UP = (
     "dice iou precision recall sensitivity specificity surface_dice soft_dice soft_iou f1 accuracy "
-    "dsc jaccard nsd ltpr lesion_tpr lesion_f1 lesion_precision lesion_recall qubiq correlation auc"
+    "dsc jaccard nsd ltpr lesion_tpr lesion_f1 lesion_precision lesion_recall qubiq correlation auc "
+    "dice_raters_mean dice_raters_max iou_raters_mean iou_raters_max consensus_dice consensus_iou"
 )
 _DOWN = (
     "hd hd95 hausdorff assd masd avd absolute_volume_difference mse brier nll ece ece_foreground mce ace "
