@@ -16,11 +16,17 @@ from sfumato.checks import require_positive
 from sfumato.data.case import Dataset
 from sfumato.data.output import atomic_output
 from sfumato.data.readers.cases import load_case
-from sfumato.errors import CheckpointError, DataError, FileFormatError
-from sfumato.methods import Method
-from sfumato.metrics.temperature import fit_temperature, scale_probabilities
-from sfumato.prediction.predict import predict_case
-from sfumato.training.module import SegmentationModule
+from sfumato.errors import DataError, FileFormatError
+from sfumato.methods.definition import Kind
+from sfumato.metrics.temperature import (
+    fit_map_temperature,
+    fit_temperature,
+    scale_maps,
+    scale_probabilities,
+)
+from sfumato.prediction.predict import graded_prediction
+from sfumato.prediction.threshold import structure_maps
+from sfumato.training.module import SegmentationModule, region_masks
 
 LOG = logging.getLogger("sfumato.study")
 FILE = "temperature.json"
@@ -34,20 +40,10 @@ class Temperature:
     """The temperature of one model, and what it was fitted on."""
 
     temperature: float
-    nll: float  # before scaling, in nats per voxel, over the voxels of the fit
+    nll: float  # before scaling, in nats per voxel (of region methods: and region), over those of the fit
     nll_scaled: float  # after it
     voxels: int  # that the fit used
     cases: tuple[str, ...]
-
-
-def has_temperature(method: Method) -> bool:
-    """Say whether a method's predictions can be temperature-scaled: those of a softmax.
-
-    A temperature divides the logits of a softmax. Regions and signed maps are regressed, each by itself:
-    they are no distribution over classes that came from logits, and the class probabilities read off them
-    are often exactly 0, where dividing a logarithm means nothing.
-    """
-    return method.kind == "classes"
 
 
 class VoxelSample:
@@ -103,50 +99,83 @@ def validation_temperature(
 ) -> Temperature:
     """Fit one temperature by the negative log-likelihood of validation cases.
 
-    The probabilities are those on the images' own grids, as they are evaluated and written. Of more than
-    ``most`` voxels a uniform, seeded sample is used.
+    A softmax method is fitted on its class probabilities. A method of regions, whether its maps come from a
+    sigmoid, a NormReLU or a tanh, is fitted on the logit of its maps in [0, 1], all regions together
+    (:func:`~sfumato.metrics.temperature.fit_map_temperature`). The values are those on the images' own grids,
+    as they are evaluated and written. Of more than ``most`` voxels a uniform, seeded sample is used.
 
     Args:
-        module: A trained model of a softmax method.
+        module: A trained model.
         dataset: Where the cases lie.
         names: The validation cases; one without a mask is left out.
         most: Voxels used at most; they are held in memory.
 
     Raises:
-        CheckpointError: the method has no temperature.
         DataError: no labelled voxel.
     """
-    if not has_temperature(module.method):
-        raise CheckpointError(
-            f"method {module.method.name!r} regresses its maps: there are no softmax logits to divide by a "
-            "temperature"
-        )
     files = {entry.name: entry for entry in dataset.cases}
     sample, used = VoxelSample(most=most, seed=module.recipe.seed), []
     for name in names:
         case = load_case(files[name], dataset)
         if case.labels is not None:
-            sample.update(name, predict_case(module, case).soft, case.labels)
+            sample.update(name, _values(module, graded_prediction(module, case)), case.labels)
             used.append(name)
-    probs, labels = sample.batch
+    values, labels = sample.batch
+    fit = _fit_classes if module.method.kind == "classes" else _fit_maps
+    return Temperature(*fit(module, values, labels), len(labels), tuple(used))
+
+
+def _values(module: SegmentationModule, soft: Tensor) -> Tensor:
+    """What is fitted: class probabilities, or maps in [0, 1]."""
+    return soft if module.method.kind == "classes" else structure_maps(module, soft)
+
+
+def _fit_classes(module: SegmentationModule, probs: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """Temperature, and NLL per voxel before and after, of ``(K, n)`` probabilities."""
     value = fit_temperature([(probs[None], labels[None])], kind="probs")
     before, after = (_nll(each, labels) for each in (probs, scale_probabilities(probs, value, axis=0)))
-    return Temperature(value, before, after, len(labels), tuple(used))
+    return value, before, after
 
 
-def scaled_case(soft: Tensor, temperature: float) -> Tensor:
-    """Temperature-scale the probabilities ``(K, *S)`` of one case, of any size.
+def _fit_maps(module: SegmentationModule, maps: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """Temperature, and NLL per voxel and region before and after, of ``(R, n)`` maps."""
+    masks = region_masks(labels, module.task["num_classes"], module.regions)
+    value = fit_map_temperature([(maps, masks)])
+    # Both are clamped alike: the NLL of a certain and wrong value would be infinite.
+    before, after = (
+        float(-torch.where(masks, each, 1 - each).log().mean())
+        for each in (scale_maps(maps.double(), 1.0), scale_maps(maps.double(), value))
+    )
+    return value, before, after
+
+
+def scaled_case(soft: Tensor, temperature: float, *, kind: Kind = "classes") -> Tensor:
+    """Temperature-scale the graded prediction ``(channels, *S)`` of one case, of any size.
 
     The scaling is done in double precision, piece by piece, so that only its result is as large as the case.
 
+    Args:
+        soft: Class probabilities, maps in [0, 1], or signed maps.
+        temperature: Of the model.
+        kind: Which of the three, as in :class:`~sfumato.methods.Method`.
+
     Returns:
-        Probabilities of the same shape and type; every voxel keeps its largest class.
+        The same kind of prediction, of the same shape and type. With ``classes`` every voxel keeps its
+        largest class; maps keep their order and their middle.
     """
     flat = soft.flatten(1)
     scaled = torch.empty_like(flat)
     for piece in _pieces(flat.shape[1]):
-        scaled[:, piece] = scale_probabilities(flat[:, piece], temperature, axis=0)
+        scaled[:, piece] = _scaled(flat[:, piece], temperature, kind)
     return scaled.reshape(soft.shape)
+
+
+def _scaled(values: Tensor, temperature: float, kind: Kind) -> Tensor:
+    if kind == "classes":
+        return scale_probabilities(values, temperature, axis=0)
+    if kind == "regions":
+        return scale_maps(values.clamp(0, 1), temperature)
+    return 2 * scale_maps(((values.double() + 1) / 2).clamp(0, 1), temperature) - 1
 
 
 def _pieces(count: int) -> Iterator[slice]:
@@ -159,14 +188,11 @@ def run_temperature(
     """Read the run's temperature, or fit it on its validation cases and write it to ``temperature.json``.
 
     Returns:
-        None for a method without a temperature, and for one whose validation cases have no mask.
+        None for a run whose validation cases have no mask.
 
     Raises:
         FileFormatError: the file is there and damaged.
     """
-    if not has_temperature(module.method):
-        LOG.info("%s has no softmax: it is not temperature-scaled", module.method.name)
-        return None
     path = folder / FILE
     if path.exists():
         return read_temperature(path)
