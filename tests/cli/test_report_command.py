@@ -164,6 +164,16 @@ def test_wrong_input_is_one_of_our_errors(tmp_path):
         report(tmp_path, tmp_path / "report.html", max_cases=-1)
 
 
+def test_tests_against_the_proposed_method_stand_with_each_structure(runs, tmp_path):
+    out = tmp_path / "report.html"
+    report(runs, out, max_cases=0, proposed="singr")
+    text = out.read_text()
+    assert "Wilcoxon signed-rank against singr, unit case" in text
+    assert "Tests: cord</summary>" in text
+    with pytest.raises(SfumatoError, match="unknown method 'singer'"):
+        report(runs, out, max_cases=0, proposed="singer", overwrite=True)
+
+
 def test_command_line_reads_its_options(runs, tmp_path):
     app = typer.Typer()
     app.command()(report)

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from sfumato.metrics.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
+from sfumato.metrics.evaluation import Origin
+from sfumato.metrics.reliability import ReliabilityBins
 from sfumato.metrics.table import Row, write_rows
 from sfumato.report import Overlay, RaterPanel, ReportCase, load_runs, write_report
 
@@ -42,26 +45,32 @@ def made_up_rows(run, method, seed):
     return rows
 
 
+def made_up_diagrams(run, method, seed):
+    origin = Origin(run, method, "made-up", seed, 0, "")
+    bins = ReliabilityBins((0, 100 * (seed + 1)), (math.nan, 0.9), (math.nan, 0.8))
+    epochs = [
+        {
+            "epoch": float(epoch),
+            "train_loss": 1 / (epoch + 1),
+            "val_loss": math.nan if epoch % 2 else 0.5,
+            "val_dice": epoch / 10,
+        }
+        for epoch in range(6)
+    ]
+    rows = [row for name in ("all", "foreground") for row in reliability_rows(origin, name, bins)]
+    rows += value_rows(origin, (-1.0 if method == "singr" else 0.0, 0.5, 1.0), (30, 10))
+    rows += history_rows(origin, epochs)
+    if method == "geols":
+        rows += threshold_rows(origin, [(0.25, 0.6), (0.5, 0.7), (0.75, 0.65)])
+    return rows
+
+
 def write_run(folder, run, method, seed):
     (folder / "predictions").mkdir(parents=True)
-    write_rows(made_up_rows(run, method, seed), folder / "metrics.csv")
+    rows = [*made_up_rows(run, method, seed), *made_up_diagrams(run, method, seed)]
+    write_rows(rows, folder / "metrics.csv")
     (folder / "recipe.yaml").write_text(f"method: {method}  # <one> & only\nseed: {seed}\n")
     (folder / "environment.json").write_text(json.dumps({"python": "3.11", "cores": 2}))
-    epochs = "\n".join(
-        f"{epoch},{1 / (epoch + 1)},{'' if epoch % 2 else 0.5},{epoch / 10},0.001,2.5" for epoch in range(6)
-    )
-    (folder / "history.csv").write_text(f"epoch,train_loss,val_loss,val_dice,lr,seconds\n{epochs}\n")
-    bins = [
-        f"{name},0.0,0.5,0,nan,nan\n{name},0.5,1.0,{100 * (seed + 1)},0.9,0.8"
-        for name in ("all", "foreground")
-    ]
-    (folder / "calibration.csv").write_text(
-        "set,bin_low,bin_high,count,confidence,accuracy\n" + "\n".join(bins) + "\n"
-    )
-    low = -1.0 if method == "singr" else 0.0
-    (folder / "values.csv").write_text(f"low,high,count\n{low},0.5,30\n0.5,1.0,10\n")
-    if method == "geols":
-        (folder / "threshold.csv").write_text("threshold,dice\n0.25,0.6\n0.5,0.7\n0.75,0.65\n")
     kind = "signed" if method == "singr" else "classes"
     (folder / "predictions" / "prediction.json").write_text(
         json.dumps({"method": method, "kind": kind, "label_names": NAMES, "threshold": None})
@@ -121,7 +130,11 @@ def data(runs_folder):
         cases=tuple(made_up_case(name, seed=index) for index, name in enumerate(CASES)),
         raters=(made_up_panel(),),
         agreement=({"pair": "Ada – Bo", "Dice": 0.91},),
-        comparisons=({"method": "ce", "p": 0.000012, "wins": 3}, {"method": "singr", "p": None}),
+        comparisons=(
+            {"metric": "dice", "structure": "Average", "method": "ce", "p": 0.000012, "wins": 3},
+            {"metric": "dice", "structure": "Average", "method": "singr", "p": None, "wins": 0},
+            {"metric": "dice", "structure": "head", "method": "ce", "p": 0.034, "wins": 3},
+        ),
         notes=("One thing is missing.",),
     )
 

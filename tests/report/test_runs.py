@@ -1,9 +1,16 @@
-import math
+import re
 import shutil
 
+import pandas as pd
 import pytest
 
 from sfumato.errors import FileFormatError
+from sfumato.metrics.diagrams import reliability_rows
+from sfumato.metrics.evaluation import Origin
+from sfumato.metrics.reliability import ReliabilityBins
+from sfumato.metrics.table import write_rows
+from sfumato.report.document import write_report
+from sfumato.report.figures import pooled_bins
 from sfumato.report.runs import load_runs, run_folders
 
 
@@ -15,7 +22,7 @@ def test_every_file_of_every_run_is_read(runs_folder):
     assert data.label_names == {0: "background", 1: "head", 2: "tail"}
     history = data.histories["ce-seed1-fold0"]
     assert [epoch["val_dice"] for epoch in history] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    assert math.isnan(history[1]["val_loss"])
+    assert ["val_loss" in epoch for epoch in history] == [True, False] * 3
     assert data.reliability["ce-seed1-fold0"]["foreground"][1].count == 200
     assert set(data.reliability["ce-seed1-fold0"]) == {"all", "foreground"}
     assert [(v.low, v.high, v.count) for v in data.values["singr-seed0-fold0"]] == [
@@ -35,7 +42,7 @@ def test_files_that_a_run_lacks_are_left_out(runs_folder, tmp_path):
     (tmp_path / "bare-seed0-fold0").mkdir()
     shutil.copy(runs_folder / "ce-seed0-fold0" / "metrics.csv", tmp_path / "bare-seed0-fold0")
     data = load_runs(tmp_path, title="Bare")
-    assert (data.title, data.histories, data.recipes, data.label_names) == ("Bare", {}, {}, {})
+    assert (data.title, data.environments, data.recipes, data.label_names) == ("Bare", {}, {}, {})
     assert data.methods == {"bare-seed0-fold0": "ce"} or data.method_names == ("ce",)
 
 
@@ -46,17 +53,26 @@ def test_folder_without_runs_is_refused(tmp_path):
         load_runs(tmp_path / "absent")
 
 
+COLUMNS = "run,method,dataset,seed,fold,case,structure,metric,value,unit,status"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("history.csv", "epoch,train_loss\n0,much\n", "line 2: train_loss is 'much', expected a number"),
-        ("history.csv", "loss\n1\n", "lacks the columns epoch"),
-        ("values.csv", "low,high,count\n0,1,many\n", "line 2: count is 'many'"),
-        ("values.csv", "low,high,count\n0,1,-3\n", "count is '-3', expected a number of voxels"),
         (
-            "calibration.csv",
-            "set,bin_low,bin_high,count,confidence,accuracy\nskin,0,1,1,1,1\n",
-            "set is 'skin', expected one of all, foreground, boundary",
+            "metrics.csv",
+            f"{COLUMNS}\nr,m,d,0,0,,epoch last,history:val_dice,1,fraction,ok\n",
+            "'epoch last' of history:val_dice names no place",
+        ),
+        (
+            "metrics.csv",
+            f"{COLUMNS}\nr,m,d,0,0,,soft 0..1,values:voxels,-3,voxels,ok\n",
+            "values:voxels is -3: expected a number of voxels",
+        ),
+        (
+            "metrics.csv",
+            f"{COLUMNS}\nr,m,d,0,0,,skin 0..1,reliability:voxels,1,voxels,ok\n",
+            "reliability bins of 'skin': expected one of all, foreground, boundary",
         ),
         ("predictions/prediction.json", "{", "is not JSON"),
         ("predictions/prediction.json", "[1]", "holds list: expected an object"),
@@ -81,12 +97,60 @@ def test_overlapping_regions_name_the_classes_in_their_order(runs_folder, tmp_pa
     assert load_runs(tmp_path).label_names == {0: "background", 1: "whole", 2: "core"}
 
 
-def test_reliability_of_a_temperature_scaled_twin_goes_by_its_own_name(runs_folder, tmp_path):
-    run = tmp_path / "first"
-    shutil.copytree(runs_folder / "ce-seed0-fold0", run)
-    header = "set,bin_low,bin_high,count,confidence,accuracy\n"
-    (run / "calibration.csv").write_text(header + "all,0,1,5,0.9,0.6\n")
-    (run / "calibration+T.csv").write_text(header + "all,0,1,5,0.7,0.6\n")
+def test_reliability_of_a_temperature_scaled_twin_goes_by_its_own_name(tmp_path):
+    rows = []
+    for suffix, confidence in (("", 0.9), ("+T", 0.7)):
+        origin = Origin(f"ce-seed0-fold0{suffix}", f"ce{suffix}", "d", 0, 0, "")
+        rows += reliability_rows(origin, "all", ReliabilityBins((5,), (confidence,), (0.6,)))
+    (tmp_path / "first").mkdir()
+    write_rows(rows, tmp_path / "first" / "metrics.csv")
     data = load_runs(tmp_path)
     assert [bins["all"][0].confidence for bins in data.reliability.values()] == [0.9, 0.7]
     assert [data.method_of(name) for name in data.reliability] == ["ce", "ce+T"]
+    assert data.methods["first"] == "ce"
+
+
+def test_table_of_scores_alone_has_no_diagrams(tmp_path, made_up):
+    (tmp_path / "a").mkdir()
+    write_rows([made_up.row()], tmp_path / "a" / "metrics.csv")
+    data = load_runs(tmp_path)
+    assert (data.histories, data.reliability, data.values, data.thresholds) == ({}, {}, {}, {})
+
+
+def test_numbers_of_the_report_come_from_the_table_alone(runs_folder, tmp_path):
+    """Beside ``metrics.csv`` only texts are left: the page's numbers and plots do not change."""
+    shutil.copytree(runs_folder, tmp_path / "runs")
+    for path in (tmp_path / "runs").glob("*"):
+        (path / "history.csv").write_text("epoch,val_dice\n0,0.99\n")
+    full = load_runs(tmp_path / "runs")
+    for path in (tmp_path / "runs").rglob("*.csv"):
+        if path.name != "metrics.csv":
+            path.unlink()
+    bare = load_runs(tmp_path / "runs")
+    # Compared as text: nan is not equal to itself.
+    assert repr(bare) == repr(full)
+    pages = [write_report(data, tmp_path / name / "report.html") for name, data in (("a", full), ("b", bare))]
+    written = re.compile(r"Written by Sfumato .*? UTC")
+    one, two = (written.sub("", page.read_text()) for page in pages)
+    assert one == two
+    assert (tmp_path / "a" / "figures" / "reliability-all.svg").read_bytes() == (
+        tmp_path / "b" / "figures" / "reliability-all.svg"
+    ).read_bytes()
+
+
+def test_diagrams_can_be_drawn_again_from_the_csv_with_pandas(runs_folder):
+    data = load_runs(runs_folder)
+    frame = pd.concat([pd.read_csv(path) for path in sorted(runs_folder.glob("*/metrics.csv"))])
+    bins = frame[
+        frame["metric"].str.startswith("reliability:") & frame["structure"].str.startswith("foreground")
+    ]
+    wide = bins.pivot_table(
+        index=["method", "run", "structure"], columns="metric", values="value"
+    ).reset_index()
+    wide = wide[(wide["method"] == "ce") & (wide["reliability:voxels"] > 0)]
+    voxels = wide["reliability:voxels"]
+    accuracy = (wide["reliability:accuracy"] * voxels).sum() / voxels.sum()
+    last = pooled_bins(data, "foreground")["ce"][-1]
+    assert (last.count, last.accuracy) == (voxels.sum(), pytest.approx(accuracy))
+    curve = frame[(frame["metric"] == "history:val_dice") & (frame["run"] == "ce-seed1-fold0")]
+    assert curve["value"].tolist() == [epoch["val_dice"] for epoch in data.histories["ce-seed1-fold0"]]

@@ -15,6 +15,7 @@ from sfumato.report.tables import (
     summary_table,
     table_of,
 )
+from sfumato.study.statistics import summary_table as statistics_of
 
 
 def cell_of(table, method, metric):
@@ -106,6 +107,27 @@ def test_raters_are_averaged_in_the_tables_and_told_apart_in_their_own(made_up):
     assert list(structure_tables(rows)) == ["cell"]
     assert cell_of(structure_tables(rows)["cell"][0], "a", "dice").mean == pytest.approx(0.7)
     assert {rater: cell.mean for rater, cell in rater_table(rows)["a"].items()} == {"Ada": 0.6, "Bo": 0.8}
+
+
+def test_scores_against_raters_do_not_mix_with_those_against_their_consensus(made_up):
+    rows = [
+        made_up.row(structure=name, value=value)
+        for name, value in {"cell": 0.9, "cell@Ada": 0.6, "cell@Bo": 0.8}.items()
+    ]
+    assert cell_of(structure_tables(rows)["cell"][0], "a", "dice").mean == 0.9
+    assert cell_of(summary_table(rows), "a", "dice").mean == 0.9
+    assert case_lines(rows)[0].values == {"a": 0.9}
+    assert {rater: cell.mean for rater, cell in rater_table(rows)["a"].items()} == {"Ada": 0.6, "Bo": 0.8}
+
+
+def test_interval_is_the_bootstrap_of_the_statistics(made_up):
+    values = [0.91, 0.85, 0.4, 0.77]
+    rows = [made_up.row(case=f"c{index}", value=value) for index, value in enumerate(values)]
+    cell = cell_of(structure_tables(rows)["head"][0], "a", "dice")
+    found = statistics_of(rows, metric="dice").iloc[0]
+    assert (cell.low, cell.high) == (found["ci_low"], found["ci_high"])
+    assert cell.interval == f"[{found['ci_low']:.3f}, {found['ci_high']:.3f}]"
+    assert cell_of(table_of(rows[:1], ["dice"], caption=""), "a", "dice").interval == ""
 
 
 def test_metric_without_a_known_name_still_has_its_table(made_up):

@@ -5,9 +5,12 @@ import csv
 import nibabel
 import numpy as np
 import pytest
+import torch
 
-from sfumato.data import open_dataset
+from sfumato.data import load_case, open_dataset
 from sfumato.methods import METHODS
+from sfumato.metrics import dice
+from sfumato.metrics.diagrams import points
 from sfumato.metrics.table import read_rows
 from sfumato.study.run import complete_run
 from sfumato.training.recipe import parse_recipe
@@ -45,17 +48,62 @@ def test_dice_in_the_table_is_that_of_the_files(tmp_path, method, axes):
 
 
 @pytest.mark.parametrize("method", ["ce", "singr", "softseg"])
-def test_every_voxel_is_counted_once_in_calibration_and_histogram(tmp_path, method):
+def test_every_voxel_is_counted_once_in_reliability_and_histogram(tmp_path, method):
     folder = run(tmp_path, method)
-    cases = len({row.case for row in read_rows(folder.path / "metrics.csv")})
-    voxels = cases * 13 * 16 * 11
-    bins = [row for row in table(folder.path / "calibration.csv") if row["set"] == "all"]
-    assert len(bins) == 10
-    assert sum(int(row["count"]) for row in bins) == voxels
-    values = table(folder.path / "values.csv")
-    channels = 3 if method == "ce" else 2
-    assert sum(int(row["count"]) for row in values) == voxels * channels
-    assert float(values[0]["low"]) == (-1 if method == "singr" else 0)
+    rows = read_rows(folder.path / "metrics.csv")
+    voxels = len({row.case for row in rows if row.case}) * 13 * 16 * 11
+    bins = [
+        each for each in points(rows, "reliability") if each.quantity == "voxels" and each.series == "all"
+    ]
+    for variant in ("", "+T"):
+        mine = [each for each in bins if each.run == f"{method}-seed0-fold0{variant}"]
+        assert [(each.low, each.high) for each in mine] == [(n / 10, (n + 1) / 10) for n in range(10)]
+        assert sum(each.value for each in mine) == voxels
+    values = list(points(rows, "values"))
+    assert len(values) == 50
+    assert sum(each.value for each in values) == voxels * (3 if method == "ce" else 2)
+    assert (values[0].low, values[-1].high) == ((-1.0 if method == "singr" else 0.0), 1.0)
+
+
+def test_learning_curves_and_the_tuning_of_the_threshold_stand_in_the_table(tmp_path):
+    folder = run(tmp_path, "softseg", axes=2, epochs=3)
+    rows = read_rows(folder.path / "metrics.csv")
+    curve = {(each.quantity, each.low): each.value for each in points(rows, "history")}
+    lines = table(folder.path / "history.csv")
+    assert len(lines) == 3
+    for line in lines:
+        for name in ("train_loss", "val_loss", "val_dice"):
+            assert curve[name, float(line["epoch"])] == float(line[name])
+    sweep = [(each.low, each.value) for each in points(rows, "threshold")]
+    assert sweep == [
+        (float(line["threshold"]), float(line["dice"])) for line in table(folder.path / "threshold.csv")
+    ]
+    assert len(sweep) == 19
+
+
+def test_case_of_several_raters_is_scored_against_each_and_all_of_them(tmp_path):
+    data = open_dataset("sample:cells")
+    content = tiny_recipe(2) | {"method": "moh", "epochs": 1}
+    content["preprocess"]["spacing"] = None
+    folder = complete_run(parse_recipe(content, source="test"), data, tmp_path / "run")
+    rows = read_rows(folder.path / "metrics.csv")
+    case = load_case(next(files for files in data.cases if files.name == rows[0].case), data)
+    hard = nibabel.load(folder.path / "predictions" / f"{case.name}.nii.gz").get_fdata()
+    hard = torch.from_numpy(hard.reshape(case.shape) == 1)[None]
+    found = {(r.method, r.structure, r.metric): r.value for r in rows if r.case == case.name}
+    drawn = [(labels == 1)[None] for labels in case.labels_per_rater]
+    scores = [float(dice(hard, one)) for one in drawn]
+    for rater, score in zip(data.rater_names, scores, strict=True):
+        assert found["moh", f"cell@{rater}", "dice"] == score
+        assert ("moh", f"cell@{rater}", "rater_dice") in found
+    assert found["moh", "cell", "dice_raters_mean"] == pytest.approx(np.mean(scores))
+    assert found["moh", "cell", "dice_raters_max"] == max(scores)
+    for variant in ("moh", "moh+T"):
+        assert found[variant, "cell", "ged"] == found["moh", "cell", "ged"]
+        assert {"qubiq", "consensus_dice", "consensus_iou", "rater_dice"} <= {
+            metric for method, structure, metric in found if (method, structure) == (variant, "cell")
+        }
+    assert found["moh", "cell", "qubiq"] != found["moh+T", "cell", "qubiq"]
 
 
 def test_finished_run_is_left_as_it_is(tmp_path):
@@ -88,6 +136,8 @@ def test_regions_that_overlap_are_predicted_and_scored_as_such(tmp_path):
         folder = complete_run(parse_recipe(content, source="test"), data, tmp_path / method)
         rows = read_rows(folder.path / "metrics.csv")
         assert {row.structure for row in rows if row.metric == "dice"} == {"whole", "core"}
+        scored = {row.structure for row in rows if (row.method, row.metric) == (f"{method}+T", "ece")}
+        assert scored == ({"whole", "core"} if method == "singr" else {"all"})
         case = rows[0].case
         hard = np.asarray(nibabel.load(folder.path / "predictions" / f"{case}.nii.gz").dataobj)
         assert hard.shape == (13, 16, 11, 2)

@@ -10,12 +10,13 @@ from scipy.optimize import minimize_scalar
 
 from sfumato.data import load_case, open_dataset
 from sfumato.data.splits import read_splits
-from sfumato.errors import CheckpointError, DataError, FileFormatError
+from sfumato.errors import DataError, FileFormatError
+from sfumato.metrics.diagrams import points
 from sfumato.metrics.evaluation import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
-from sfumato.metrics.table import read_rows
+from sfumato.metrics.table import is_diagram, read_rows
 from sfumato.prediction.predict import load_checkpoint, predict_case
 from sfumato.study.run import complete_run, evaluate_run
-from sfumato.study.temperature import VoxelSample, read_temperature, scaled_case, validation_temperature
+from sfumato.study.temperature import VoxelSample, read_temperature, scaled_case
 from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases
 
@@ -61,7 +62,7 @@ def test_temperature_is_the_minimum_that_scipy_finds_on_the_validation_cases(tmp
 
 def test_twin_has_the_same_decisions_and_its_own_calibration(tmp_path):
     folder, _ = run(tmp_path, "svls", axes=3)
-    rows = read_rows(folder.path / "metrics.csv")
+    rows = [row for row in read_rows(folder.path / "metrics.csv") if not is_diagram(row.metric)]
     plain = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls"}
     twin = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls+T"}
     assert plain.keys() == twin.keys()
@@ -88,26 +89,76 @@ def test_twin_has_the_same_decisions_and_its_own_calibration(tmp_path):
     assert twin[case, "part1", "mse"].value == pytest.approx(mse, rel=1e-4)
 
 
-def test_reliability_of_the_twin_is_a_table_of_its_own(tmp_path):
+def test_reliability_of_the_twin_is_a_diagram_of_its_own(tmp_path):
     folder, _ = run(tmp_path, "ce")
-    tables = [
-        np.genfromtxt(folder.path / f"calibration{variant}.csv", delimiter=",", names=True, dtype=None)
-        for variant in ("", "+T")
-    ]
-    assert tables[0].dtype.names == tables[1].dtype.names
+    found = list(points(read_rows(folder.path / "metrics.csv"), "reliability"))
     for name in ("all", "foreground", "boundary"):
-        counts = [table["count"][table["set"] == name] for table in tables]
-        assert counts[0].sum() == counts[1].sum() > 0
-    assert not np.array_equal(tables[0]["confidence"], tables[1]["confidence"], equal_nan=True)
+        mine = [point for point in found if point.series == name and point.quantity == "voxels"]
+        counts = {
+            each: sum(point.value for point in mine if point.run.endswith("+T") == each)
+            for each in (False, True)
+        }
+        assert counts[False] == counts[True] > 0
+    means = [
+        [repr(point.value) for point in found if point.run.endswith("+T") == each] for each in (False, True)
+    ]
+    assert means[0] != means[1]
 
 
-@pytest.mark.parametrize("method", ["singr", "softseg"])
-def test_regression_has_no_temperature(tmp_path, method):
+def region_maps(module, case):
+    soft = predict_case(module, case).soft.double()
+    return ((soft + 1) / 2 if module.method.kind == "signed" else soft).flatten(1).numpy()
+
+
+def binary_nll(maps, masks, temperature):
+    inside = np.clip(maps, 1e-6, 1 - 1e-6)
+    scaled = 1 / (1 + ((1 - inside) / inside) ** (1 / temperature))
+    return -np.log(np.where(masks, scaled, 1 - scaled)).mean()
+
+
+@pytest.mark.parametrize("method", ["singr", "softseg", "soft-sig-wing"])
+def test_regressed_maps_have_one_temperature_for_the_logits_of_all_regions(tmp_path, method):
     folder, data = run(tmp_path, method)
-    assert {row.method for row in read_rows(folder.path / "metrics.csv")} == {method}
-    assert not list(folder.path.glob("*+T*")) + list(folder.path.glob("temperature*"))
-    with pytest.raises(CheckpointError, match=f"{method!r} regresses its maps: there are no softmax logits"):
-        validation_temperature(load_checkpoint(folder.path), data, ["case0"])
+    module, names = load_checkpoint(folder.path), read_splits(folder.path / "splits.json").fold(0).val
+    cases = [load_case(files, data) for files in data.cases if files.name in names]
+    maps = np.concatenate([region_maps(module, case) for case in cases], axis=1)
+    labels = np.concatenate([case.labels.flatten().numpy() for case in cases])
+    masks = np.stack([labels == 1, labels == 2])
+    best = minimize_scalar(lambda log: binary_nll(maps, masks, np.exp(log)), bounds=(-4, 4), method="bounded")
+    found = read_temperature(folder.path / "temperature.json")
+    assert found.temperature == pytest.approx(np.exp(best.x), rel=2e-3)
+    assert found.nll == pytest.approx(binary_nll(maps, masks, 1.0), rel=1e-4)
+    assert found.nll_scaled == pytest.approx(best.fun, rel=1e-4)
+    rows = read_rows(folder.path / "metrics.csv")
+    case = next(each for each in data.cases if each.name == rows[0].case)
+    case = load_case(case, data)
+    inside = np.clip(region_maps(module, case), 1e-6, 1 - 1e-6)
+    scaled_maps = 1 / (1 + ((1 - inside) / inside) ** (1 / found.temperature))
+    for index, name in enumerate(("part1", "part2")):
+        mse = ((scaled_maps[index] - (case.labels == index + 1).flatten().numpy()) ** 2).mean()
+        (row,) = [r for r in rows if (r.method, r.structure, r.metric) == (f"{method}+T", name, "mse")]
+        assert row.value == pytest.approx(mse, rel=1e-4)
+    decided = {
+        variant: {(r.structure, r.metric): repr(r.value) for r in rows if r.method == method + variant}
+        for variant in ("", "+T")
+    }
+    for key in decided[""]:
+        if key[1] in MASK_METRICS:
+            assert decided[""][key] == decided["+T"][key]
+
+
+@pytest.mark.parametrize("kind", ["regions", "signed"])
+def test_scaled_region_maps_keep_their_kind_and_their_middle(kind):
+    soft = torch.tensor([[0.0, 0.25, 0.5, 1.0]]) if kind == "regions" else torch.tensor([[-1.0, -0.5, 0, 1]])
+    warm = scaled_case(soft, 2.0, kind=kind)
+    odds = 3**-0.5
+    quarter = odds / (1 + odds)
+    expected = [1 / (1 + 999999**0.5), quarter, 0.5, 1 - 1 / (1 + 999999**0.5)]
+    if kind == "signed":
+        expected = [2 * value - 1 for value in expected]
+    np.testing.assert_allclose(warm[0].numpy(), expected, atol=1e-6)
+    assert warm.shape == soft.shape
+    assert warm.dtype == soft.dtype
 
 
 def test_stored_temperature_is_used_again_and_a_damaged_one_named(tmp_path):

@@ -5,8 +5,11 @@ import pandas as pd
 import pytest
 
 from sfumato.errors import FileFormatError, InputError
+from sfumato.metrics.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
+from sfumato.metrics.evaluation import Origin
+from sfumato.metrics.reliability import ReliabilityBins
 from sfumato.metrics.table import Row, write_rows
-from sfumato.study import read_tables, summary_table, wilcoxon_table
+from sfumato.study import compare_methods, read_tables, summary_table, wilcoxon_table
 from sfumato.study.tidy import tidy
 
 
@@ -161,3 +164,30 @@ def test_a_column_that_comes_twice_is_refused():
     )
     with pytest.raises(FileFormatError, match="has a column twice: case"):
         tidy(frame)
+
+
+def test_points_of_diagrams_change_no_statistic_in_any_form(tmp_path):
+    rng = np.random.default_rng(3)
+    rows = [
+        Row(f"{m}-seed0-fold0", m, "d", 0, 0, f"c{c}", "cell", "dice", float(rng.random()), "fraction")
+        for m in ("a", "b")
+        for c in range(7)
+    ]
+    origin = {m: Origin(f"{m}-seed0-fold0", m, "d", 0, 0, "") for m in ("a", "b")}
+    diagrams = [
+        *history_rows(
+            origin["a"], [{"epoch": 0.0, "train_loss": 1.0, "val_loss": math.nan, "val_dice": 0.5}]
+        ),
+        *value_rows(origin["b"], (0.0, 0.5, 1.0), (3, 4)),
+        *threshold_rows(origin["a"], [(0.5, 0.8)]),
+        *reliability_rows(origin["a"], "all", ReliabilityBins((0, 2), (math.nan, 0.9), (math.nan, 1.0))),
+    ]
+    write_rows([*diagrams[:2], *rows, *diagrams[2:]], tmp_path / "m.csv")
+    alone = compare_methods(rows, proposed="a")
+    for form in ([*rows, *diagrams], read_tables([tmp_path / "m.csv"]), pd.read_csv(tmp_path / "m.csv")):
+        found = compare_methods(form, proposed="a")
+        for name in ("summary", "tests", "ranks", "unmatched"):
+            pd.testing.assert_frame_equal(getattr(found, name), getattr(alone, name))
+        assert (found.notes, found.unit) == (alone.notes, "case")
+    with pytest.raises(InputError, match="holds no rows"):
+        tidy(diagrams)

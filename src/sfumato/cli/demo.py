@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 METHODS = ("ce", "ls", "svls", "geols", "singr", "softseg")
 RATED_CELL = "P10"  # one of the ten raters outlined another object here
-OWN = ("runs", "report.html", "figures")  # what a demo leaves in its folder
+RATERS = "raters.csv"  # how the ten agree, in the columns of metrics.csv
+OWN = ("runs", "report.html", "figures", RATERS)  # what a demo leaves in its folder
 QUICK_CASES = 14
 ENOUGH = 0.75  # foreground Dice that is well past the trivial
 
@@ -90,8 +91,9 @@ def _make_room(out: Path, *, resume: bool, overwrite: bool) -> None:
 def _report(out: Path, *, quick: bool, seconds: float) -> Path:
     from sfumato.cli.report import assembled
     from sfumato.data import load_case, open_dataset
+    from sfumato.metrics.table import write_rows
     from sfumato.report import write_report
-    from sfumato.study.agreement import agreement_table
+    from sfumato.study.agreement import agreement_rows, agreement_table
 
     notes = [f"All trainings, predictions and evaluations took {seconds / 60:.1f} minutes."]
     if quick:
@@ -104,10 +106,12 @@ def _report(out: Path, *, quick: bool, seconds: float) -> Path:
     cells = open_dataset("sample:cells")
     rated = [load_case(files, cells) for files in cells.cases]
     panel = rater_panel(cells, next(case for case in rated if case.name == RATED_CELL))
+    agreement = agreement_rows(cells, rated)
+    write_rows(agreement, out / RATERS, overwrite=True)
     data = dataclasses.replace(
         found,
         raters=(panel,),
-        agreement=agreement_table(cells, rated),
+        agreement=agreement_table(agreement),
         notes=(*found.notes, *notes),
     )
     return write_report(data, out / "report.html", overwrite=True)

@@ -15,6 +15,7 @@ from sfumato.errors import DataError, GeometryError, MissingExtraError, SfumatoE
 if TYPE_CHECKING:
     from sfumato.data.case import Case, Dataset
     from sfumato.report import Overlay, ReportCase, ReportData
+    from sfumato.study.comparison import Comparison
 
 MOST_TARGET_VOXELS = 1_000_000  # soft labels of larger cases are not computed again for the viewer
 
@@ -26,6 +27,9 @@ def report(
     data: Annotated[
         str | None,
         typer.Option(help="The data set, where it no longer lies where the runs read it; as for train."),
+    ] = None,
+    proposed: Annotated[
+        str | None, typer.Option(help="Test every method against this one, as sfumato compare does.")
     ] = None,
     max_cases: Annotated[int, typer.Option(help="Cases in the viewer, the worst and the best first.")] = 16,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing page.")] = False,
@@ -41,9 +45,10 @@ def report(
     if max_cases < 0:
         raise ValueRangeError(f"--max-cases is {max_cases}: it must be 0 or more")
     require_free(out, overwrite=overwrite)
-    path = write_report(
-        assembled(runs, title=title, source=data, max_cases=max_cases), out, overwrite=overwrite
-    )
+    found = assembled(runs, title=title, source=data, max_cases=max_cases)
+    if proposed is not None:
+        found = compared(found, proposed)
+    path = write_report(found, out, overwrite=overwrite)
     typer.echo(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -72,24 +77,32 @@ def assembled(runs: Path, *, title: str = "", source: str | None = None, max_cas
     try:
         dataset = _dataset(folders, source)
         cases, notes = _cases(dataset, folders, found, max_cases)
-        agreement = _agreement(dataset, [case.name for case in cases])
     except SfumatoError as error:
         if source is not None:
             raise
         note = f"There is no case viewer, because the images could not be read: {error}"
         return replace(found, notes=(*found.notes, note))
-    return replace(found, cases=cases, agreement=agreement, notes=(*found.notes, *notes))
+    return replace(found, cases=cases, notes=(*found.notes, *notes))
 
 
-def _agreement(dataset: Dataset, names: list[str]) -> tuple[dict[str, object], ...]:
-    """How well the raters of the shown cases agree with one another; empty with one rater."""
-    from sfumato.data import load_case
-    from sfumato.study.agreement import agreement_table
+def compared(found: ReportData, proposed: str) -> ReportData:
+    """Add the tests of every method against the proposed one, and what a reader must know of them.
 
-    if not dataset.rater_names:
-        return ()
-    files = {each.name: each for each in dataset.cases}
-    return agreement_table(dataset, (load_case(files[name], dataset) for name in names))
+    Raises:
+        UnknownNameError: no row is of that method.
+    """
+    from sfumato.study.comparison import compare_methods
+
+    return with_tests(found, compare_methods(found.rows, proposed=proposed))
+
+
+def with_tests(found: ReportData, comparison: Comparison) -> ReportData:
+    """Add a comparison's tests, per metric and structure."""
+    names = ["metric", "structure", "method", "n", "wins", "ties", "losses", "p", "test", "p_holm"]
+    records = comparison.tests[[*names, "rank_biserial"]].to_dict("records")
+    tests = tuple({str(name): value for name, value in record.items()} for record in records)
+    note = f"Tests: Wilcoxon signed-rank against {comparison.proposed}, unit {comparison.unit}."
+    return replace(found, comparisons=tests, notes=(*found.notes, note, *comparison.notes))
 
 
 def _dataset(folders: tuple[Path, ...], source: str | None) -> Dataset:

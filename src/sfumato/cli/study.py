@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from sfumato.study.plan import PlannedRun, Study
 
 PLAN = "plan.yaml"  # marks a folder as a study's
-AVERAGE = "Average"  # over the structures, in a comparison
 
 
 def study(
@@ -36,6 +35,7 @@ def study(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
+    kind: DatasetKind = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time; they share the cores.")] = 1,
 ) -> None:
     """Train methods x seeds x folds, then compare them and write the report.
@@ -54,14 +54,14 @@ def study(
     from sfumato.study.plan import read_study
 
     found = read_study(plan)
-    dataset = open_dataset(found.data)
+    dataset = open_dataset(found.data, kind=kind)
     _open(out, plan, found)
     notices = _Notices(len(found.runs), jobs)
     with _terminated_like_interrupted():
         outcomes = run_many(
             found.runs,
             out,
-            command=_train_command(found, out),
+            command=_train_command(found, out, kind),
             environment=_environment(jobs),
             jobs=jobs,
             dataset=dataset,
@@ -88,12 +88,12 @@ def _open(out: Path, plan: Path, found: Study) -> None:
             write_recipe(run.recipe, temporary)
 
 
-def _train_command(found: Study, out: Path) -> Callable[[PlannedRun, Path], Sequence[str]]:
+def _train_command(found: Study, out: Path, kind: str) -> Callable[[PlannedRun, Path], Sequence[str]]:
     def command(run: PlannedRun, folder: Path) -> Sequence[str]:
         recipe = str(out / "recipes" / f"{run.name}.yaml")
         train = [sys.executable, "-m", "sfumato.cli.app", "train", recipe]
         # An unfinished folder is gone on with; a new one is begun.
-        return [*train, "--data", found.data, "--out", str(folder), "--resume"]
+        return [*train, "--data", found.data, "--dataset", kind, "--out", str(folder), "--resume"]
 
     return command
 
@@ -161,7 +161,7 @@ def _report(
 ) -> None:
     from dataclasses import replace
 
-    from sfumato.cli.report import assembled
+    from sfumato.cli.report import assembled, with_tests
     from sfumato.report import write_report
 
     notes = [f"{each.run.name} failed: {each.message}" for each in outcomes if each.state == "failed"]
@@ -172,19 +172,10 @@ def _report(
         notes.append(f"{', '.join(strangers)}: not in the plan, so in this report but not in the comparison")
     comparison = _compare(out, found, finished)
     data = assembled(out / "runs", source=found.data)
-    tests: list[dict[str, object]] = []
+    data = replace(data, notes=(*data.notes, *notes))
     if comparison is not None:
-        tests = _tests(comparison)
-        notes += [
-            f"Tests: Wilcoxon signed-rank against {comparison.proposed}, unit {comparison.unit}; those of "
-            "every structure lie in comparison/tests.csv.",
-            *comparison.notes,
-        ]
-    page = write_report(
-        replace(data, comparisons=tuple(tests), notes=(*data.notes, *notes)),
-        out / "report.html",
-        overwrite=True,
-    )
+        data = with_tests(data, comparison)
+    page = write_report(data, out / "report.html", overwrite=True)
     typer.echo(f"report: {page}")
 
 
@@ -208,12 +199,3 @@ def _compare(out: Path, found: Study, finished: Sequence[Outcome]) -> Comparison
     print_comparison(wide_console(), comparison, laid_out, "sd")
     typer.echo(f"comparison: {out / 'comparison'}")
     return comparison
-
-
-def _tests(comparison: Comparison) -> list[dict[str, object]]:
-    """The tests for the page: of the average over structures where there is one. The rest lies in a table."""
-    names = ["metric", "structure", "method", "n", "wins", "ties", "losses", "p", "p_holm", "rank_biserial"]
-    records = comparison.tests[names].to_dict("records")
-    chosen: list[dict[str, object]] = [{str(name): value for name, value in row.items()} for row in records]
-    averaged = {row["metric"] for row in chosen if row["structure"] == AVERAGE}
-    return [row for row in chosen if row["structure"] == AVERAGE or row["metric"] not in averaged]

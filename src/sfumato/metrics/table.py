@@ -5,6 +5,9 @@ says why. So both masks empty gives Dice 1 with status ``ok``, but HD95 of an em
 status ``empty_prediction``; with ``missing="diagonal"`` it is the image diagonal with status ``ok``.
 
 Several raters: a row against one rater names it in the structure, ``cell@rater3``.
+
+A row whose metric is ``<diagram>:<quantity>`` is a point of a diagram, not a score of a case
+(:mod:`sfumato.metrics.diagrams`).
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from pathlib import Path
 
 from sfumato.errors import FileFormatError, MachineError, OutputExistsError, ValueRangeError
 
-STATUSES = ("ok", "empty_reference", "empty_prediction", "both_empty")
+# The last one is of diagrams: a bin without a voxel has no mean.
+STATUSES = ("ok", "empty_reference", "empty_prediction", "both_empty", "empty_bin")
+DIAGRAMS = ("reliability", "values", "threshold", "history")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,17 @@ class Row:
 COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 
 
+def is_diagram(metric: str) -> bool:
+    """Say whether rows of this metric are points of a diagram, which no statistic over cases may count.
+
+    Example:
+        >>> is_diagram("reliability:voxels"), is_diagram("dice")
+        (True, False)
+    """
+    name, colon, _ = metric.partition(":")
+    return bool(colon) and name in DIAGRAMS
+
+
 @dataclass(frozen=True)
 class Summary:
     """Mean and standard deviation of one metric, over all rows of a method and structure."""
@@ -73,8 +89,8 @@ class Summary:
 def aggregate(rows: Iterable[Row]) -> list[Summary]:
     """Summarise the rows per method, structure and metric, in the order of first appearance.
 
-    Undefined values are left out of the mean and counted. The result does not depend on the rows' order
-    within a group: sums are exact before they are rounded.
+    Undefined values are left out of the mean and counted, points of diagrams are left out. The result does
+    not depend on the rows' order within a group: sums are exact before they are rounded.
 
     Returns:
         One summary per group; an empty list for no rows.
@@ -84,6 +100,8 @@ def aggregate(rows: Iterable[Row]) -> list[Summary]:
     """
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
+        if is_diagram(row.metric):
+            continue
         groups.setdefault((row.method, row.structure, row.metric), []).append(row)
     return [_summary(group) for group in groups.values()]
 

@@ -154,9 +154,10 @@ class ReportData:
 
     Attributes:
         title: The page's heading.
-        rows: The tidy table of results; every number in the report's tables comes from it.
+        rows: The tidy table of results, without the points of diagrams; every number in the report's tables
+            comes from it.
         histories: Run name to its learning curve, one mapping per epoch (``epoch``, ``train_loss``,
-            ``val_loss``, ``val_dice``, ``lr``, ``seconds``; nan where not measured).
+            ``val_loss``, ``val_dice``; absent or nan where not measured).
         reliability: Run name to its bins, per set of voxels.
         values: Run name to the histogram of its soft predictions.
         thresholds: Run name to (threshold, Dice) pairs of its threshold sweep.
@@ -167,7 +168,8 @@ class ReportData:
         cases: The cases of the viewer and of the static overlays.
         raters: Images outlined by several raters.
         agreement: A table of agreement between raters, one mapping per line.
-        comparisons: A table of statistical tests, one mapping per line.
+        comparisons: Statistical tests, one mapping per line; those of a
+            ``structure`` also stand with its tables.
         introduction: One paragraph on what was done; made from the rows when empty.
         notes: Sentences shown below it: what is missing, and why.
     """

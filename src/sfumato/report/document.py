@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from sfumato import __version__
 from sfumato.report import figures, pictures
-from sfumato.report.data import BIN_SETS, ReportCase, ReportData
+from sfumato.report.data import BIN_SETS, ReportCase, ReportData, TableRow
 from sfumato.report.output import require_free, write_whole
 from sfumato.report.tables import (
     GROUPS,
@@ -31,6 +31,7 @@ from sfumato.report.tables import (
 )
 from sfumato.report.viewer import payload
 from sfumato.study.twins import SUFFIX as TWIN
+from sfumato.study.units import AVERAGE
 
 TEMPLATES = Path(__file__).parent / "templates"
 FOLDER = "figures"  # beside the page
@@ -198,6 +199,8 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
         notes=(*data.notes, *viewer.notes),
         summary=summary_table(data.rows),
         structures=structure_tables(data.rows),
+        main_tests=_main_tests(data.comparisons),
+        tests=_tests_of_structures(data.comparisons),
         per_rater=rater_table(data.rows),
         lines=lines,
         start=figures.common_start(row.case for row in data.rows),
@@ -214,6 +217,19 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _main_tests(lines: Sequence[TableRow]) -> list[TableRow]:
+    """Choose the tests of the average over structures, and of a metric that has none all."""
+    averaged = {line.get("metric") for line in lines if line.get("structure") == AVERAGE}
+    return [line for line in lines if line.get("structure") == AVERAGE or line.get("metric") not in averaged]
+
+
+def _tests_of_structures(lines: Sequence[TableRow]) -> dict[object, list[TableRow]]:
+    found: dict[object, list[TableRow]] = {}
+    for line in lines:
+        found.setdefault(line.get("structure"), []).append(line)
+    return found
 
 
 def _asset(name: str) -> Markup:
@@ -266,7 +282,7 @@ def _introduction(data: ReportData) -> str:
             else []
         ),
         "Each test case was predicted at its own resolution and scored against its reference.",
-        "The values that one case has from several structures, raters, seeds or folds are averaged first; "
+        "The values that one case has from several structures, seeds or folds are averaged first; "
         "means and standard deviations (ddof 1) are over cases.",
     ]
     return " ".join(parts)

@@ -1,19 +1,25 @@
-"""Read a folder of runs: the tables and texts that a report shows, none of its images."""
+"""Read a folder of runs: the numbers and texts that a report shows, none of its images.
+
+Every number comes from ``metrics.csv``: scores of cases, and points of diagrams.
+"""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sfumato.errors import FileFormatError
-from sfumato.metrics.table import Row, read_rows
+from sfumato.metrics.diagrams import Point, points
+from sfumato.metrics.table import Row, is_diagram, read_rows
 from sfumato.report.data import BIN_SETS, BinSet, ReliabilityBin, ReportData, ValueBin
+from sfumato.study.agreement import agreement_table
+from sfumato.study.twins import SUFFIX as TWIN
 
 METRICS = "metrics.csv"
+T = TypeVar("T")
 
 
 def run_folders(folder: Path | str) -> tuple[Path, ...]:
@@ -36,56 +42,59 @@ def run_folders(folder: Path | str) -> tuple[Path, ...]:
 
 
 def load_runs(folder: Path | str, *, title: str = "") -> ReportData:
-    """Read the tables and texts of every run below ``folder``.
+    """Read the numbers and texts of every run below ``folder``.
 
     Args:
         folder: A folder of run folders, or one run folder.
         title: The report's title; by default from the data set's name.
 
     Returns:
-        The report's data without cases, rater panels and comparisons. A file that a run lacks is left
-        out; runs are ordered as their methods appear by name.
+        The report's data without cases, rater panels and comparisons. All numbers are those of the runs'
+        ``metrics.csv``. Texts that a run lacks are left out; runs come in the order of their folders' names.
 
     Raises:
         FileFormatError: no run is found, or a file is not what its name says; the message names it.
     """
     folders = run_folders(folder)
     names = {path: _run_name(path) for path in folders}
-    rows = [row for path in folders for row in read_rows(path / METRICS)]
+    tables = {path: read_rows(path / METRICS) for path in folders}
+    rows = [row for path in folders for row in tables[path]]
+    results = tuple(row for row in rows if not is_diagram(row.metric))
     described = {names[path]: _json(path / "predictions" / "prediction.json") for path in folders}
-    methods = _methods(names, described, rows)
     datasets = sorted({row.dataset for row in rows if row.dataset})
     return ReportData(
         title=title or f"Soft labels on {', '.join(datasets) or Path(folder).name}",
-        rows=tuple(rows),
-        histories={
-            names[path]: _history(path / "history.csv") for path in folders if _has(path, "history.csv")
-        },
-        reliability={
-            names[path] + variant: _reliability(table)
-            for path in folders
-            for variant, table in _calibrations(path).items()
-        },
-        values={names[path]: _values(path / "values.csv") for path in folders if _has(path, "values.csv")},
-        thresholds={
-            names[path]: _thresholds(path / "threshold.csv")
-            for path in folders
-            if _has(path, "threshold.csv")
-        },
+        rows=results,
+        histories=_each_run(tables, "history", _history),
+        reliability=_each_run(tables, "reliability", _reliability),
+        values=_each_run(tables, "values", _values),
+        thresholds=_each_run(tables, "threshold", _thresholds),
         recipes={names[path]: _text(path / "recipe.yaml") for path in folders if _has(path, "recipe.yaml")},
         environments={
             names[path]: _text(path / "environment.json")
             for path in folders
             if _has(path, "environment.json")
         },
-        methods=methods
-        | {
-            names[path] + variant: methods[names[path]] + variant
-            for path in folders
-            for variant in _calibrations(path)
-        },
+        methods={row.run: row.method for row in rows} | _methods(names, described, tables),
         label_names=_label_names(described),
+        agreement=agreement_table(results),
     )
+
+
+def _each_run(
+    tables: Mapping[Path, list[Row]], diagram: str, read: Callable[[Sequence[Point]], T]
+) -> dict[str, T]:
+    """Read one diagram of every run that has it."""
+    found: dict[str, T] = {}
+    for path, rows in tables.items():
+        groups: dict[str, list[Point]] = {}
+        try:
+            for point in points(rows, diagram):
+                groups.setdefault(point.run, []).append(point)
+            found |= {run: read(group) for run, group in groups.items()}
+        except FileFormatError as error:
+            raise FileFormatError(f"{path / METRICS}: {error}") from error
+    return found
 
 
 def _run_name(path: Path) -> str:
@@ -96,20 +105,17 @@ def _has(path: Path, name: str) -> bool:
     return (path / name).is_file()
 
 
-def _calibrations(path: Path) -> dict[str, Path]:
-    """The run's reliability bins, and those of its variants: ``calibration+T.csv`` is of the method + T."""
-    tables = sorted(path.glob("calibration*.csv"), key=lambda table: table.stem)
-    return {table.stem.removeprefix("calibration"): table for table in tables}
-
-
 def _methods(
-    names: dict[Path, str], described: dict[str, dict[str, object]], rows: list[Row]
+    names: Mapping[Path, str],
+    described: Mapping[str, Mapping[str, object]],
+    tables: Mapping[Path, Sequence[Row]],
 ) -> dict[str, str]:
-    from_rows = {row.run: row.method for row in rows}
-    return {
-        run: str(described[run].get("method") or from_rows.get(run) or run.rsplit("-seed", 1)[0])
-        for run in names.values()
-    }
+    """Name each folder's method: as its rows do, the temperature-scaled twin's aside."""
+    found = {}
+    for path, name in names.items():
+        own = [row.method for row in tables[path] if not row.method.endswith(TWIN)]
+        found[name] = own[0] if own else str(described[name].get("method") or name.rsplit("-seed", 1)[0])
+    return found
 
 
 def _label_names(described: dict[str, dict[str, object]]) -> dict[int, str]:
@@ -146,71 +152,47 @@ def _json(path: Path) -> dict[str, object]:
     return content
 
 
-def _records(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Give each line of a CSV file as place and cells; a missing cell is the empty text."""
-    reader = csv.DictReader(_text(path).lstrip("\ufeff").splitlines())
-    missing = [name for name in needed if name not in (reader.fieldnames or ())]
-    if missing:
-        raise FileFormatError(f"{path} lacks the columns {', '.join(missing)}")
-    for record in reader:
-        yield f"{path}, line {reader.line_num}", {name: cell or "" for name, cell in record.items() if name}
+def _history(curve: Sequence[Point]) -> tuple[dict[str, float], ...]:
+    epochs: dict[float, dict[str, float]] = {}
+    for point in curve:
+        epochs.setdefault(point.low, {"epoch": point.low})[point.quantity] = point.value
+    return tuple(epochs[epoch] for epoch in sorted(epochs))
 
 
-def _number(place: str, name: str, text: str) -> float:
-    try:
-        return float(text) if text.strip() else math.nan
-    except ValueError as error:
-        raise FileFormatError(f"{place}: {name} is {text!r}, expected a number") from error
-
-
-def _count(place: str, text: str) -> int:
-    value = _number(place, "count", text)
-    if not (math.isfinite(value) and value >= 0):
-        raise FileFormatError(f"{place}: count is {text!r}, expected a number of voxels")
-    return int(value)
-
-
-def _history(path: Path) -> tuple[dict[str, float], ...]:
-    return tuple(
-        {name: _number(place, name, text) for name, text in cells.items()}
-        for place, cells in _records(path, ("epoch",))
-    )
-
-
-def _reliability(path: Path) -> dict[BinSet, tuple[ReliabilityBin, ...]]:
-    found: dict[BinSet, list[ReliabilityBin]] = {}
-    columns = tuple(field.name for field in dataclasses.fields(ReliabilityBin))
-    columns = ("bin_low", "bin_high", *columns[2:])
-    for place, cells in _records(path, ("set", *columns)):
-        name = next((known for known in BIN_SETS if known == cells["set"]), None)
+def _reliability(bins: Sequence[Point]) -> dict[BinSet, tuple[ReliabilityBin, ...]]:
+    found: dict[BinSet, dict[tuple[float, float], dict[str, float]]] = {}
+    for point in bins:
+        name = next((known for known in BIN_SETS if known == point.series), None)
         if name is None:
-            raise FileFormatError(f"{place}: set is {cells['set']!r}, expected one of {', '.join(BIN_SETS)}")
-        numbers = {column: _number(place, column, cells[column]) for column in columns}
-        found.setdefault(name, []).append(
-            ReliabilityBin(
-                low=numbers["bin_low"],
-                high=numbers["bin_high"],
-                count=_count(place, cells["count"]),
-                confidence=numbers["confidence"],
-                accuracy=numbers["accuracy"],
+            raise FileFormatError(
+                f"run {point.run} has reliability bins of {point.series!r}: expected one of "
+                f"{', '.join(BIN_SETS)}"
             )
+        found.setdefault(name, {}).setdefault((point.low, point.high), {})[point.quantity] = point.value
+    return {
+        name: tuple(
+            ReliabilityBin(
+                low=low,
+                high=high,
+                count=_count(numbers.get("voxels", math.nan), "reliability"),
+                confidence=numbers.get("confidence", math.nan),
+                accuracy=numbers.get("accuracy", math.nan),
+            )
+            for (low, high), numbers in bins.items()
         )
-    return {name: tuple(bins) for name, bins in found.items()}
+        for name, bins in found.items()
+    }
 
 
-def _values(path: Path) -> tuple[ValueBin, ...]:
-    return tuple(
-        ValueBin(
-            _number(place, "low", cells["low"]),
-            _number(place, "high", cells["high"]),
-            _count(place, cells["count"]),
-        )
-        for place, cells in _records(path, ("low", "high", "count"))
-    )
+def _values(bins: Sequence[Point]) -> tuple[ValueBin, ...]:
+    return tuple(ValueBin(point.low, point.high, _count(point.value, "values")) for point in bins)
 
 
-def _thresholds(path: Path) -> tuple[tuple[float, float], ...]:
-    return tuple(
-        (_number(place, "threshold", cells["threshold"]), _number(place, "dice", cells["dice"]))
-        for place, cells in _records(path, ("threshold", "dice"))
-    )
+def _thresholds(sweep: Sequence[Point]) -> tuple[tuple[float, float], ...]:
+    return tuple((point.low, point.value) for point in sweep)
+
+
+def _count(value: float, diagram: str) -> int:
+    if not (math.isfinite(value) and value >= 0):
+        raise FileFormatError(f"{diagram}:voxels is {value:g}: expected a number of voxels")
+    return int(value)

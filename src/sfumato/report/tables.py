@@ -12,6 +12,7 @@ import numpy as np
 from sfumato.errors import UnknownNameError
 from sfumato.metrics.table import Row, aggregate
 from sfumato.study.directions import Direction, direction_of, scores
+from sfumato.study.ranks import bootstrap_interval
 
 WHOLE = "all"  # the structure of metrics that look at all classes at once
 SUMMARY_METRICS = (
@@ -22,15 +23,21 @@ SUMMARY_METRICS = (
     "recall",
     "ece",
     "tace",
+    "qubiq",
+    "ged",
 )
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Overlap": ("dice", "iou", "precision", "recall", "specificity", "soft_dice", "soft_iou", "mse"),
     "Surface and volume": (
         *("surface_dice", "hd95", "hd", "assd", "masd"),
-        *("avd", "rvd", "volume", "volume_reference"),
+        *("avd", "rvd", "volume", "volume_ref"),
     ),
     "Lesions": ("lesion_tpr", "lesion_fdr", "lesion_f1"),
     "Calibration": ("ece", "ece_foreground", "mce", "ace", "tace", "brier", "nll"),
+    "Several raters": (
+        *("dice_raters_mean", "dice_raters_max", "iou_raters_mean", "iou_raters_max"),
+        *("consensus_dice", "consensus_iou", "qubiq", "ged", "rater_dice"),
+    ),
 }
 TITLES: Mapping[str, str] = {
     "dice": "Dice",
@@ -45,7 +52,7 @@ TITLES: Mapping[str, str] = {
     "avd": "Abs. volume difference",
     "rvd": "Rel. volume difference",
     "volume": "Volume",
-    "volume_reference": "Volume of reference",
+    "volume_ref": "Volume of reference",
     "lesion_tpr": "Lesion TPR",
     "lesion_fdr": "Lesion FDR",
     "lesion_f1": "Lesion F1",
@@ -56,6 +63,15 @@ TITLES: Mapping[str, str] = {
     "ace": "ACE",
     "tace": "TACE",
     "nll": "NLL",
+    "dice_raters_mean": "Dice, mean of raters",
+    "dice_raters_max": "Dice, best rater",
+    "iou_raters_mean": "IoU, mean of raters",
+    "iou_raters_max": "IoU, best rater",
+    "consensus_dice": "Dice with soft consensus",
+    "consensus_iou": "IoU with soft consensus",
+    "qubiq": "QUBIQ score",
+    "ged": "GED",
+    "rater_dice": "Dice between raters",
 }
 ARROWS: Mapping[Direction | None, tuple[str, str]] = {
     "up": ("↑", "higher is better"),
@@ -76,6 +92,8 @@ class Cell:
         undefined: Rows left out because their value is undefined.
         rank: 1 for the best of the column, 2 for the second, else 0.
         decimals: How many the column is printed with.
+        low: Lower end of the 95 % bootstrap interval of the mean; nan for fewer than two cases.
+        high: Its upper end.
     """
 
     mean: float
@@ -84,6 +102,8 @@ class Cell:
     undefined: int
     rank: int = 0
     decimals: int = 3
+    low: float = math.nan
+    high: float = math.nan
 
     @property
     def text(self) -> str:
@@ -92,6 +112,14 @@ class Cell:
             return "–"
         text = f"{self.printed:.{self.decimals}f}".replace("-", "−")
         return text if math.isnan(self.deviation) else f"{text} ± {self.deviation:.{self.decimals}f}"
+
+    @property
+    def interval(self) -> str:
+        """The interval as printed; empty where there is none."""
+        if math.isnan(self.low):
+            return ""
+        ends = (f"{round(end, self.decimals) + 0.0:.{self.decimals}f}" for end in (self.low, self.high))
+        return f"[{', '.join(ends)}]".replace("-", "−")
 
     @property
     def printed(self) -> float:
@@ -157,22 +185,30 @@ def rater_of(row: Row) -> str:
     return row.structure.partition("@")[2]
 
 
+def consensus(rows: Iterable[Row]) -> list[Row]:
+    """Leave out what is scored against single raters, except for a metric that has nothing else."""
+    kept = list(rows)
+    has = {row.metric for row in kept if not rater_of(row)}
+    return [row for row in kept if not rater_of(row) or row.metric not in has]
+
+
 def structures(rows: Iterable[Row]) -> tuple[str, ...]:
     """Give the structures in the order of first appearance."""
     return tuple(dict.fromkeys(structure_of(row) for row in rows))
 
 
 def per_case(rows: Iterable[Row], *, structure: str) -> list[Row]:
-    """Average what one case has of one metric: its structures, raters, seeds and folds.
+    """Average what one case has of one metric: its structures, seeds and folds.
 
-    So the seeds of one case are never counted as independent. Undefined values are left out.
+    So the seeds of one case are never counted as independent. Undefined values are left out. Scores against
+    single raters count only where there is none against their consensus.
 
     Returns:
         One row per method, metric and case, named ``structure``; nan with the first reason where all of
         the case's values are undefined.
     """
     groups: dict[tuple[str, str, str, str], list[Row]] = {}
-    for row in rows:
+    for row in consensus(rows):
         groups.setdefault((row.method, row.metric, row.dataset, row.case), []).append(row)
     found = []
     for group in groups.values():
@@ -240,12 +276,19 @@ def table_of(rows: Sequence[Row], metrics: Sequence[str], *, caption: str) -> Ta
 def _cells(rows: Sequence[Row]) -> dict[str, Cell]:
     """Give each method's cell; ``rows`` are of one metric."""
     undefined: dict[str, int] = {}
-    for row in rows:
+    for row in consensus(rows):
         undefined[row.method] = undefined.get(row.method, 0) + (row.status != "ok")
-    return {
-        found.method: Cell(found.mean, found.deviation, found.defined, undefined[found.method])
-        for found in aggregate(per_case(rows, structure=WHOLE))
-    }
+    values: dict[str, list[float]] = {}
+    averaged = per_case(rows, structure=WHOLE)
+    for row in averaged:
+        values.setdefault(row.method, []).extend([row.value] if row.status == "ok" else [])
+    cells = {}
+    for found in aggregate(averaged):
+        low, high = bootstrap_interval(values[found.method])
+        cells[found.method] = Cell(
+            found.mean, found.deviation, found.defined, undefined[found.method], low=low, high=high
+        )
+    return cells
 
 
 def _ranked(cells: Mapping[str, Cell], direction: Direction | None, unit: str) -> dict[str, Cell]:

@@ -5,63 +5,68 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-import torch
-
 from sfumato.data.case import Case, Dataset
-from sfumato.metrics.raters import rater_agreement
+from sfumato.metrics.evaluation import Origin
+from sfumato.metrics.evaluation_raters import evaluate_agreement
+from sfumato.metrics.table import Row
+
+METRIC = "rater_dice"
+EVERYONE = "all raters"
 
 
-def agreement_table(dataset: Dataset, cases: Iterable[Case]) -> tuple[dict[str, object], ...]:
-    """Mean Dice of each rater with the others, per structure, over cases.
+def agreement_rows(dataset: Dataset, cases: Iterable[Case]) -> list[Row]:
+    """Score the raters of a data set that no run was evaluated on; ``raters`` stands for the method.
 
     Args:
         dataset: Names the raters, labels and regions.
         cases: Cases with several raters; the others are left out.
 
     Returns:
-        One line per structure and rater (``structure``, ``rater``, ``Dice with the others``, ``lowest``,
-        ``cases``), then one of all pairs. Empty where no case has two raters.
+        The rows of :func:`~sfumato.metrics.evaluation_raters.evaluate_agreement` of every case.
     """
     groups = dataset.regions or {name: (label,) for label, name in dataset.label_names.items() if label != 0}
-    tables = []
+    rows: list[Row] = []
     for case in cases:
         if case.labels_per_rater is None or len(case.labels_per_rater) < 2:
             continue
-        labels = case.labels_per_rater
-        masks = [torch.isin(labels, labels.new_tensor(values)) for values in groups.values()]
-        tables.append(rater_agreement(torch.stack(masks, dim=1)))
-    if not tables:
-        return ()
+        rows += evaluate_agreement(
+            list(case.labels_per_rater),
+            structures=groups,
+            spacing=case.spacing,
+            origin=Origin("raters", "raters", dataset.name, None, None, case.name),
+            raters=dataset.rater_names,
+        )
+    return rows
+
+
+def agreement_table(rows: Iterable[Row]) -> tuple[dict[str, object], ...]:
+    """Mean Dice of each rater with the others, per structure, over cases, from the tidy rows alone.
+
+    Returns:
+        One line per structure and rater (``structure``, ``rater``, ``Dice with the others``, ``lowest``,
+        ``cases``), then one of all pairs. Empty where no row is of raters. Runs repeat the numbers of their
+        cases: each case counts once.
+    """
+    values: dict[str, dict[str, dict[tuple[str, str], float]]] = {}
+    for row in rows:
+        structure, _, rater = row.structure.partition("@")
+        if row.metric == METRIC and rater:
+            mine = values.setdefault(structure, {}).setdefault(rater, {})
+            mine.setdefault((row.dataset, row.case), row.value)
     lines: list[dict[str, object]] = []
-    for index, structure in enumerate(groups):
-        lines += _lines(structure, dataset.rater_names, [table[:, :, index] for table in tables])
+    for structure, raters in values.items():
+        lines += [_line(structure, rater, list(found.values())) for rater, found in raters.items()]
+        cases = {case for found in raters.values() for case in found}
+        everything = [value for found in raters.values() for value in found.values()]
+        lines.append(_line(structure, EVERYONE, everything) | {"cases": len(cases)})
     return tuple(lines)
 
 
-def _lines(structure: str, raters: Sequence[str], tables: Sequence[torch.Tensor]) -> list[dict[str, object]]:
-    lines: list[dict[str, object]] = []
-    everything: list[float] = []
-    for number, rater in enumerate(raters):
-        means = []
-        for table in tables:
-            row = table[number]
-            others = torch.cat((row[:number], row[number + 1 :]))
-            defined = others[~others.isnan()]
-            if len(defined):
-                means.append(float(defined.mean()))
-        everything += means
-        lines.append(_line(structure, rater, means))
-    lines.append(_line(structure, "all raters", everything) | {"cases": len(tables)})
-    return lines
-
-
-def _line(structure: str, rater: str, means: Sequence[float]) -> dict[str, object]:
-    mean = math.fsum(means) / len(means) if means else math.nan
-    lowest = min(means, default=math.nan)
+def _line(structure: str, rater: str, values: Sequence[float]) -> dict[str, object]:
     return {
         "structure": structure,
         "rater": rater,
-        "Dice with the others": f"{mean:.3f}",
-        "lowest": f"{lowest:.3f}",
-        "cases": len(means),
+        "Dice with the others": f"{math.fsum(values) / len(values):.3f}",
+        "lowest": f"{min(values):.3f}",
+        "cases": len(values),
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sfumato.errors import FileFormatError, InputError
-from sfumato.metrics.table import COLUMNS, Row
+from sfumato.metrics.table import COLUMNS, Row, is_diagram
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,8 @@ def read_tables(paths: Iterable[Path | str]) -> list[Value]:
 
     ``method``, ``metric``, ``value`` and one of ``case``, ``run``, ``seed``, ``fold`` are needed. Absent
     columns read as "not stated"; further columns are ignored. An empty value, or one that is not finite, is
-    undefined: it is kept, with its status.
+    undefined: it is kept, with its status. Points of diagrams (:mod:`sfumato.metrics.diagrams`) are no
+    results of a case or run and are left out.
 
     Raises:
         FileFormatError: A file is missing, is no CSV, lacks a needed column, or holds a value that is no
@@ -60,6 +61,7 @@ def read_tables(paths: Iterable[Path | str]) -> list[Value]:
         except (ValueError, pd.errors.ParserError) as error:
             raise FileFormatError(f"{path} is not a CSV table: {error}") from error
         values += _from_frame(frame, str(path), first_line=2)
+    values = _results(values)
     if not values:
         raise InputError("the tables hold no rows: nothing to compare")
     return values
@@ -74,15 +76,20 @@ def tidy(rows: Iterable[Row] | Sequence[Value] | pd.DataFrame) -> list[Value]:
 
     Raises:
         FileFormatError: The data frame lacks a needed column or holds a value that is no number.
-        InputError: There is no row, or an item is no row.
+        InputError: There is no row, or an item is no row. Points of diagrams do not count.
     """
     if hasattr(rows, "columns"):
         values = _from_frame(cast("pd.DataFrame", rows), "the data frame", first_line=0)
     else:
         values = [_from_item(row, number) for number, row in enumerate(rows)]
+    values = _results(values)
     if not values:
         raise InputError("the table holds no rows: nothing to compare")
     return values
+
+
+def _results(values: list[Value]) -> list[Value]:
+    return [value for value in values if not is_diagram(value.metric)]
 
 
 def _from_item(row: object, number: int) -> Value:
