@@ -40,6 +40,14 @@ def test_small_volume_goes_through_in_one_piece_of_the_right_multiple():
     assert network.sizes == [(12, 12)]
 
 
+@pytest.mark.parametrize("size", [(5, 7), (8, 12), (9, 13), (12, 18), (40, 9)])
+def test_window_as_divisor_shows_nothing_but_windows(size):
+    network, image = Recorder(), torch.randn(1, *size)
+    logits = whole_volume_logits(network, image, window=(8, 12), overlap=0.5, divisor=(8, 12))
+    assert set(network.sizes) == {(8, 12)}
+    torch.testing.assert_close(logits[0, 1:], 2 * image + 1, rtol=1e-4, atol=1e-5)
+
+
 def test_large_volume_is_seen_window_by_window():
     network = Recorder()
     whole_volume_logits(network, torch.randn(1, 9, 40), window=(8, 8), overlap=0.5, divisor=4)

@@ -12,7 +12,12 @@ from sfumato.types import Batch
 
 
 def whole_volume_logits(
-    network: nn.Module, image: Tensor, *, window: Sequence[int], overlap: float, divisor: int = 1
+    network: nn.Module,
+    image: Tensor,
+    *,
+    window: Sequence[int],
+    overlap: float,
+    divisor: int | Sequence[int] = 1,
 ) -> Batch:
     """Run ``network`` over an image of any size and join the windows' logits.
 
@@ -26,7 +31,8 @@ def whole_volume_logits(
         image: ``(C, *S)`` float32, on the network's device.
         window: Voxels per axis of one window.
         overlap: Fraction of a window shared with its neighbour, in ``[0, 1)``.
-        divisor: Every side that the network sees is a multiple of this.
+        divisor: Every side that the network sees is a multiple of this, or of one number per axis. The
+            window itself as divisor shows the network nothing but windows.
 
     Returns:
         Logits ``(1, K, *S)`` of the image's own size.
@@ -49,7 +55,7 @@ def slice_logits(
     axis: int,
     window: Sequence[int],
     overlap: float,
-    divisor: int = 1,
+    divisor: int | Sequence[int] = 1,
     batch_size: int = 1,
 ) -> Batch:
     """Run a 2-D ``network`` over the slices of a volume and stack their logits.
@@ -81,11 +87,18 @@ def slice_logits(
     return logits.movedim(0, axis + 1).unsqueeze(0)
 
 
-def _joined(network: nn.Module, batch: Tensor, window: Sequence[int], overlap: float, divisor: int) -> Tensor:
+def _joined(
+    network: nn.Module,
+    batch: Tensor,
+    window: Sequence[int],
+    overlap: float,
+    divisor: int | Sequence[int],
+) -> Tensor:
     from monai.inferers.utils import sliding_window_inference
 
     sides = batch.shape[2:]
-    fitting = tuple(-(-side // divisor) * divisor for side in sides)
+    steps = [divisor] * len(sides) if isinstance(divisor, int) else divisor
+    fitting = tuple(-(-side // step) * step for side, step in zip(sides, steps, strict=True))
     # A volume only a little larger than the window costs less in one piece than in 2 ** axes windows.
     if all(side <= 1.5 * limit for side, limit in zip(fitting, window, strict=True)):
         return _in_one_piece(network, batch, fitting)

@@ -13,7 +13,7 @@ import sfumato
 from sfumato.errors import CheckpointError
 from sfumato.methods import Method, method
 from sfumato.metrics import dice
-from sfumato.networks import build, size_divisor
+from sfumato.networks import build, needs_image_size, size_divisor
 from sfumato.prediction.tiles import slice_logits, whole_volume_logits
 from sfumato.training.recipe import Recipe, parse_recipe
 
@@ -91,7 +91,8 @@ class SegmentationModule(LightningModule):
         A network of slices gives the slices' logits, stacked.
         """
         window, overlap, axis = self.recipe.patch.size, self.recipe.overlap, self.recipe.slice_axis
-        divisor = size_divisor(self.recipe.network.name, self.recipe.network.options)
+        part = self.recipe.network
+        divisor = window if needs_image_size(part.name) else size_divisor(part.name, part.options)
         if axis is None:
             return whole_volume_logits(self.network, image, window=window, overlap=overlap, divisor=divisor)
         return slice_logits(
