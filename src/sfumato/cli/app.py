@@ -17,6 +17,7 @@ from sfumato.cli.evaluate import evaluate
 from sfumato.cli.methods import methods
 from sfumato.cli.predict import predict
 from sfumato.cli.report import report
+from sfumato.cli.reproduce import reproduce
 from sfumato.cli.soften import soften
 from sfumato.cli.study import study
 from sfumato.cli.threshold import threshold
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 _COMMANDS = (
     *(demo, soften, check, train, predict, evaluate),
-    *(threshold, compare, study, report, methods),
+    *(threshold, compare, study, reproduce, report, methods),
 )
 for _command in _COMMANDS:
     app.command(_command.__name__)(_command)

@@ -168,7 +168,7 @@ class Experiment:
             RecipeError, UnknownNameError, FileFormatError: a recipe is not valid.
         """
         return {
-            (part.kind, architecture): read_recipe(self.folder / file)
+            (part.kind, architecture): read_recipe((self.folder / file).resolve())
             for part in self.content.data
             for architecture, file in part.recipes.items()
         }

@@ -112,7 +112,7 @@ def run_many(
 
     waiting: list[PlannedRun] = []
     for run in runs:
-        early = _settled(run, out / "runs" / run.name, dataset)
+        early = settled_outcome(run, out / "runs" / run.name, dataset)
         if early is None:
             waiting.append(run)
         else:
@@ -135,8 +135,8 @@ def run_many(
     return [found[run.name] for run in runs]
 
 
-def _settled(run: PlannedRun, folder: Path, dataset: Dataset | None) -> Outcome | None:
-    """The outcome of a run that needs no process: finished already, or in the way."""
+def settled_outcome(run: PlannedRun, folder: Path, dataset: Dataset | None) -> Outcome | None:
+    """Give the outcome of a run that needs no process: finished already, or in the way; else None."""
     recipe = folder / "recipe.yaml"
     if not recipe.exists():
         return None

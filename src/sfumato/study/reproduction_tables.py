@@ -12,12 +12,20 @@ from sfumato.study.reproduction import Cell, Kind
 from sfumato.study.tables import latex
 
 HEADINGS = ("Structure", "Training", "Published", "Ours", "n", "Difference", "Within")
+RIGHT = frozenset(("Published", "Ours", "n", "Difference"))  # columns of numbers
 SPREADS: Mapping[Kind, str] = {
     "std_over_runs": "standard deviation over runs",
     "std_over_cases": "standard deviation over test cases",
     "standard_error": "standard error over runs",
     "std_over_runs_and_cases": "standard deviation over all test cases of all runs",
     "none": "",
+}
+COUNTED: Mapping[Kind, str] = {
+    "std_over_runs": "runs",
+    "std_over_cases": "test cases",
+    "standard_error": "runs",
+    "std_over_runs_and_cases": "test cases of all runs",
+    "none": "test cases",
 }
 _WITHIN = {True: "yes", False: "no", None: ""}
 ABSENT = "–"
@@ -78,12 +86,7 @@ def caption(cells: Sequence[Cell]) -> str:
     """Say what ±, n and "within" are."""
     kinds = dict.fromkeys(SPREADS[cell.ours.kind] for cell in cells)
     spreads = "; ".join(text for text in kinds if text)
-    over_cases = {"std_over_cases", "none"} & {cell.ours.kind for cell in cells}
-    counted = {
-        (False, True): "runs",
-        (True, False): "test cases",
-        (True, True): "test cases or runs",
-    }.get((bool(over_cases), any(cell.ours.kind not in ("std_over_cases", "none") for cell in cells)), "runs")
+    counted = " or ".join(dict.fromkeys(COUNTED[cell.ours.kind] for cell in cells))
     return (
         f"Published, and ours ± {spreads or 'nothing'}; n: the {counted} that our mean is over. "
         "Within: ours differs from the published mean by no more than the published spread."
@@ -91,23 +94,33 @@ def caption(cells: Sequence[Cell]) -> str:
 
 
 def gaps(cells: Sequence[Cell]) -> list[str]:
-    """Say which cells have no number of ours, one sentence per data set."""
+    """Say which cells have no number of ours, and why: one sentence per data set."""
     found = []
     for dataset in dict.fromkeys(cell.part.dataset for cell in cells):
         mine = [cell for cell in cells if cell.part.dataset == dataset]
         lacking = [cell for cell in mine if cell.missing]
-        if not lacking:
-            continue
-        names = dict.fromkeys(cell.training.name for cell in lacking)
-        whole = [name for name in names if all(cell.missing for cell in mine if cell.training.name == name)]
-        some = [
-            f"{cell.training.name} {cell.metric} {cell.structure}"
-            for cell in lacking
-            if cell.training.name not in whole
-        ]
-        texts = ([f"{', '.join(whole)} (no finished run)"] if whole else []) + some
-        found.append(f"{dataset}: {len(lacking)} of {len(mine)} cells are missing: {'; '.join(texts)}")
+        texts = [*_without_run(mine), *_without_value(mine)]
+        if lacking:
+            found.append(f"{dataset}: {len(lacking)} of {len(mine)} cells are missing: {'; '.join(texts)}")
     return found
+
+
+def _without_run(cells: Sequence[Cell]) -> list[str]:
+    """Name the trainings of which there is nothing at all."""
+    seen = {cell.training.name for cell in cells if not cell.missing or cell.ours.undefined}
+    names = dict.fromkeys(cell.training.name for cell in cells if cell.training.name not in seen)
+    return [f"{', '.join(names)} (no finished run)"] if names else []
+
+
+def _without_value(cells: Sequence[Cell]) -> list[str]:
+    """Name the other cells, those of one metric and structure together."""
+    seen = {cell.training.name for cell in cells if not cell.missing or cell.ours.undefined}
+    places: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.missing and cell.training.name in seen:
+            reason = "undefined" if cell.ours.undefined else "not in metrics.csv"
+            places.setdefault(f"{cell.metric} {cell.structure} ({reason})", []).append(cell.training.name)
+    return [f"{place} of {', '.join(names)}" for place, names in places.items()]
 
 
 def csv_text(cells: Iterable[Cell]) -> str:
@@ -143,7 +156,7 @@ def markdown_text(title: str, cells: Sequence[Cell], notes: Sequence[str] = ()) 
     """Write the tables, what they show, and the notes as Markdown."""
     parts = [f"# {_markdown(title)}", _markdown(caption(cells))]
     for block in blocks(cells):
-        lines = [HEADINGS, tuple("---:" if name in _RIGHT else "---" for name in HEADINGS)]
+        lines = [HEADINGS, tuple("---:" if name in RIGHT else "---" for name in HEADINGS)]
         lines += [tuple(_markdown(text) for text in line) for line in block.lines]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         parts += [f"## {_markdown(block.title)}", table]
@@ -151,9 +164,6 @@ def markdown_text(title: str, cells: Sequence[Cell], notes: Sequence[str] = ()) 
     if said:
         parts.append("\n".join(f"- {_markdown(note)}" for note in said))
     return "\n\n".join(parts) + "\n"
-
-
-_RIGHT = {"Published", "Ours", "n", "Difference"}
 
 
 def _markdown(text: str) -> str:
@@ -165,7 +175,7 @@ def _markdown(text: str) -> str:
 def latex_text(title: str, cells: Sequence[Cell]) -> str:
     r"""Write the tables as LaTeX, ready for ``\input``; they need the package ``booktabs``."""
     parts = ["% needs \\usepackage{booktabs}"]
-    alignment = "".join("r" if name in _RIGHT else "l" for name in HEADINGS)
+    alignment = "".join("r" if name in RIGHT else "l" for name in HEADINGS)
     for block in blocks(cells):
         body = [" & ".join(_latex(text) for text in line) + r" \\" for line in block.lines]
         parts.append(
