@@ -76,6 +76,8 @@ def test_the_parts_are_those_of_the_papers():
     hard = {"hard-sig-dice", "hard-relu-wing", "majority", "staple"}
     assert {name for name, each in METHODS.items() if each.binarise} == hard
     looking = {name for name in NAMES if name.startswith(("geols", "singr"))} | {"superpixel"}
+    fusing = {"moh", "msvls", "majority", "staple"}
+    assert {name for name, each in METHODS.items() if each.takes_raters} == fusing
     assert {name for name, each in METHODS.items() if each.needs_image} == looking
     assert method("singr-no-denominator").make_loss().denominator is False
     assert method("singr").make_loss().denominator is True

@@ -3,6 +3,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import torch
 import typer
 from PIL import Image
 from typer.testing import CliRunner
@@ -110,6 +111,20 @@ def test_several_masks_are_raters(tmp_path):
     assert soft.shape == (*mean.shape, 1, 2)
     np.testing.assert_allclose(soft[:, :, 0, 1], mean, atol=1e-6)
     np.testing.assert_allclose(soft.sum(-1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["moh", "msvls", "majority", "staple"])
+def test_methods_that_fuse_raters_see_every_mask(tmp_path, method):
+    write_nifti(tmp_path / "i.nii.gz", picture())
+    votes = np.random.default_rng(0).integers(0, 2, (3, 6, 5, 4)).astype(np.uint8)
+    masks = [write_nifti(tmp_path / f"m{number}.nii.gz", vote) for number, vote in enumerate(votes)]
+    result = _run(tmp_path / "i.nii.gz", *masks, "--method", method, "--out", tmp_path / "s.nii.gz")
+    assert "takes one mask" not in result.output
+    assert json.loads((tmp_path / "s.json").read_text())["raters"] == "each"
+    options = {"num_classes": 2, "spacing": (1.0, 1.0, 1.0)}
+    raters = torch.from_numpy(votes).long()
+    expected = METHODS[method].target(raters[0], labels_per_rater=raters, **options)
+    np.testing.assert_allclose(read_volume(tmp_path / "s.nii.gz").array, expected.movedim(0, -1), atol=1e-6)
 
 
 def test_a_method_for_one_mask_takes_the_majority_vote_and_says_so(tmp_path):

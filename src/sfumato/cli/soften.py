@@ -67,8 +67,7 @@ def soften(
     require_choice("encoding", encoding, ("exact", "uint8"))
     options = _options(set_ or [])
     case, classes = _read((image, *(channel or ())), masks, num_classes)
-    takes_raters = chosen.label.startswith("mean ")
-    if len(masks) > 1 and not takes_raters:
+    if len(masks) > 1 and not chosen.takes_raters:
         typer.echo(f"{method} takes one mask: using the majority vote of the {len(masks)} masks", err=True)
     target = _target(chosen, case, classes, options, seed)
     record = {
@@ -85,7 +84,7 @@ def soften(
         "encoding": encoding,
         "image": [path.name for path in (image, *(channel or ()))],
         "masks": [path.name for path in masks],
-        "raters": "each" if takes_raters else "majority vote" if len(masks) > 1 else "one",
+        "raters": "each" if chosen.takes_raters else "majority vote" if len(masks) > 1 else "one",
     }
     # The volume is written while the sidecar still has its temporary name: either both appear or none.
     with atomic_output(sidecar, overwrite=overwrite) as temporary:

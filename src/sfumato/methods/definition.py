@@ -42,6 +42,7 @@ class Method:
             ``"signed"`` (R maps in ``[-1, 1]``).
         when: Whether the target is built before or after augmentation, unless a recipe says otherwise.
         needs_image: The label depends on the image.
+        takes_raters: The label is made from every rater's mask; the others look at the consensus alone.
         binarise: The moved target is made hard again after augmentation.
         moves_mask: The target is the mask itself, resampled and augmented linearly, so it is made before
             preprocessing, on the mask's own grid.
@@ -60,6 +61,7 @@ class Method:
     kind: Kind
     when: When
     needs_image: bool = False
+    takes_raters: bool = False
     binarise: bool = False
     moves_mask: bool = False
     label_options: Options = field(default_factory=dict)

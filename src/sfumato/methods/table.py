@@ -131,7 +131,15 @@ _SMOOTHED = (
 )
 
 _RATERS = (
-    class_method("moh", "mOH", "The mean of the raters' labels.", SVLS, "mean one-hot", when="before"),
+    class_method(
+        "moh",
+        "mOH",
+        "The mean of the raters' labels.",
+        SVLS,
+        "mean one-hot",
+        when="before",
+        takes_raters=True,
+    ),
     class_method(
         "msvls",
         "mSVLS",
@@ -139,6 +147,7 @@ _RATERS = (
         SVLS,
         "mean SVLS",
         when="before",
+        takes_raters=True,
         label_options=SVLS_OPTIONS,
     ),
     class_method(
@@ -148,6 +157,7 @@ _RATERS = (
         "-",
         "majority vote",
         when="before",
+        takes_raters=True,
         binarise=True,
     ),
     class_method(
@@ -157,6 +167,7 @@ _RATERS = (
         "Warfield, Zou and Wells (2004)",
         "STAPLE",
         when="before",
+        takes_raters=True,
         binarise=True,
         label_options={"max_iterations": 1000, "tolerance": 1e-7},
     ),
