@@ -24,13 +24,13 @@ def check(
             "or sample:NAME."
         ),
     ],
-    dataset: DatasetKind = "auto",
+    kind: DatasetKind = "auto",
 ) -> None:
     """Read every file of DATA, print what it holds, and list every problem; status 2 if there is one."""
     console = wide_console()
     with console.status("reading …") as status:
         found = inspect_dataset(
-            data, kind=dataset, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
+            data, kind=kind, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
         )
     if found.dataset is not None:
         _print_summary(console, found, found.dataset)

@@ -34,6 +34,10 @@ def evaluate(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write, a CSV file.")],
+    reference_kind: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="REF's layout, as sfumato check --dataset; auto finds it out."),
+    ] = "auto",
     tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 2.0,
     missing: Annotated[
         Literal["nan", "diagonal"],
@@ -68,7 +72,7 @@ def evaluate(
     settings = Settings(metrics=tuple(metric or DEFAULT_METRICS), tolerance_mm=tolerance, missing=missing)
     for path in (out, _notes_path(out)):
         require_free(path, overwrite=overwrite)
-    found, references = find_predictions(predictions), find_references(reference)
+    found, references = find_predictions(predictions), find_references(reference, reference_kind)
     pairs, problems = pair(found, references, partial=partial)
     if not pairs:
         raise DataError(problems)

@@ -18,6 +18,7 @@ from sfumato.data.case import Dataset, Source
 from sfumato.data.readers.cases import as_labels, grid_difference
 from sfumato.data.readers.description import read_description
 from sfumato.data.readers.files import Volume, read_volume, stem, suffix
+from sfumato.data.readers.layouts import layout_of, wrapped_layout
 from sfumato.errors import DTypeError, FileFormatError, GeometryError, InputError, ShapeError, ValueRangeError
 from sfumato.types import Spacing
 
@@ -58,17 +59,20 @@ class PredictionFiles:
     description: Mapping[str, Any]  # of prediction.json; empty for other people's predictions
 
 
-def find_references(path: str) -> References:
+def find_references(path: str, kind: str = "auto") -> References:
     """List the reference masks: a data set of any layout, a folder of masks, or one mask.
+
+    Args:
+        path: Where they are.
+        kind: The data set's layout, as in :func:`sfumato.data.open_dataset`; ``auto`` also takes masks.
 
     Raises:
         FileFormatError: There is nothing at ``path``, or no mask in it.
         DataError: The data set has problems; all of them are listed.
     """
     place = Path(path)
-    is_data = path.startswith("sample:") or place.suffix.lower() == ".csv"
-    if is_data or (place / "manifest.csv").exists() or (place / "imagesTr").is_dir():
-        return _of_dataset(open_dataset(path))
+    if kind != "auto" or path.startswith("sample:") or place.suffix.lower() == ".csv" or _is_data(place):
+        return _of_dataset(open_dataset(path, kind=kind))
     masks = _volumes(place, "reference")
     description = read_description(place if place.is_dir() else place.parent)
     if description.label_names is None:
@@ -83,6 +87,11 @@ def find_references(path: str) -> References:
         label_values=None,
         complete=True,
     )
+
+
+def _is_data(place: Path) -> bool:
+    own = (place / "manifest.csv").exists() or (place / "imagesTr").is_dir()
+    return own or (place.is_dir() and (layout_of(place) is not None or wrapped_layout(place) is not None))
 
 
 def _of_dataset(dataset: Dataset) -> References:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypedDict
 
 import typer
 
+from sfumato.cli.dataset_option import DatasetKind
 from sfumato.cli.progress import progress
 
 
@@ -33,6 +34,7 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the predictions.")],
+    kind: DatasetKind = "auto",
     soft: Annotated[
         bool, typer.Option("--soft", help="Also write the graded prediction <case>_soft.nii.gz.")
     ] = False,
@@ -78,7 +80,7 @@ def predict(
         "device": device,
         "progress": lambda names: progress(names, title="predict"),
     }
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, kind=kind)
     if uncertainty is None:
         written = predict_dataset(checkpoint, dataset, out, **shared)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sfumato.cli.dataset_option import DatasetKind
 from sfumato.errors import DataError, GeometryError, MissingExtraError, SfumatoError, ValueRangeError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def report(
         str | None,
         typer.Option(help="The data set, where it no longer lies where the runs read it; as for train."),
     ] = None,
+    kind: DatasetKind = "auto",
     proposed: Annotated[
         str | None, typer.Option(help="Test every method against this one, as sfumato compare does.")
     ] = None,
@@ -45,20 +47,28 @@ def report(
     if max_cases < 0:
         raise ValueRangeError(f"--max-cases is {max_cases}: it must be 0 or more")
     require_free(out, overwrite=overwrite)
-    found = assembled(runs, title=title, source=data, max_cases=max_cases)
+    found = assembled(runs, title=title, source=data, kind=kind, max_cases=max_cases)
     if proposed is not None:
         found = compared(found, proposed)
     path = write_report(found, out, overwrite=overwrite)
     typer.echo(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
-def assembled(runs: Path, *, title: str = "", source: str | None = None, max_cases: int = 16) -> ReportData:
+def assembled(
+    runs: Path,
+    *,
+    title: str = "",
+    source: Dataset | str | None = None,
+    kind: str = "auto",
+    max_cases: int = 16,
+) -> ReportData:
     """Read everything that the report shows: tables and texts, and the images of some cases.
 
     Args:
         runs: A folder of run folders, or one run folder.
         title: The heading; by default the data set's name.
         source: The data set; by default where the first run's ``environment.json`` says.
+        kind: The layout of the data set's files.
         max_cases: Cases to read, the worst and the best first.
 
     Returns:
@@ -75,7 +85,7 @@ def assembled(runs: Path, *, title: str = "", source: str | None = None, max_cas
     if max_cases == 0:
         return found
     try:
-        dataset = _dataset(folders, source)
+        dataset = _dataset(folders, source, kind)
         cases, notes = _cases(dataset, folders, found, max_cases)
     except SfumatoError as error:
         if source is not None:
@@ -105,18 +115,18 @@ def with_tests(found: ReportData, comparison: Comparison) -> ReportData:
     return replace(found, comparisons=tests, notes=(*found.notes, note, *comparison.notes))
 
 
-def _dataset(folders: tuple[Path, ...], source: str | None) -> Dataset:
+def _dataset(folders: tuple[Path, ...], source: Dataset | str | None, kind: str) -> Dataset:
     from sfumato.data import open_dataset
 
     if source is not None:
-        return open_dataset(source)
+        return open_dataset(source, kind=kind) if isinstance(source, str) else source
     for folder in folders:
         try:
             content = json.loads((folder / "environment.json").read_text("utf-8"))
         except (OSError, ValueError):
             continue
         if isinstance(content, dict) and content.get("data"):
-            return open_dataset(str(content["data"]))
+            return open_dataset(str(content["data"]), kind=kind)
     raise DataError(["no run's environment.json says where the data lies; give --data"])
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sfumato.cli.dataset_option import DatasetKind
 from sfumato.errors import MissingExtraError, OutputExistsError
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _report(
     if strangers:
         notes.append(f"{', '.join(strangers)}: not in the plan, so in this report but not in the comparison")
     comparison = _compare(out, found, finished)
-    data = assembled(out / "runs", source=found.data)
+    data = assembled(out / "runs", source=dataset)
     data = replace(data, notes=(*data.notes, *notes))
     if comparison is not None:
         data = with_tests(data, comparison)

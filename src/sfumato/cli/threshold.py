@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sfumato.checks import require_choice
+from sfumato.cli.dataset_option import DatasetKind
 from sfumato.cli.progress import progress
 from sfumato.errors import DataError, FileFormatError, InputError, MissingExtraError
 
@@ -32,6 +33,7 @@ def threshold(
     ],
     data: Annotated[str, typer.Option("--data", help="The runs' data set, as for sfumato train.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables and the figure.")],
+    kind: DatasetKind = "auto",
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,7 +73,7 @@ def threshold(
     chosen = list(dict.fromkeys(sets or ["validation"]))
     for name in chosen:
         require_choice("--set", name, SETS)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, kind=kind)
     models = [(load_checkpoint(_run(folder), device=device), folder) for folder in runs]
     names = [_names(module, folder, dataset, chosen) for module, folder in models]
     _require_different(runs, [module for module, _ in models])

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sfumato.cli.dataset_option import DatasetKind
+
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A complete recipe (YAML); recipes/demo.yaml is one.")],
@@ -14,6 +16,7 @@ def train(
         str, typer.Option("--data", help="nnU-Net folder, CSV manifest, or sample:NAME (see sfumato check).")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    kind: DatasetKind = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run from its last finished epoch.")
     ] = False,
@@ -25,7 +28,8 @@ def train(
     from sfumato.study.run import complete_run
     from sfumato.training.recipe import read_recipe
 
-    folder = complete_run(read_recipe(recipe), open_dataset(data), out, resume=resume, overwrite=overwrite)
+    dataset = open_dataset(data, kind=kind)
+    folder = complete_run(read_recipe(recipe), dataset, out, resume=resume, overwrite=overwrite)
     if folder.writes:
         print_summary([folder.path / "metrics.csv"])
         typer.echo(f"run: {out}")
