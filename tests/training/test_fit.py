@@ -16,7 +16,7 @@ from sfumato.errors import CheckpointError, DataError, InputError, OutputExistsE
 from sfumato.methods import METHODS
 from sfumato.training.fit import fit
 from sfumato.training.recipe import parse_recipe, write_recipe
-from tiny_cases import write_cases
+from tiny_cases import slice_recipe, write_cases, write_rated_cases
 
 
 def recipe_of(content, **changes):
@@ -174,16 +174,19 @@ fit(read_recipe(Path(sys.argv[1])), open_dataset(sys.argv[2]), Path(sys.argv[3])
 
 
 @pytest.mark.slow
-def test_killed_run_resumes_to_the_same_bits(content, tmp_path):
+@pytest.mark.parametrize("mode", ["volumes", "slices of random raters"])
+def test_killed_run_resumes_to_the_same_bits(content, tmp_path, mode):
     """Kill -9 at once, and after two and three finished epochs; the end is that of an unbroken run."""
-    data = write_cases(tmp_path / "data")
+    data = write_rated_cases(tmp_path / "data")
+    if mode != "volumes":
+        content = slice_recipe(2) | {"raters": "random"}
     recipe = recipe_of(content, method="softseg", epochs=6, validate_every=2)
     write_recipe(recipe, tmp_path / "recipe.yaml")
     arguments = [sys.executable, "-c", COMMAND, str(tmp_path / "recipe.yaml"), str(data)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     fit(recipe, open_dataset(data), tmp_path / "whole")
     broken = tmp_path / "broken"
-    for finished in (0, 2, 3):
+    for finished in (0, 2, 3) if mode == "volumes" else (2,):
         process = subprocess.Popen(
             [*arguments, str(broken)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -169,6 +169,13 @@ def test_impossible_choice_of_the_data_is_refused(content, part, change, message
         parse_recipe({**content, **changes}, source="x")
 
 
+@pytest.mark.parametrize("raters", ["all", "random", "rater2"])
+def test_a_label_of_all_raters_is_not_made_of_one(content, raters):
+    with pytest.raises(RecipeError, match=rf"'moh' makes one label of all raters, but raters is '{raters}'"):
+        parse_recipe({**content, "method": "moh", "raters": raters}, source="x")
+    assert parse_recipe({**content, "method": "ce", "raters": raters}, source="x").raters == raters
+
+
 def test_slices_have_one_axis_less_than_their_volumes(content):
     changes = {
         "slice_axis": 1,

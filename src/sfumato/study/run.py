@@ -17,6 +17,7 @@ from sfumato.metrics.table import Row, write_rows
 from sfumato.prediction.predict import describe, load_checkpoint, predict_case, write_prediction
 from sfumato.study.run_rows import RunRows
 from sfumato.study.temperature import run_temperature
+from sfumato.training.dataset import recipe_dataset
 from sfumato.training.fit import fit
 from sfumato.training.recipe import Recipe
 from sfumato.training.run_folder import RunFolder
@@ -58,6 +59,7 @@ def complete_run(
         SfumatoError: as :func:`sfumato.training.fit.fit`.
     """
     if not (out / "recipe.yaml").exists():
+        recipe_dataset(recipe, dataset)
         # A broken test case must not come to light after days of training.
         problems = check_dataset(dataset)
         if problems:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from sfumato.errors import UnknownNameError
 from sfumato.methods import METHODS, method
+from sfumato.methods.table import GROUPS
 from sfumato.networks import NETWORKS, require_image_size, require_options
 from sfumato.training.settings import Part, read_yaml, validated
 
@@ -200,6 +201,11 @@ class Recipe(Part):
             if key not in chosen.label_options:
                 raise UnknownNameError(f"label option of method {chosen.name!r}", key, chosen.label_options)
         chosen.make_loss(self.loss)
+        if chosen in GROUPS["several raters"] and self.raters != "consensus":
+            raise ValueError(
+                f"method {chosen.name!r} makes one label of all raters, but raters is {self.raters!r}: "
+                "give consensus, or another method"
+            )
         return self
 
     @property
