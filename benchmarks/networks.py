@@ -3,10 +3,11 @@
     python benchmarks/networks.py [--device cuda] [--size 128] [--batch 2] [--steps 5] [--precision 16-mixed]
                                   [--networks basic-unet swin-unetr] [--csv networks.csv]
 
-A step is forward, SiNGR's loss on three regions, backward and Adam, on made-up images of 4 channels and ``size``
-voxels a side. A 2-D network sees as many voxels, as slices. Every network runs in a process of its own. On
-CUDA the time comes from events and the peak from the allocator; on the CPU the peak is the process's resident
-memory, Python and libraries included. The default size is 128 on CUDA (batch 2) and 64 on the CPU (batch 1).
+A step is forward, SiNGR's loss on three regions, backward and Adam, on made-up images of 4 channels and of
+``size`` voxels a side. A 2-D network sees as many voxels, as slices. Every network runs in a process of its
+own. On CUDA the time comes from events and the peak from the allocator; on the CPU the peak is the process's
+resident memory, Python and libraries included. The default size is 128 on CUDA (batch 2) and 64 on the CPU
+(batch 1).
 
 The last column, seconds per million voxels in the batch, is what GPU-hours are estimated from. The logits'
 shape and a finite loss are asserted.
