@@ -11,6 +11,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.metrics import CalibrationBins, thresholded_adaptive_calibration_error
+from sfumato.metrics.fine_bins import FineBins
 from strategies import seeds, shuffled_memory
 
 SCORES = ("ece", "mce", "ace", "classwise_ace", "tace", "brier", "nll")
@@ -238,3 +239,24 @@ def test_a_wrong_mask_and_a_wrong_number_of_classes_are_named():
         bins.update(probs, labels, mask=torch.ones(1, 3, dtype=torch.bool))
     with pytest.raises(ShapeError, match="probs has 3 classes, but the bins were made for 2"):
         bins.update(torch.full((3, 3), 1 / 3), labels)
+
+
+@given(st.sampled_from((1, 3, 10, 37)), st.sampled_from((0.0, 1e-3, 0.3)), seeds)
+@settings(max_examples=20)
+def test_fine_bins_are_those_that_a_search_of_all_edges_finds(num_bins, threshold, seed):
+    fine = FineBins.build(num_bins, threshold)
+    rng = np.random.default_rng(seed)
+    edges = fine.lower[1:]
+    logits = rng.normal(0, 12, 20_000)
+    probs = np.concatenate(
+        [
+            edges,
+            np.nextafter(edges, np.float32(0)),
+            np.nextafter(edges, np.float32(1)),
+            rng.random(20_000),
+            1 / (1 + np.exp(-logits)),
+            [-0.0, 0.0, 1e-45, 0.5, np.nextafter(np.float32(0.5), np.float32(0)), 1.0],
+        ]
+    ).astype(np.float32)
+    probs = probs[probs <= 1]
+    np.testing.assert_array_equal(fine.index(probs), np.searchsorted(edges, probs, side="right"))

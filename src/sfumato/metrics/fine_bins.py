@@ -19,6 +19,8 @@ from sfumato.metrics.probabilities import equal_mass_edges
 from sfumato.metrics.reliability import ReliabilityBins
 
 _OCTAVES, _STEPS = 24, 128  # 128 bins per halving of the distance to 0 and to 1, down to 2^-24
+_SHIFT = 16  # leaves seven bits of the fraction, as many as steps need
+_HALF = int(np.float32(0.5).view(np.int32)) >> _SHIFT  # the bucket of 0.5
 _ROUNDING = 1e-9  # fixed-point rounding of the probabilities, 2^-33 each, and of the final sums
 
 
@@ -28,6 +30,8 @@ class FineBins:
 
     lower: np.ndarray
     upper: np.ndarray
+    first: np.ndarray  # per bucket (see _buckets), the bin of its lowest probability
+    most: int  # edges inside one bucket, at most
 
     @classmethod
     def build(cls, num_bins: int, threshold: float | int) -> FineBins:
@@ -45,11 +49,38 @@ class FineBins:
         ]
         inner = np.unique(np.concatenate([near_zero, 1 - near_zero, widths, special]).astype(np.float32))
         lower = np.concatenate([np.zeros(1, np.float32), inner])
-        return cls(lower, np.append(inner, np.float32(1)))
+        first, last = (np.searchsorted(inner, ends, side="right") for ends in _bucket_ends())
+        return cls(lower, np.append(inner, np.float32(1)), first, int((last - first).max()))
 
     def index(self, probs: np.ndarray) -> np.ndarray:
-        """Give the bin of each float32 probability in [0, 1]."""
-        return np.searchsorted(self.lower[1:], probs, side="right")
+        """Give the bin of each float32 probability in [0, 1].
+
+        A probability's own bits name its bucket, and a bucket holds few edges: several times faster than
+        searching all edges for it, with the same result.
+        """
+        edges = np.append(self.lower[1:], np.float32(np.inf))
+        index: np.ndarray = self.first[_buckets(probs)]
+        for _ in range(self.most):
+            index += edges[index] <= probs
+        return index
+
+
+def _buckets(probs: np.ndarray) -> np.ndarray:
+    """Number the float32 probabilities by their leading bits, above 0.5 by those of 1 - p, which is exact.
+
+    Buckets are as fine towards 0 and 1 as the bins are, and in the order of the probabilities.
+    """
+    small = np.minimum(np.abs(probs), 1 - probs)  # of -0.0 the sign would be a bit too
+    key: np.ndarray = small.view(np.int32) >> _SHIFT
+    return np.where(probs < 0.5, key, 2 * _HALF - key)
+
+
+def _bucket_ends() -> tuple[np.ndarray, np.ndarray]:
+    """Give the lowest and the highest number that can be in each bucket, float64."""
+    starts = np.arange(_HALF + 1, dtype=np.int32) << _SHIFT
+    stops = np.append(starts[1:] - 1, starts[-1])  # 0.5 is alone in the last one
+    low, high = (ends.view(np.float32).astype(np.float64) for ends in (starts, stops))
+    return np.append(low[:-1], 1 - high[::-1]), np.append(high[:-1], 1 - low[::-1])
 
 
 def equal_width_bins(
