@@ -10,6 +10,10 @@ import pytest  # noqa: E402 - the thread counts come before anything that reads 
 import torch  # noqa: E402 - likewise
 from hypothesis import HealthCheck, settings  # noqa: E402 - likewise
 
+# Without a GPU, Triton's kernels run in its interpreter, voxel block by voxel block in NumPy.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 settings.register_profile(
     "sfumato", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )

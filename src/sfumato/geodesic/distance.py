@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import scipy.ndimage
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sfumato.checks import as_tensor, require_same_shape, require_spacing
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
+from sfumato.geodesic import gpu
 from sfumato.geodesic.engine import default_threads
 from sfumato.geodesic.task import boolean, prepare, solve_sets
 from sfumato.types import ArrayLike
@@ -29,7 +30,7 @@ def geodesic_distance(
     image: Array,
     seeds: ArrayLike | None,
     *,
-    spacing: Sequence[float],
+    spacing: Sequence[float] | Sequence[Sequence[float]],
     cost: str = "l2",
     weight: float = 1.0,
     cutoff: float = math.inf,
@@ -50,17 +51,26 @@ def geodesic_distance(
     and at most 13 % longer than the straight line in 3-D: ``euclidean_distance`` gives the true one.
     Images other than float32 are shifted to the middle of their range and rounded to float32 first.
 
+    A torch image on a GPU is computed there, with the same result to 1e-5 (in Triton; float32 must hold
+    the costs, and a seed set has at most ``2^31 - 1`` voxels).
+
     Args:
-        image: ``(*S)`` or ``(C, *S)``, two or three spatial axes, any integer or floating type, finite.
-        seeds: Boolean ``(*S)``, or ``(K, *S)`` for ``K`` separate sets. ``None``: finite ``seed_cost``.
-        spacing: Millimetres between voxel centres, one value per spatial axis.
+        image: ``(*S)`` or ``(C, *S)``, two or three spatial axes, any integer or floating type, finite. A
+            batch ``(B, C, *S)`` is computed item by item on the CPU and at once on a GPU.
+        seeds: Boolean ``(*S)``, or ``(K, *S)`` for ``K`` separate sets; with a batch ``(B, K, *S)``.
+            ``None``: finite ``seed_cost``.
+        spacing: Millimetres between voxel centres, one value per spatial axis; for a batch also one such
+            sequence per item.
         cost: ``"l2"``, ``"l1"`` or ``"geodistk"``.
         weight: ``l2``: gamma, at least 0; ``l1``, ``geodistk``: lambda in [0, 1].
         cutoff: Distances up to here are exact, those above are infinite.
-        mask: Boolean ``(*S)``: True where paths may go. Seeds outside it do not count.
+        mask: Boolean ``(*S)``: True where paths may go. Seeds outside it do not count. ``(B, *S)`` for a
+            batch.
         seed_cost: ``(*S)`` or as ``seeds``: what a path pays to start there, at least 0; infinite: no seed.
+            ``(B, K, *S)`` for a batch.
         out: Where to write: float32, of the result's shape.
-        threads: At most so many threads; ``None``: as torch uses, and one inside a worker process.
+        threads: At most so many threads; ``None``: as torch uses, and one inside a worker process. Of no
+            meaning on a GPU.
 
     Returns:
         Float32 distances shaped as ``seeds``, of ``image``'s kind (torch or NumPy) and device. 0 on seeds;
@@ -79,11 +89,18 @@ def geodesic_distance(
     """
     if not cutoff >= 0:
         raise ValueRangeError(f"cutoff is {cutoff}: it must be at least 0")
+    if is_batch(image, spacing) or gpu.takes(image):
+        from sfumato.geodesic.batch import batch_distance
+
+        found: Array = batch_distance(
+            image, seeds, spacing=spacing, cost=cost, weight=weight, cutoff=cutoff, mask=mask,
+            seed_cost=seed_cost, threads=threads,
+        )  # fmt: skip
+        return found if out is None else _written(found, out)
+    spacing = cast(Sequence[float], spacing)
     task = prepare(image, seeds, spacing=spacing, cost=cost, weight=weight, mask=mask, seed_cost=seed_cost)
     if out is not None:
-        require_same_shape("out", out.shape, "the result", task.shape)
-        if str(out.dtype).removeprefix("torch.") != "float32":
-            raise DTypeError(f"out has dtype {out.dtype}: it must be float32")
+        _require_fitting(out, task.shape)
     if isinstance(out, np.ndarray) and out.flags.c_contiguous:
         result: np.ndarray[Any, np.dtype[Any]] = out
     else:
@@ -93,9 +110,31 @@ def geodesic_distance(
     return _delivered(result, image, out)
 
 
+def is_batch(image: ArrayLike, spacing: Sequence[float] | Sequence[Sequence[float]]) -> bool:
+    """Whether ``image`` is ``(B, C, *S)``, as its axes or one spacing per item tell."""
+    if len(spacing) and isinstance(spacing[0], Sequence | Tensor | np.ndarray):
+        return True
+    return len(spacing) in (2, 3) and image.ndim == len(spacing) + 2
+
+
 def threads_for(threads: int | None) -> int:
     """The number asked for, else torch's number, and at most what this process may use."""
     return min(default_threads(), torch.get_num_threads()) if threads is None else max(1, threads)
+
+
+def _require_fitting(out: ArrayLike, shape: Sequence[int]) -> None:
+    require_same_shape("out", out.shape, "the result", shape)
+    if str(out.dtype).removeprefix("torch.") != "float32":
+        raise DTypeError(f"out has dtype {out.dtype}: it must be float32")
+
+
+def _written(found: Array, out: Array) -> Array:
+    """``out`` with what was found in it."""
+    _require_fitting(out, found.shape)
+    if isinstance(out, Tensor):
+        return out.copy_(as_tensor(found))
+    out[...] = found
+    return out
 
 
 def _delivered(result: np.ndarray[Any, np.dtype[Any]], image: Array, out: Array | None = None) -> Array:
@@ -113,7 +152,7 @@ def signed_geodesic_distance(
     image: Array,
     inside: ArrayLike,
     *,
-    spacing: Sequence[float],
+    spacing: Sequence[float] | Sequence[Sequence[float]],
     boundary: ArrayLike | None = None,
     cost: str = "l1",
     weight: float = 0.5,
@@ -122,9 +161,9 @@ def signed_geodesic_distance(
     """Geodesic distance from a boundary set, positive inside and negative outside, in one transform.
 
     Args:
-        image: ``(*S)`` or ``(C, *S)``.
-        inside: Boolean ``(*S)``, or ``(R, *S)`` for several regions.
-        spacing: Millimetres per spatial axis.
+        image: ``(*S)`` or ``(C, *S)``, or a batch ``(B, C, *S)``.
+        inside: Boolean ``(*S)``, or ``(R, *S)`` for several regions; with a batch ``(B, R, *S)``.
+        spacing: Millimetres per spatial axis; for a batch also one sequence per item.
         boundary: Where the distance is 0, boolean like ``inside``. Default: voxels inside that have a face
             neighbour outside; beyond the image counts as outside.
         cost: As in ``geodesic_distance``.
@@ -134,12 +173,15 @@ def signed_geodesic_distance(
     Returns:
         Float32, shaped as ``inside``. An empty region is minus infinity everywhere.
     """
-    flags = torch.from_numpy(boolean("inside", inside))
-    edge = inner_boundary(flags, len(spacing)) if boundary is None else as_tensor(boundary)
+    flags = as_tensor(inside).detach()
+    if flags.dtype != torch.bool:
+        raise DTypeError(f"inside has dtype {flags.dtype}: it must be boolean, e.g. labels == 1")
+    axes = image.ndim - 2 if is_batch(image, spacing) else len(spacing)
+    edge = inner_boundary(flags, axes) if boundary is None else as_tensor(boundary)
     distance = geodesic_distance(image, edge, spacing=spacing, cost=cost, weight=weight, cutoff=cutoff)
     if isinstance(distance, Tensor):
         return torch.where(flags.to(distance.device), distance, -distance)
-    return np.where(flags.numpy(), distance, -distance)
+    return np.where(flags.cpu().numpy(), distance, -distance)
 
 
 def inner_boundary(inside: Tensor, axes: int) -> Tensor:

@@ -49,7 +49,7 @@ def prepare(
     seed_cost: ArrayLike | None = None,
 ) -> Task:
     """Check the arguments of ``geodesic_distance``, which documents them, before any work."""
-    _require_cost(cost, weight)
+    require_cost(cost, weight)
     axes = len(spacing)
     pixels = as_tensor(image).detach().cpu()
     if axes not in (2, 3) or pixels.ndim not in (axes, axes + 1):
@@ -73,7 +73,8 @@ def prepare(
     return Task(numbers, starts, prices, allowed, steps, cost, float(weight), ready, result)
 
 
-def _require_cost(cost: str, weight: float) -> None:
+def require_cost(cost: str, weight: float) -> None:
+    """Raise unless the cost has a known name and the weight suits it."""
     require_choice("cost", cost, costs.COSTS)
     if cost != "l2":
         require_between(f"weight (lambda of the {cost} cost)", weight, 0.0, 1.0)

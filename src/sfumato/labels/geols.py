@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_between, require_choice, require_labels, require_same_shape
-from sfumato.geodesic import geodesic_distance, nearness_labels
-from sfumato.labels.intensity import channel_groups, scaled_image
+from sfumato.geodesic import geodesic_distance, gpu, nearness_labels
+from sfumato.geodesic.batch import item_spacing
+from sfumato.geodesic.distance import is_batch
+from sfumato.labels.device_maps import geols_weights, reference_weights
+from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.seeds import seed_voxels
 from sfumato.types import ArrayLike, Soft, Spacing
@@ -28,7 +32,7 @@ def geols(
     image: ArrayLike,
     *,
     num_classes: int,
-    spacing: Spacing,
+    spacing: Spacing | Sequence[Spacing],
     alpha: float = 0.1,
     seeds: str | ArrayLike = "skeleton",
     num_seeds: int = 5,
@@ -54,13 +58,18 @@ def geols(
     whose farthest voxel is more than 16.6 away has a minimum of ``e_c`` below float32's resolution, and the
     minimum is taken as 0.
 
+    On a GPU (where ``image`` lies there) distances and weights are computed there, for a batch at once; only
+    skeletons and eroded seeds are found on the CPU.
+
     Args:
-        labels: Class indices, ``(*S)``, integers in ``0 .. num_classes - 1``.
-        image: Intensities, ``(*S)`` or ``(C, *S)``, finite.
+        labels: Class indices, ``(*S)``, integers in ``0 .. num_classes - 1``; ``(B, *S)`` for a batch.
+        image: Intensities, ``(*S)`` or ``(C, *S)``, finite; ``(B, C, *S)`` for a batch.
         num_classes: Number of classes ``K``, background included.
-        spacing: Millimetres between voxel centres, one value per spatial axis.
+        spacing: Millimetres between voxel centres, one value per spatial axis; for a batch also one such
+            sequence per item.
         alpha: Weight that is moved, in ``[0, 1]``; 0 gives exactly one-hot labels.
-        seeds: ``"skeleton"``, ``"random"``, ``"erosion"`` (see :func:`seed_voxels`) or boolean ``(K, *S)``.
+        seeds: ``"skeleton"``, ``"random"``, ``"erosion"`` (see :func:`seed_voxels`) or boolean ``(K, *S)``;
+            ``(B, K, *S)`` for a batch.
         num_seeds: Voxels per class for ``"random"``.
         generator: Source of the random seeds; ``None`` takes torch's own.
         preset: ``"paper"`` (the printed equations) or ``"reference"`` (the released code, converged).
@@ -73,8 +82,8 @@ def geols(
         normalise: Divide ``q`` by its sum over the classes; it changes nothing for ``paper``.
 
     Returns:
-        Class weights, ``(K, *S)``, float32, finite. A class without seeds (absent from the case) weighs 0
-        everywhere; one that fills the image weighs 1.
+        Class weights, ``(K, *S)``, or ``(B, K, *S)`` for a batch, float32, finite. A class without seeds
+        (absent from the case) weighs 0 everywhere; one that fills the image weighs 1.
 
     Raises:
         DTypeError: ``labels`` holds fractions, or explicit ``seeds`` are not boolean.
@@ -91,8 +100,26 @@ def geols(
     require_between("alpha", alpha, 0.0, 1.0)
     require_between("gamma", gamma, 0.0, float("inf"))
     require_choice("preset", preset, PRESETS)
-    labels = as_tensor(labels)
+    labels, image = as_tensor(labels), as_tensor(image)
     defaults = PRESETS[preset]
+    if is_batch(image, spacing) or gpu.takes(image):
+        batched = is_batch(image, spacing)
+        each = {"num_seeds": num_seeds, "erosion_radius": erosion_radius, "generator": generator}
+        found = _geols_of_batch(
+            labels if batched else labels[None],
+            image if batched else image.reshape(1, -1, *labels.shape),
+            seeds if batched or isinstance(seeds, str) else as_tensor(seeds)[None],
+            num_classes=num_classes,
+            spacing=spacing,
+            alpha=alpha,
+            preset=preset,
+            gamma=gamma,
+            scale=_Preset(intensity or defaults.intensity, channels or defaults.channels),
+            each=each,
+            normalise=normalise,
+        )
+        return found if batched else found[0]
+    spacing = cast(Spacing, spacing)
     scaled = scaled_image(image, spacing=spacing, intensity=intensity or defaults.intensity).to(labels.device)
     require_same_shape("image", scaled.shape[1:], "labels", labels.shape)
     chosen = seed_voxels(
@@ -120,6 +147,66 @@ def geols(
     own = torch.full((1, labels.numel()), 1.0 - alpha, device=soft.device)
     soft.view(num_classes, -1).scatter_add_(0, labels.reshape(1, -1).to(soft.device, torch.int64), own)
     return soft / soft.sum(dim=0) if normalise else soft
+
+
+def _geols_of_batch(
+    labels: Tensor,
+    image: Tensor,
+    seeds: str | ArrayLike,
+    *,
+    num_classes: int,
+    spacing: Spacing | Sequence[Spacing],
+    alpha: float,
+    preset: str,
+    gamma: float,
+    scale: _Preset,
+    each: dict[str, Any],
+    normalise: bool,
+) -> Tensor:
+    """The labels of a batch: item by item on the CPU, at once on a GPU."""
+    steps = item_spacing(spacing, len(image))
+    require_same_shape("image", (len(image), *image.shape[2:]), "labels", labels.shape)
+    rules = [seeds] * len(image) if isinstance(seeds, str) else list(seeds)
+    if not gpu.takes(image):
+        options: dict[str, Any] = {
+            **each,
+            **scale._asdict(),
+            "alpha": alpha,
+            "preset": preset,
+            "gamma": gamma,
+        }
+        options |= {"num_classes": num_classes, "normalise": normalise}
+        items = zip(labels, image, steps, rules, strict=True)
+        return torch.stack([geols(*pair, spacing=step, seeds=rule, **options) for *pair, step, rule in items])
+    require_choice("channels", scale.channels, CHANNELS)
+    require_labels(labels, num_classes)
+    labels = labels.to(image.device)
+    if alpha == 0.0:
+        return torch.stack([one_hot(one, num_classes=num_classes) for one in labels])
+    scaled = torch.stack(
+        [
+            scaled_image(one, spacing=step, intensity=scale.intensity)
+            for one, step in zip(image, steps, strict=True)
+        ]
+    )
+    chosen = torch.stack(
+        [
+            seed_voxels(one, num_classes=num_classes, seeds=rule, **each)
+            for one, rule in zip(labels, rules, strict=True)
+        ]
+    )
+    joint = scale.channels == "joint"
+    if preset == "paper":
+        groups = [scaled] if joint else [scaled[:, [index]] for index in range(scaled.shape[1])]
+        parts = [
+            geols_weights(group, chosen, labels, spacing=steps, alpha=alpha, weight=gamma) for group in groups
+        ]
+        soft = parts[0] if joint else torch.stack(parts).mean(dim=0)
+    else:
+        soft = alpha * reference_weights(scaled, chosen, spacing=steps, joint=joint)
+        own = torch.full_like(soft[:, :1], 1.0 - alpha)
+        soft = soft.scatter_add_(1, labels[:, None].to(torch.int64), own)
+    return soft / soft.sum(dim=1, keepdim=True) if normalise else soft
 
 
 def reference_map(distance: Tensor) -> Tensor:

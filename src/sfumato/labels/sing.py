@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_between, require_choice, require_same_shape
-from sfumato.errors import ValueRangeError
-from sfumato.geodesic import geodesic_distance
+from sfumato.errors import DTypeError, ShapeError, ValueRangeError
+from sfumato.geodesic import geodesic_distance, gpu
+from sfumato.geodesic.batch import item_spacing
+from sfumato.geodesic.distance import is_batch
 from sfumato.labels.boundary import BOUNDARIES, boundary_voxels
-from sfumato.labels.intensity import channel_groups, scaled_image
+from sfumato.labels.device_maps import TIE, sing_maps
+from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
 from sfumato.labels.regions import as_regions
 from sfumato.types import ArrayLike, Image, Mask, RegionMaps, Regions, Spacing
 
 logger = logging.getLogger(__name__)
-
-# Sums of equal steps in another order differ by rounding: voxels this close to the band's edge are in it.
-_TIE = 1e-5
 
 
 class _Preset(NamedTuple):
@@ -36,10 +36,10 @@ def sing(
     regions: ArrayLike,
     image: ArrayLike,
     *,
-    spacing: Spacing,
+    spacing: Spacing | Sequence[Spacing],
     lam: float = 0.5,
     margin: float = 0.5,
-    boundary: str = "canny",
+    boundary: str | ArrayLike = "canny",
     preset: str = "paper",
     slice_axis: int = -1,
     intensity: str | None = None,
@@ -55,14 +55,19 @@ def sing(
     released code computes: one map per channel, no band; ``tau`` is the largest ``G`` in the region and
     ``G / tau`` is cut off at 1.
 
+    On a GPU (where ``image`` lies there) everything is computed there, for a batch at once, but for Canny's
+    edges, which are found on the CPU.
+
     Args:
-        regions: ``(R, *S)``, booleans or 0 and 1; they may overlap.
-        image: Intensities, ``(*S)`` or ``(C, *S)``, finite.
-        spacing: Millimetres between voxel centres, one value per spatial axis.
+        regions: ``(R, *S)``, booleans or 0 and 1; they may overlap. ``(B, R, *S)`` for a batch.
+        image: Intensities, ``(*S)`` or ``(C, *S)``, finite; ``(B, C, *S)`` for a batch.
+        spacing: Millimetres between voxel centres, one value per spatial axis; for a batch also one such
+            sequence per item.
         lam: Share of the intensity in the cost, in ``[0, 1]``.
         margin: Gap kept on either side of 0, in ``[0, 1)``.
         boundary: ``"canny"``, ``"inner"``, ``"outer"`` or ``"both"``; where it finds no voxel, ``"inner"``
-            is used instead and the module's logger says so (level INFO).
+            is used instead and the module's logger says so (level INFO). Or the boundary voxels themselves,
+            boolean, shaped as ``regions``.
         preset: ``"paper"`` or ``"reference"``.
         slice_axis: Axis across which Canny's slices lie, in 3-D.
         intensity: ``"raw"``, ``"unit"`` or ``"zscore"`` per channel; ``None``: zscore for ``paper``, raw for
@@ -94,13 +99,19 @@ def sing(
     if not 0.0 <= margin < 1.0:
         raise ValueRangeError(f"margin is {margin}: it must lie in [0, 1)")
     require_choice("preset", preset, PRESETS)
-    require_choice("boundary", boundary, BOUNDARIES)
+    if isinstance(boundary, str):
+        require_choice("boundary", boundary, BOUNDARIES)
     defaults = PRESETS[preset]
+    scale = _Preset(intensity or defaults.intensity, channels or defaults.channels)
+    if is_batch(image, spacing) or gpu.takes(image):
+        options: dict[str, Any] = {"lam": lam, "margin": margin, "preset": preset, "slice_axis": slice_axis}
+        return _sing_anywhere(regions, as_tensor(image), spacing, boundary, foreground, scale, options)
+    spacing = cast(Spacing, spacing)
     masks = as_regions(regions, axes=len(spacing))
     raw = scaled_image(image, spacing=spacing, intensity="raw").to(masks.device)
     require_same_shape("image", raw.shape[1:], "each region", masks.shape[1:])
-    scaled = scaled_image(raw, spacing=spacing, intensity=intensity or defaults.intensity)
-    groups = channel_groups(scaled, channels or defaults.channels)
+    scaled = scaled_image(raw, spacing=spacing, intensity=scale.intensity)
+    groups = channel_groups(scaled, scale.channels)
     paper = preset == "paper"
     edges = _edges(masks, boundary, slice_axis)
     bodies = [_body(foreground, preset, group, masks) for group in _groups_like(raw, groups)]
@@ -119,8 +130,91 @@ def sing(
     return maps[0] if len(maps) == 1 else torch.stack(maps).mean(dim=0)
 
 
-def _edges(masks: Regions, rule: str, slice_axis: int) -> Regions:
+def _sing_anywhere(
+    regions: ArrayLike,
+    image: Tensor,
+    spacing: Spacing | Sequence[Spacing],
+    boundary: str | ArrayLike,
+    foreground: ArrayLike | str | None,
+    scale: _Preset,
+    options: dict[str, Any],
+) -> Tensor:
+    """The maps of a batch, or of one image on a GPU: item by item on the CPU, at once on a GPU."""
+    batched = is_batch(image, spacing)
+    steps = item_spacing(spacing, len(image) if batched else 1)
+    given = {"regions": regions, "boundary": boundary, "foreground": foreground}
+    parts = {
+        name: [each] * len(steps)
+        if each is None or isinstance(each, str)
+        else as_tensor(each)
+        if batched
+        else [each]
+        for name, each in given.items()
+    }
+    for name, part in parts.items():
+        if len(part) != len(steps):
+            raise ShapeError(f"{name} has {len(part)} items, but image has {len(steps)}: give one for each")
+    items = list(image) if batched else [image]
+    if not gpu.takes(image):
+        options |= scale._asdict()
+        return torch.stack(
+            [
+                sing(own, one, spacing=step, boundary=rule, foreground=body, **options)
+                for own, one, step, rule, body in zip(
+                    parts["regions"], items, steps, parts["boundary"], parts["foreground"], strict=True
+                )
+            ]
+        )
+    found = _sing_on_device(items, parts, steps, scale, options)
+    return found if batched else found[0]
+
+
+def _sing_on_device(
+    items: Sequence[Tensor],
+    parts: dict[str, Any],
+    steps: Sequence[Spacing],
+    scale: _Preset,
+    options: dict[str, Any],
+) -> Tensor:
+    """The maps of images on a GPU, ``(B, R, *S)``; ``parts`` holds regions, boundary and foreground."""
+    require_choice("channels", scale.channels, CHANNELS)
+    preset, lam, margin = options["preset"], options["lam"], options["margin"]
+    pairs = list(zip(items, steps, strict=True))
+    raw = torch.stack([scaled_image(one, spacing=step, intensity="raw") for one, step in pairs])
+    scaled = torch.stack([scaled_image(one, spacing=step, intensity=scale.intensity) for one, step in pairs])
+    masks = torch.stack([as_regions(one, axes=len(steps[0])).to(raw.device) for one in parts["regions"]])
+    require_same_shape("image", raw.shape[2:], "each region", masks.shape[2:])
+    edges = torch.stack(
+        [_edges(own, rule, options["slice_axis"]) for own, rule in zip(masks, parts["boundary"], strict=True)]
+    )
+    every = list(range(raw.shape[1]))
+    maps = []
+    for group in [every] if scale.channels == "joint" else [[index] for index in every]:
+        bodies = torch.stack(
+            [
+                _body(body, preset, one[group], own)
+                for body, one, own in zip(parts["foreground"], raw, masks, strict=True)
+            ]
+        )
+        image = scaled[:, group]
+        if preset == "paper":
+            near = sing_maps(masks, edges, image, bodies[:, None], spacing=steps, lam=lam, margin=margin)
+        else:
+            length = geodesic_distance(image, edges, spacing=steps, cost="l1", weight=lam)
+            each = zip(length, masks, bodies, strict=True)
+            near = torch.stack([_reference_map(*one, margin) for one in each])
+        maps.append(near)
+    return maps[0] if len(maps) == 1 else torch.stack(maps).mean(dim=0)
+
+
+def _edges(masks: Regions, rule: str | ArrayLike, slice_axis: int) -> Regions:
     """Boundary voxels of every region, ``(R, *S)``."""
+    if not isinstance(rule, str):
+        voxels = as_tensor(rule).to(masks.device)
+        require_same_shape("boundary", voxels.shape, "the regions", masks.shape)
+        if voxels.dtype != torch.bool:
+            raise DTypeError(f"boundary has dtype {voxels.dtype}: give booleans (R, *S)")
+        return voxels
     found = [boundary_voxels(mask, rule=rule, slice_axis=slice_axis) for mask in masks]
     for index, each in enumerate(found):
         if each.found_by != rule:
@@ -156,7 +250,7 @@ def _band(region: Mask, edge: Mask, image: Image, spacing: Spacing) -> Mask:
     inner = length[region[box]]
     # An infinite reach would be a part of the region without any boundary voxel: it has no band.
     reach = float(inner.amax()) if inner.numel() else 0.0
-    band[box] = length <= (reach * (1.0 + _TIE) if math.isfinite(reach) else -1.0)
+    band[box] = length <= (reach * (1.0 + TIE) if math.isfinite(reach) else -1.0)
     return band
 
 
@@ -175,7 +269,7 @@ def _lengths_within(
     upper = geodesic_distance(image[crop], edge[box], mask=(wanted | edge)[box], **options)
     bound = float(upper[wanted[box]].amax()) if bool(wanted.any()) else 0.0
     # A bit more than needed, for the ties at the band's edge.
-    bound *= 1.0 + 2 * _TIE
+    bound *= 1.0 + 2 * TIE
     if math.isfinite(bound) and lam < 1.0:
         steps = tuple(math.ceil(min(bound / (1.0 - lam) / step, 1e9)) + 1 for step in spacing)
         box = _box(edge, steps)

@@ -10,7 +10,8 @@ import torch
 
 from sfumato.checks import as_tensor, require_labels, require_positive, require_spacing
 from sfumato.errors import ShapeError, ValueRangeError
-from sfumato.geodesic import voted_labels
+from sfumato.geodesic import gpu, voted_labels
+from sfumato.geodesic.gpu.solve import votes as gpu_votes
 from sfumato.types import ArrayLike, Soft, Spacing
 
 
@@ -78,6 +79,14 @@ def svls(
     if labels.ndim > 3 or labels.ndim == 0:
         raise ShapeError(f"labels has {labels.ndim} axes {tuple(labels.shape)}: give one to three")
     thin = (1,) * (3 - labels.ndim)
+    if gpu.takes(labels):
+        votes = gpu_votes(
+            labels.reshape(*thin, *labels.shape),
+            num_classes,
+            torch.tensor([(*(0,) * len(thin), *offset) for offset in offsets]),
+            torch.tensor(weights, dtype=torch.float64),
+        )
+        return votes.reshape(num_classes, *labels.shape)
     soft = voted_labels(
         labels.detach().cpu().numpy().reshape(*thin, *labels.shape),
         num_classes,
