@@ -189,12 +189,28 @@ def test_an_empty_and_a_full_scene_have_one_class():
     assert torch.equal(class_fractions(full)[1], torch.ones(1, 1))
 
 
-def test_only_voxels_that_a_surface_crosses_are_divided_yet_none_is_missed():
-    scene = tumour_scene(shape=(13, 11, 7), spacing=(1.0, 1.2, 2.0), seed=4)
-    fine = one_hot(centre_labels(scene.finer(4)), num_classes=4)
-    blocks = fine.reshape(4, 13, 4, 11, 4, 7, 4).mean(dim=(2, 4, 6))
-    torch.testing.assert_close(class_fractions(scene, factor=4), blocks)
-    assert (class_fractions(scene) > 0).flatten(1).any(dim=1).all()
+STEEP = SmoothField(3, deviation=1.5, length_mm=1.5, rng=np.random.default_rng(2))
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        tumour_scene(shape=(13, 11, 7), spacing=(1.0, 1.2, 2.0), seed=4),
+        one_solid(Ellipsoid((5.0, 5.0, 5.0), (3.0, 3.0, 3.0)), (10, 10, 5), (1.0, 1.0, 2.0), STEEP),
+    ],
+)
+def test_only_voxels_that_a_surface_may_cross_are_divided_and_none_is_missed(scene):
+    fine = one_hot(centre_labels(scene.finer(4)), num_classes=scene.num_classes)
+    for axis in (1, 2, 3):
+        fine = fine.unflatten(axis, (-1, 4)).mean(dim=axis + 1)
+    soft = class_fractions(scene, factor=4)
+    torch.testing.assert_close(soft, fine)
+    assert (soft > 0).flatten(1).any(dim=1).all()
+
+
+def test_the_depth_in_a_half_space_does_not_depend_on_the_length_of_its_normal():
+    points = np.array([[0.0, 4.0], [0.0, 1.0]])
+    assert HalfSpace((3.0, 4.0), (1.0, 1.0)).depth_mm(points) == pytest.approx([1.4, -1.8])
 
 
 def test_a_smooth_field_is_normal_at_every_point_and_correlated_over_its_length():

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 
 import nibabel
@@ -7,7 +8,7 @@ import pytest
 import tifffile
 
 from sfumato.data import inspect_dataset, read_volume
-from sfumato.data.phantoms import KINDS, write_layout
+from sfumato.data.phantoms import KINDS, Appearance, anatomies, write_layout
 from sfumato.errors import OutputExistsError, ShapeError, UnknownNameError, ValueRangeError
 
 BRATS19 = "MICCAI_BraTS_2019_Data_Training/"
@@ -209,14 +210,42 @@ def test_a_skull_stripped_image_is_0_outside_the_brain_and_only_there(folders):
     assert not (outside[0] & (labels > 0)).any()
 
 
+def test_dark_tissue_is_never_stored_as_the_air_around_it():
+    dark = dataclasses.replace(
+        anatomies.BRATS, appearance=Appearance(means=((-9.0, -9.0, -9.0, -9.0),)), air=0
+    )
+    made = anatomies.case_phantom(dark, size=(12, 12, 12), seed=(0, 0), lacking=None)
+    stored = anatomies.stored_image(dark, made)
+    assert np.unique(stored).tolist() == [0, 1]
+    assert stored[0][made.labels.numpy() > 0].min() == 1
+
+
 @pytest.mark.parametrize(
-    ("kind", "channels", "raters"), [("nnunet", 2, 0), ("prostatex", 1, 0), ("csv", 1, 3)]
+    ("kind", "channels", "classes", "raters"),
+    [
+        ("brats2019", 4, 4, 0),
+        ("brats2020", 4, 4, 0),
+        ("flare2021", 1, 5, 0),
+        ("kits2019", 1, 3, 0),
+        ("prostatex", 1, 5, 0),
+        ("lidc", 1, 2, 4),
+        ("scgm", 1, 3, 4),
+        ("msseg2016", 5, 2, 7),
+        ("lgg", 3, 2, 0),
+        ("bids", 2, 2, 2),
+        ("nnunet", 2, 3, 0),
+        ("csv", 1, 2, 3),
+    ],
 )
-def test_the_own_layouts_are_read_without_a_problem(folders, kind, channels, raters):
+def test_the_reader_finds_the_layout_by_itself_and_reads_it_without_a_problem(
+    folders, kind, channels, classes, raters
+):
     found = inspect_dataset(folders[kind][1])
     assert found.problems == []
     assert len(found.dataset.channel_names) == channels
+    assert found.dataset.num_classes == classes
     assert dict(found.raters) == {raters: 2}
+    assert found.cases_with_label[classes - 1] >= 1
 
 
 def test_descriptions_name_labels_channels_and_patients(folders):
