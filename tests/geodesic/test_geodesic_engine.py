@@ -97,6 +97,28 @@ def test_pruned_distances_are_the_full_ones_within_the_margin(recipe, margin):
         np.testing.assert_array_equal(pruned.numpy(), np.where(full <= near, full, np.inf))
 
 
+def test_a_set_with_most_seeds_is_solved_first_and_nothing_else_changes():
+    sets = rng.random((4, *IMAGE.shape)) < 0.0002
+    sets[1, :, 5:] = True
+    sets[1, 20:30, 10:25, 8:30] = False
+    full = geodesic_distance(IMAGE, sets, spacing=SPACING)
+    expected = np.where(full <= full.min(axis=0) + np.float32(3), full, np.inf)
+    for threads in (1, 2):
+        pruned = pruned_distances(IMAGE, sets, spacing=SPACING, margin=3.0, threads=threads)
+        np.testing.assert_array_equal(pruned.numpy(), expected)
+
+
+@pytest.mark.parametrize("width", [47, 48, 49])
+@pytest.mark.parametrize("gap", [(0, 16), (15, 33), (16, 32), (20, 23), (32, 49)])
+@pytest.mark.parametrize(("planes", "rows"), [((0, 5), (0, 6)), ((1, 4), (1, 4)), ((0, 5), (3, 6))])
+def test_a_gap_in_solid_seeds_is_filled_from_every_side(width, gap, planes, rows):
+    image = rng.normal(size=(5, 6, width)).astype(np.float32)
+    seeds = np.ones(image.shape, bool)
+    seeds[slice(*planes), slice(*rows), slice(*gap)] = False
+    expected = geodesic_distance(image.T, seeds.T, spacing=SPACING[::-1], seed_cost=np.zeros(image.T.shape)).T
+    np.testing.assert_array_equal(geodesic_distance(image, seeds, spacing=SPACING), expected)
+
+
 @settings(max_examples=25)
 @given(case=cases())
 def test_pruned_distances_keep_every_small_case(case):

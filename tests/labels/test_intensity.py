@@ -72,3 +72,12 @@ def test_float32_and_float64_images_have_the_same_zscore_for_any_number_of_threa
     image[1, 3, 3] = float("inf")
     with pytest.raises(ValueRangeError, match="1 NaN or infinite"):
         scaled_image(image, spacing=(1.0, 1.0), intensity="zscore")
+
+
+@pytest.mark.parametrize("first", [1e7, -3e9])
+def test_neither_a_large_offset_nor_the_first_value_costs_the_zscore_digits(first):
+    image = torch.randn(1, 90, 801, generator=torch.Generator().manual_seed(1)) * 9 + 1e7
+    image[0, 0, 0] = first
+    expected = scaled_image(image.double(), spacing=(1.0, 1.0), intensity="zscore")
+    found = scaled_image(image, spacing=(1.0, 1.0), intensity="zscore")
+    torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-6)

@@ -23,6 +23,8 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 TILE_ROWS = 16  # Rows per tile and axis: 256 rows of 256 voxels, image and distance, are 512 KiB.
 BUDGET = 24  # Pulls per voxel before the heap takes over: a quarter of what the heap would cost.
+_SLAB = 1 << 18  # Values that a thread fills at a time: they stay in its second-level cache.
+_THIN = 64  # A thread for fewer planes of seeds costs more than it saves.
 NO_PRICE = np.zeros((0, 0, 0), np.float32)
 
 
@@ -65,12 +67,18 @@ class Field:
         weight: Its gamma or lambda.
         mask: ``(Z, Y, X)`` bool, or ``None``.
         plan: ``costs.plan`` for them; it must be safe.
+        threads: At most so many threads fill and copy padded arrays.
     """
 
     def __init__(
-        self, image: Array, spacing: Sequence[float], plan: costs.Plan, mask: Array | None = None
+        self,
+        image: Array,
+        spacing: Sequence[float],
+        plan: costs.Plan,
+        mask: Array | None = None,
+        threads: int = 1,
     ) -> None:
-        self.plan = plan
+        self.plan, self.mask, self.threads = plan, mask, threads
         self.order = _row_order(image.shape[1:])
         self.shape = tuple(image.shape[1 + axis] for axis in self.order)
         depth, height, width = self.shape
@@ -88,18 +96,29 @@ class Field:
 
     def _padded(self, channel: Array) -> Array:
         rows = _aligned(self.size)
-        view = self.rows(rows)
         depth, height, width = self.shape
         rows[: sweeps.ROW0] = np.nan
         rows[sweeps.ROW0 + depth * height * self.pitch :] = np.nan
-        view[:, :, width:] = np.nan
-        if not self.plan.uses_image:
-            view[:, :, :width] = 0
-        elif self.plan.power == 0:
-            view[:, :, :width] = channel.transpose(self.order)
-        else:
-            np.ldexp(channel.transpose(self.order), np.int32(self.plan.power), out=view[:, :, :width])
+        voxels = channel.transpose(self.order)
+
+        def fill(planes: slice) -> None:
+            view = self.rows(rows)[planes]
+            view[:, :, width:] = np.nan
+            if not self.plan.uses_image:
+                view[:, :, :width] = 0
+            elif self.plan.power == 0:
+                view[:, :, :width] = voxels[planes]
+            else:
+                np.ldexp(voxels[planes], np.int32(self.plan.power), out=view[:, :, :width])
+
+        self.by_planes(fill)
         return rows
+
+    def by_planes(self, work: Callable[[slice], None]) -> None:
+        """Call ``work`` for slabs of planes that together are all, in the field's threads."""
+        deep = max(1, _SLAB // (self.shape[1] * self.pitch))
+        parts = -(-self.shape[0] // deep)
+        run_side_by_side(lambda part: work(slice(part * deep, (part + 1) * deep)), parts, self.threads)
 
     def rows(self, padded: Array) -> Array:
         """The rows ``(depth, height, pitch)`` of a padded array, in the rows' order."""
@@ -137,12 +156,17 @@ class Field:
     def empty(self, value: float = math.inf) -> Array:
         """A padded array that holds ``value`` at voxels and infinity in the pads."""
         rows = _aligned(self.size)
-        rows.fill(value)
-        if math.isfinite(value):
-            depth, height, width = self.shape
-            rows[: sweeps.ROW0] = math.inf
-            rows[sweeps.ROW0 + depth * height * self.pitch :] = math.inf
-            self.rows(rows)[:, :, width:] = math.inf
+        depth, height, width = self.shape
+        rows[: sweeps.ROW0] = math.inf
+        rows[sweeps.ROW0 + depth * height * self.pitch :] = math.inf
+
+        def fill(planes: slice) -> None:
+            view = self.rows(rows)[planes]
+            view.fill(value)
+            if math.isfinite(value):
+                view[:, :, width:] = math.inf
+
+        self.by_planes(fill)
         return rows
 
     def copy(self, padded: Array) -> Array:
@@ -175,17 +199,35 @@ class Field:
 
     def flags(self, starts: Array) -> Array:
         """Seeds ``(Z, Y, X)`` bool in the rows' order, as the kernels take them."""
-        return np.ascontiguousarray(starts.transpose(self.order)).view(np.uint8)
+        allowed = starts if self.mask is None else starts & self.mask
+        return np.ascontiguousarray(allowed.transpose(self.order)).view(np.uint8)
 
     def solve_flags(
         self, distance: Array, starts: Iterable[tuple[Array, Box]], prices: Array = NO_PRICE, threads: int = 1
     ) -> None:
         """As ``solve``, from several seed sets in the rows' order, each with a box around its seeds."""
         todo = np.zeros((5, self.shape[0] * self.shape[1] + 1), np.uint64)
-        common = (prices, todo, self.shape, self.pitch, self.group)
-        planted = [planting.plant(distance, self.images[0], flags, *common, box) for flags, box in starts]
-        if any(planted):
+        common = (todo, self.shape, self.pitch, self.group)
+        planted = 0
+        for flags, box in starts:
+            if prices.size:
+                planted += planting.plant(distance, flags, prices, *common, box)
+            else:
+                self._plant_free(distance, flags, box, threads)
+                planted += planting.mark(distance, *common, box)
+        if planted:
             _Run(self, distance, todo, threads).finish()
+
+    def _plant_free(self, distance: Array, flags: Array, box: Box, threads: int) -> None:
+        (first, last), *rest = box
+        count = min(threads, last - first) if last - first >= _THIN else 1
+        edges = [first + (last - first) * part // count for part in range(count + 1)]
+
+        def work(part: int) -> None:
+            slab = ((edges[part], edges[part + 1]), *rest)
+            planting.plant_free(distance, flags, self.shape, self.pitch, slab)
+
+        run_side_by_side(work, count, threads)
 
 
 class _Run:

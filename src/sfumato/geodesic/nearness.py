@@ -13,9 +13,8 @@ from sfumato.checks import as_tensor, require_same_shape
 from sfumato.geodesic import voxelwise
 from sfumato.geodesic.distance import threads_for
 from sfumato.geodesic.engine import Box, run_side_by_side
-from sfumato.geodesic.pruning import Neighbourhoods
-from sfumato.geodesic.sweeps import ROW0
-from sfumato.geodesic.task import Task, prepare, solve_sets
+from sfumato.geodesic.pruning import solve_near
+from sfumato.geodesic.task import prepare, solve_sets
 from sfumato.types import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -70,59 +69,44 @@ def nearness_labels(
     workers = threads_for(threads)
     if task.starts.size == 0:
         return torch.zeros(task.shape)
+    # Zeros from the system cost nothing until they are written to.
+    result = np.zeros(task.starts.shape, np.float32)
     if task.plan.is_safe:
-        result = _near(task, owners, alpha, workers)
+        boxes = solve_near(task, result, float(MARGIN), workers)
     else:
-        distance = np.empty(task.starts.shape, np.float32)
-        solve_sets(task, distance, np.inf, workers)
-        result = labels_from(distance, owners, alpha, workers)
+        solve_sets(task, result, np.inf, workers)
+        boxes = [_whole(result)] * len(result)
+    weigh(result, owners, boxes, alpha, workers)
     device = image.device if isinstance(image, Tensor) else torch.device("cpu")
     return torch.from_numpy(result.reshape(task.shape)).to(device)
 
 
-def _near(task: Task, owners: Array, alpha: float, threads: int) -> Array:
-    near = Neighbourhoods(task, float(MARGIN), threads)
-    field, scale = near.field, np.float32(task.plan.scale)
-    # Zeros from the system cost nothing until they are written to.
-    out = np.zeros(task.starts.shape, np.float32)
-    boxes = np.zeros((len(out), 3, 2), np.int64)
-    ends = np.full(len(out), np.inf, np.float32)
-
-    def use(k: int, distance: Array, box: Box) -> None:
-        if all(side == (0, size) for side, size in zip(box, field.shape, strict=True)):
-            ends[k] = voxelwise.farthest(distance, ROW0, field.pitch, field.shape, scale, FAR)
-        target = out[k] if field.order == (0, 1, 2) else out[k].transpose(field.order)
-        voxelwise.nearness(
-            distance, near.union, ROW0, field.pitch, field.shape[1], box, scale, MARGIN, ends[k], target
-        )
-        boxes[k, list(field.order)] = box
-
-    near.visit(use)
-    _blend(out, owners, boxes, ends, alpha, threads)
-    return out
-
-
-def labels_from(distance: Array, owners: Array, alpha: float, threads: int = 1) -> Array:
-    """As ``nearness_labels``, from distances ``(K, Z, Y, X)`` float32; an empty set's are infinite."""
+def _whole(distance: Array) -> Box:
     depth, height, width = distance.shape[1:]
-    nearest = np.ascontiguousarray(distance.min(axis=0)).reshape(-1)
-    out = np.zeros(distance.shape, np.float32)
-    ends = np.full(len(out), np.inf, np.float32)
-    box = ((0, depth), (0, height), (0, width))
-    one = np.float32(1)
-    for k, each in enumerate(distance):
-        flat = np.ascontiguousarray(each).reshape(-1)
-        ends[k] = voxelwise.farthest(flat, 0, width, each.shape, one, FAR)
-        voxelwise.nearness(flat, nearest, 0, width, height, box, one, MARGIN, ends[k], out[k])
-    _blend(out, owners, np.array([box] * len(out)), ends, alpha, threads)
-    return out
+    return (0, depth), (0, height), (0, width)
 
 
-def _blend(out: Array, owners: Array, boxes: Array, ends: Array, alpha: float, threads: int) -> None:
-    depth = out.shape[1]
+def weigh(distance: Array, owners: Array, boxes: Sequence[Box], alpha: float, threads: int = 1) -> None:
+    """Turn distances into the weights that ``nearness_labels`` describes, in place.
+
+    Args:
+        distance: ``(K, Z, Y, X)`` float32, exact up to the margin beyond the smallest, and 0 outside the
+            boxes. An empty set's may be infinite.
+        owners: Class indices ``(Z, Y, X)`` int64.
+        boxes: Per class, first and one past the last voxel per axis: outside it is beyond the margin.
+        alpha: Share of the nearness.
+        threads: At most so many threads; the result is the same bits.
+    """
+    sides = np.array(boxes, np.int64).reshape(len(distance), 3, 2)
+    ends = np.full(len(distance), np.inf, np.float32)
+
+    def find_end(k: int) -> None:
+        if boxes[k] == _whole(distance):
+            ends[k] = voxelwise.farthest(distance[k].reshape(-1), FAR)
 
     def work(part: int) -> None:
-        planes = (part * _PLANES, min((part + 1) * _PLANES, depth))
-        voxelwise.blend(out, owners, boxes, ends, float(alpha), planes)
+        planes = (part * _PLANES, min((part + 1) * _PLANES, distance.shape[1]))
+        voxelwise.weigh(distance, owners, sides, ends, MARGIN, float(alpha), planes)
 
-    run_side_by_side(work, -(-depth // _PLANES), threads)
+    run_side_by_side(find_end, len(distance), threads)
+    run_side_by_side(work, -(-distance.shape[1] // _PLANES), threads)

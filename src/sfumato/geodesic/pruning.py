@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from sfumato.checks import require_positive
 from sfumato.errors import ShapeError
 from sfumato.geodesic import planting
 from sfumato.geodesic.distance import threads_for
-from sfumato.geodesic.engine import Box, run_side_by_side
+from sfumato.geodesic.engine import Box, Field, run_side_by_side
 from sfumato.geodesic.task import Task, prepare, solve_sets
 from sfumato.types import ArrayLike
 
@@ -22,9 +22,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # Bounds fall towards the far end by this fraction of the distance, so that rounding does not make a cheapest
 # path seem to undercut them.
-SLOPE = 1e-3
+_SLOPE = 1e-3
+_ROUNDING = 1e-5  # How far, as a share of the largest distance, bounds stay above what is kept.
 _GROWTH = 4  # Voxels by which a box grows at a time.
-ROUNDING = 1e-5  # How far, as a share of the largest distance, bounds stay above what is kept.
+_NOWHERE: Box = ((0, 0), (0, 0), (0, 0))
 
 
 def pruned_distances(
@@ -43,7 +44,8 @@ def pruned_distances(
     Let ``D_c`` be the distance from set ``c`` and ``Dmin`` the smallest of them, which is the distance from
     the union. Along a cheapest path from set ``c`` to ``v``, ``D_c - Dmin`` never decreases, so the path
     stays where ``D_c <= Dmin + margin`` if its end does: cutting there changes nothing that is kept. One
-    transform over the whole image gives ``Dmin``; a set then costs its neighbourhood. The idea is our own.
+    transform over the whole image gives ``Dmin``; a set then costs its neighbourhood. If one set has most
+    seeds (the background), that transform begins with its distances. The idea is our own.
 
     Args:
         image: ``(*S)`` or ``(C, *S)``.
@@ -67,89 +69,127 @@ def pruned_distances(
     task = prepare(image, seeds, spacing=spacing, cost=cost, weight=weight, mask=mask)
     if len(task.shape) != len(spacing) + 1:
         raise ShapeError(f"seeds has shape {task.shape}: give (K, *S), one set per class")
-    result = np.empty(task.starts.shape, np.float32)
+    result = np.full(task.starts.shape, np.inf, np.float32)
     workers = threads_for(threads)
     if task.plan.is_safe and len(result) > 1 and result.size:
-        _solve_near(task, result, margin, workers)
+        solve_near(task, result, margin, workers)
     elif result.size:
         solve_sets(task, result, np.inf, workers)
-        result[result > result.min(axis=0) + np.float32(margin)] = np.inf
+
+    def cut(plane: int) -> None:
+        sets = result[:, plane]
+        sets[~(sets <= sets.min(axis=0) + np.float32(margin))] = np.inf
+
+    run_side_by_side(cut, len(result[0]) if len(result) else 0, workers)
     device = image.device if isinstance(image, Tensor) else torch.device("cpu")
     return torch.from_numpy(result.reshape(task.shape)).to(device)
 
 
-def _solve_near(task: Task, result: Array, margin: float, threads: int) -> None:
-    near = Neighbourhoods(task, margin, threads)
-    field, scale = near.field, np.float32(task.plan.scale)
-    result.fill(np.inf)
-
-    def keep(k: int, distance: Array, box: Box) -> None:
-        inside = tuple(slice(*side) for side in box)
-        rows, union = field.rows(distance)[inside], field.rows(near.union)[inside]
-        # Plane by plane, so that the intermediates stay in the cache.
-        for plane, low, out in zip(rows, union, result[k].transpose(field.order)[inside], strict=True):
-            np.multiply(plane, scale, out=out)
-            out[~(out <= low * scale + np.float32(margin))] = np.inf
-
-    near.visit(keep)
-
-
-class Neighbourhoods:
-    """One transform from all seeds, ``union``; then one per set, each in its neighbourhood.
+def solve_near(task: Task, result: Array, margin: float, threads: int) -> list[Box]:
+    """Write ``D_c`` into ``result`` ``(K, Z, Y, X)``, exact where it is at most ``Dmin + margin``.
 
     Args:
         task: What is to be computed; its plan must be safe.
+        result: Float32. Beyond the margin it gets a number that is beyond it too, or stays as it is.
         margin: As in ``pruned_distances``.
         threads: At most so many threads.
+
+    Returns:
+        A box per set, in ``result``'s axes: outside it, nothing was written. All 0 for an empty set.
     """
+    near = _Neighbourhoods(task, result, threads)
+    near.solve_union()
+    near.bound(margin)
+    run_side_by_side(near.solve, len(result), threads)
+    back = np.argsort(near.field.order)
+    return [(box[back[0]], box[back[1]], box[back[2]]) for box in near.reached]
 
-    def __init__(self, task: Task, margin: float, threads: int) -> None:
-        self.field = field = task.field()
-        self.threads = threads
+
+class _Neighbourhoods:
+    """One transform from all seeds, then one per set, each in its neighbourhood. Boxes follow the rows."""
+
+    def __init__(self, task: Task, result: Array, threads: int) -> None:
+        self.field = field = Field(task.image, task.spacing, task.plan, task.mask, threads)
+        self.scale, self.threads = np.float32(task.plan.scale), threads
+        self.targets = [each.transpose(field.order) for each in result]
         self.starts = [field.flags(starts) for starts in task.starts]
-        self.boxes: list[Box] = [((0, 0), (0, 0), (0, 0))] * len(self.starts)
-        run_side_by_side(self._find, len(self.starts), threads)
-        self.union = field.empty()
-        field.solve_flags(self.union, zip(self.starts, self.boxes, strict=True), threads=threads)
-        far = field.rows(self.union)[:, :, : field.shape[2]]
-        top = float(far.max())
-        if not math.isfinite(top):
-            top = float(np.max(far, initial=0.0, where=np.isfinite(far)))
-        largest = top * task.plan.scale
-        self.bound = field.empty()
-        np.multiply(self.union, np.float32(1 - SLOPE), out=self.bound)
-        self.bound += np.float32((margin * (1 + SLOPE) + (SLOPE + ROUNDING) * largest) / task.plan.scale)
+        self.boxes, self.reached = [_NOWHERE] * len(result), [_NOWHERE] * len(result)
+        self.spare: list[Array] = []
+        counts = np.zeros(len(result), np.int64)
 
-    def _find(self, k: int) -> None:
-        self.boxes[k] = planting.seed_box(self.starts[k])
+        def look(k: int) -> None:
+            self.boxes[k] = planting.seed_box(self.starts[k])
+            counts[k] = np.count_nonzero(self.starts[k])
 
-    def visit(self, use: Callable[[int, Array, Box], None]) -> None:
-        """Call ``use(k, distance, box)`` for every set that has seeds.
+        run_side_by_side(look, len(result), threads)
+        # The set that the others are bounded by, if one alone bounds them nearly everywhere.
+        self.first = int(counts.argmax()) if 2 * counts.max() > counts.sum() else None
 
-        ``distance`` is padded, in mm over the plan's scale, and valid in ``box`` (in the rows' order);
-        voxels outside the box are beyond the margin.
-        """
-        field, spare = self.field, list[Array]()
+    def solve_union(self) -> None:
+        """One transform over the whole image; on the way, the first set's."""
+        sets = list(zip(self.starts, self.boxes, strict=True))
+        self.union = self.field.empty()
+        if self.first is not None:
+            self.field.solve_flags(self.union, [sets.pop(self.first)], threads=self.threads)
+            self._write(self.first, self.union, ((0, side) for side in self.field.shape))
+        self.field.solve_flags(self.union, sets, threads=self.threads)
 
-        def work(k: int) -> None:
-            if not self.boxes[k][0][1]:
-                return
-            distance = spare.pop() if spare else field.copy(self.bound)
-            field.solve_flags(distance, [(self.starts[k], self.boxes[k])])
-            box = self._reached(distance, self.boxes[k])
-            use(k, distance, box)
-            inside = tuple(slice(*side) for side in box)
-            field.rows(distance)[inside] = field.rows(self.bound)[inside]
-            spare.append(distance)
+    def bound(self, margin: float) -> None:
+        """Turn ``Dmin`` into upper bounds of what is wanted."""
+        scale, highest = float(self.scale), list[float]()
 
-        run_side_by_side(work, len(self.starts), self.threads)
+        def measure(planes: slice) -> None:
+            values = self.field.rows(self.union)[planes, :, : self.field.shape[2]]
+            top = float(values.max())
+            if math.isinf(top):
+                top = float(np.max(values, initial=0.0, where=np.isfinite(values)))
+            highest.append(top)
+
+        self.field.by_planes(measure)
+        above = margin * (1 + _SLOPE) / scale + (_SLOPE + _ROUNDING) * max(highest)
+
+        def lift(planes: slice) -> None:
+            rows = self.field.rows(self.union)[planes]
+            rows *= np.float32(1 - _SLOPE)
+            rows += np.float32(above)
+
+        self.field.by_planes(lift)
+
+    def solve(self, k: int) -> None:
+        """Solve set ``k`` below the bounds, unless it is empty or has been solved in full."""
+        if k == self.first or self.boxes[k] == _NOWHERE:
+            return
+        field = self.field
+        distance = self.spare.pop() if self.spare else field.copy(self.union)
+        field.solve_flags(distance, [(self.starts[k], self.boxes[k])])
+        box = self._reached(distance, self.boxes[k])
+        self._write(k, distance, box)
+        inside = tuple(slice(*side) for side in box)
+        field.rows(distance)[inside] = field.rows(self.union)[inside]
+        self.spare.append(distance)
+
+    def _write(self, k: int, distance: Array, box: Iterable[tuple[int, int]]) -> None:
+        z, y, x = box
+        self.reached[k] = z, y, x
+        rows = self.field.rows(distance)[:, slice(*y), slice(*x)]
+        target = self.targets[k][:, slice(*y), slice(*x)]
+
+        def scale(part: slice) -> None:
+            planes = slice(max(part.start, z[0]), min(part.stop, z[1]))
+            if planes.start < planes.stop:
+                np.multiply(rows[planes], self.scale, out=target[planes])
+
+        if k == self.first:
+            self.field.by_planes(scale)
+        else:  # The sets are solved side by side already.
+            scale(slice(*z))
 
     def _reached(self, distance: Array, box: Box) -> Box:
         """Grow ``box`` until the layer of voxels around it is untouched.
 
         What a set lowers hangs together with its seeds, so nothing beyond such a layer is lowered either.
         """
-        rows, bound, sides = self.field.rows(distance), self.field.rows(self.bound), self.field.shape
+        rows, bound, sides = self.field.rows(distance), self.field.rows(self.union), self.field.shape
         low, high = [side[0] for side in box], [side[1] for side in box]
         grown = True
         while grown:

@@ -67,6 +67,7 @@ from sfumato.geodesic.simd import (
 ROW0 = LANES  # Where the first row starts: the voxel before it must exist.
 BEFORE_PLANE, AFTER_PLANE, BEFORE_ROW, AFTER_ROW, WAITING = range(5)  # Words of bits per row.
 ONE = uint64(1)
+ZERO = np.float32(0)  # No distance is below it, so a block of zeros has nothing to pull.
 
 
 @register_jitable
@@ -132,6 +133,7 @@ def _backward(distance, images, cost, step, row, blocks, group, limit, marks):
 def _settle_row(distance, images, cost, step, row, blocks, group, limit, marks):
     """Run the moves within a row to rest, starting at the blocks in ``marks``."""
     bits, first, last, waiting = marks
+    nothing = splat(ZERO)
     need = bits | (last << ONE) | (first >> ONE)
     while need:
         g = lowest_bit(need)
@@ -140,6 +142,8 @@ def _settle_row(distance, images, cost, step, row, blocks, group, limit, marks):
         for k in range(g * group, min(g * group + group, blocks)):
             i = row + LANES * k
             old = load(distance, i)
+            if not below(nothing, old):
+                continue
             best = _within(distance, images, cost, step, i, old)
             lanes = below(best, old)
             if lanes:
@@ -242,7 +246,7 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
     blocks = pitch // LANES
     plane_side = BEFORE_PLANE if sz > 0 else AFTER_PLANE
     row_side = BEFORE_ROW if sy > 0 else AFTER_ROW
-    step = splat(lengths[0, 0, 1])
+    step, nothing = splat(lengths[0, 0, 1]), splat(ZERO)
     row_straight, row_diagonal = splat(lengths[0, 1, 0]), splat(lengths[0, 1, 1])
     plane_straight, plane_diagonal = splat(lengths[1, 0, 0]), splat(lengths[1, 0, 1])
     slant_straight, slant_diagonal = splat(lengths[1, 1, 0]), splat(lengths[1, 1, 1])
@@ -275,6 +279,8 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
                 for k in range(g * group, min(g * group + group, blocks)):
                     i = row + LANES * k
                     old = load(distance, i)
+                    if not below(nothing, old):
+                        continue
                     best = old
                     if by_row & bit:
                         best = _pull(

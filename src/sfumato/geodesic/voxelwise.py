@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba.extending import register_jitable
 
 from sfumato.geodesic.jit import compiled
 
-# ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
+# ruff: noqa: ANN001, ANN201, ANN202  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
@@ -25,112 +26,140 @@ _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 # Taylor's series of exp to the sixth power, good to the last bits of float32 for |x| <= log(2) / 2.
 _C2, _C3, _C4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
 _C5, _C6 = np.float32(1 / 120), np.float32(1 / 720)
-LANES = 16
 BLOCK = 1 << 14  # Voxels per partial sum.
+_COLUMNS = 128  # Running sums per block.
 
 
 @compiled
-def farthest(distance, start, pitch, shape, scale, limit):
-    """Largest distance in a padded map; infinite as soon as one is above ``limit``."""
+def farthest(distance, limit):
+    """Largest of flat distances; infinite as soon as one is above ``limit``."""
     largest = ZERO
-    for r in range(shape[0] * shape[1]):
-        row = start + r * pitch
-        for x in range(shape[2]):
-            value = distance[row + x] * scale
-            if not value <= limit:
-                return np.float32(np.inf)
-            largest = max(largest, value)
+    for start in range(0, distance.size, BLOCK):
+        part = distance[start : min(start + BLOCK, distance.size)]
+        for i in range(len(part)):
+            largest = part[i] if part[i] > largest else largest
+        if not largest <= limit:
+            return np.float32(np.inf)
     return largest
 
 
-@compiled
-def nearness(distance, nearest, start, pitch, height, box, scale, margin, end, out):
-    """Write ``exp(Dmin - D)`` into ``out``, 0 where it is beyond the margin.
-
-    Args:
-        distance: ``D``, flat, rows of ``pitch`` values from index ``start`` on.
-        nearest: ``Dmin``, likewise.
-        start: Where the first row starts.
-        pitch: Values per row.
-        height: Rows per plane.
-        box: First and one past the last voxel per axis: only there is anything written.
-        scale: Factor of both distances.
-        margin: Beyond ``Dmin + margin`` the result is 0.
-        end: Largest ``D``: the result is multiplied by ``(1 - exp(D - end)) / (1 - exp(-end))``; not if
-            it is infinite or 0.
-        out: ``(Z, Y, X)`` float32.
-    """
-    (z0, z1), (y0, y1), (x0, x1) = box
-    width = x1 - x0
-    value = np.empty(width, np.float32)
-    power = np.empty(width, np.int32)
+@register_jitable
+def _fall(values, nearest, margin, power):
+    """Replace distances by ``exp(nearest - distance)``, 0 beyond the margin."""
     factor = power.view(np.float32)
-    bends = ZERO < end < np.float32(np.inf)
-    whole = -math.expm1(-float(end)) if bends else 1.0
-    for z in range(z0, z1):
-        for y in range(y0, y1):
-            row = start + (z * height + y) * pitch + x0
-            for x in range(width):
-                near = nearest[row + x] * scale
-                here = distance[row + x] * scale
-                gap = min(here - near, _END) if here > near else ZERO
-                whole_part = np.int32(gap * _LOG2E + HALF)
-                steps = np.float32(whole_part)
-                rest = (steps * _LN2_HIGH - gap) + steps * _LN2_LOW
-                series = _C2 + rest * (_C3 + rest * (_C4 + rest * (_C5 + rest * _C6)))
-                series = ONE + (rest + rest * rest * series)
-                value[x] = series if here <= near + margin else ZERO
-                power[x] = (_NO_POWER - whole_part) << _MANTISSA
-            for x in range(width):
-                out[z, y, x0 + x] = value[x] * factor[x]
-            if bends:
-                for x in range(width):
-                    here = min(distance[row + x] * scale, end)
-                    out[z, y, x0 + x] *= np.float32(-math.expm1(float(here - end)) / whole)
+    for x in range(len(values)):
+        here, near = values[x], nearest[x]
+        gap = min(here - near, _END) if here > near else ZERO
+        whole_part = np.int32(gap * _LOG2E + HALF)
+        steps = np.float32(whole_part)
+        rest = (steps * _LN2_HIGH - gap) + steps * _LN2_LOW
+        series = _C2 + rest * (_C3 + rest * (_C4 + rest * (_C5 + rest * _C6)))
+        series = ONE + (rest + rest * rest * series)
+        values[x] = series if here <= near + margin else ZERO
+        power[x] = (_NO_POWER - whole_part) << _MANTISSA
+    for x in range(len(values)):
+        values[x] *= factor[x]
+
+
+@register_jitable
+def _bend(values, distance, end):
+    """Multiply by ``(1 - exp(distance - end)) / (1 - exp(-end))``: the min-max over the image."""
+    whole = -math.expm1(-float(end))
+    for x in range(len(values)):
+        here = min(distance[x], end)
+        values[x] *= np.float32(-math.expm1(float(here - end)) / whole)
+
+
+@register_jitable
+def _limit(out, z, y, ends, total):
+    """The weights of ``exp(-end)`` where ``total`` is 0: every class that is near is at its end there."""
+    for x in range(len(total)):
+        if total[x] == ZERO:
+            first = np.float32(np.inf)
+            for c in range(len(ends)):
+                first = min(first, ends[c])
+            for c in range(len(ends)):
+                if ends[c] < np.float32(np.inf):
+                    out[c, z, y, x] = np.float32(math.exp(float(first - ends[c])))
+                    total[x] += out[c, z, y, x]
+
+
+@register_jitable
+def _add_own(out, z, y, labels, own):
+    """Add each voxel's own share; rows of one label, most of them, go as one."""
+    first, other = labels[0], np.int64(0)
+    for x in range(len(labels)):
+        other |= labels[x] ^ first
+    if other == 0:
+        target = out[first, z, y]
+        for x in range(len(target)):
+            target[x] += own
+    else:
+        for x in range(len(labels)):
+            out[labels[x], z, y, x] += own
 
 
 @compiled
-def blend(out, labels, boxes, ends, alpha, planes):
-    """Turn nearness into class weights, in place: ``(1 - alpha) onehot + alpha nearness / its sum``.
+def weigh(out, labels, boxes, ends, margin, alpha, planes):
+    """Turn distances into ``(1 - alpha) onehot + alpha nearness / its sum``, in place.
 
     Args:
-        out: ``(K, Z, Y, X)`` float32, the nearness, 0 outside each class's box.
+        out: ``(K, Z, Y, X)`` float32, the distances, 0 outside each class's box.
         labels: ``(Z, Y, X)`` int64.
         boxes: ``(K, 3, 2)``: first and one past the last voxel per axis.
-        ends: ``(K,)`` float32, as ``end`` of ``nearness``. Where all nearness is 0, every class that is near
-            is at its end, and the weights are those of ``exp(-end)``.
+        ends: ``(K,)`` float32: the largest distance where the nearness is scaled to a minimum of 0, 0 where
+            all distances are 0; else infinite.
+        margin: A class farther than this beyond the nearest one is nowhere near.
         alpha: Share of the nearness.
         planes: First and one past the last plane to work on.
     """
     classes, _, height, width = out.shape
-    own = np.float32(1.0 - alpha)
-    share = np.float32(alpha)
-    total = np.empty(width, np.float32)
+    own, share = np.float32(1.0 - alpha), np.float32(alpha)
+    infinite = np.float32(np.inf)
+    near = np.empty(classes, np.int64)
+    nearest, total, before = (
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+    )
+    power = np.empty(width, np.int32)
     for z in range(planes[0], planes[1]):
         for y in range(height):
-            for x in range(width):
-                total[x] = ZERO
+            count, scaled = 0, False
             for c in range(classes):
                 if boxes[c, 0, 0] <= z < boxes[c, 0, 1] and boxes[c, 1, 0] <= y < boxes[c, 1, 1]:
-                    for x in range(boxes[c, 2, 0], boxes[c, 2, 1]):
-                        total[x] += out[c, z, y, x]
-            for x in range(width):
-                if total[x] == ZERO:
-                    first = np.float32(np.inf)
-                    for c in range(classes):
-                        first = min(first, ends[c])
-                    for c in range(classes):
-                        if ends[c] < np.float32(np.inf):
-                            out[c, z, y, x] = np.float32(math.exp(float(first - ends[c])))
-                            total[x] += out[c, z, y, x]
+                    near[count] = c
+                    count += 1
+                    scaled |= ends[c] < infinite
+            if count == 1 and not scaled:  # The only class near takes it all.
+                out[near[0], z, y] = share
+                _add_own(out, z, y, labels[z, y], own)
+                continue
+            nearest[:] = infinite
+            total[:] = ZERO
+            for n in range(count):
+                values = out[near[n], z, y]
+                for x in range(boxes[near[n], 2, 0], boxes[near[n], 2, 1]):
+                    nearest[x] = min(nearest[x], values[x])
+            for n in range(count):
+                c = near[n]
+                left, right = boxes[c, 2, 0], boxes[c, 2, 1]
+                values = out[c, z, y, left:right]
+                bends = ZERO < ends[c] < infinite
+                if bends:
+                    before[left:right] = values
+                _fall(values, nearest[left:right], margin, power[: right - left])
+                if bends:
+                    _bend(values, before[left:right], ends[c])
+                total[left:right] += values
+            if scaled:
+                _limit(out, z, y, ends, total)
             for x in range(width):
                 total[x] = share / total[x]
-            for c in range(classes):
-                if boxes[c, 0, 0] <= z < boxes[c, 0, 1] and boxes[c, 1, 0] <= y < boxes[c, 1, 1]:
-                    for x in range(boxes[c, 2, 0], boxes[c, 2, 1]):
-                        out[c, z, y, x] *= total[x]
-            for x in range(width):
-                out[labels[z, y, x], z, y, x] += own
+            for n in range(count):
+                left, right = boxes[near[n], 2, 0], boxes[near[n], 2, 1]
+                out[near[n], z, y, left:right] *= total[left:right]
+            _add_own(out, z, y, labels[z, y], own)
 
 
 @compiled
@@ -139,25 +168,32 @@ def moments(values, middle, sums, squares, low, high, blocks):
 
     Values that are not finite make the block's sum so too.
     """
+    total, square = np.empty(_COLUMNS), np.empty(_COLUMNS)
+    least, most = np.empty(_COLUMNS, np.float32), np.empty(_COLUMNS, np.float32)
     for block in range(blocks[0], blocks[1]):
         first, last = block * BLOCK, min(block * BLOCK + BLOCK, values.size)
-        total, square = np.zeros(LANES), np.zeros(LANES)
-        least = np.full(LANES, np.float32(np.inf))
-        most = np.full(LANES, np.float32(-np.inf))
-        for start in range(first, last, LANES):
-            for lane in range(min(LANES, last - start)):
-                value = values[start + lane]
-                shifted = np.float64(value) - middle
-                total[lane] += shifted
-                square[lane] += shifted * shifted
-                least[lane] = min(least[lane], value)
-                most[lane] = max(most[lane], value)
+        total[:] = 0
+        square[:] = 0
+        least[:] = np.inf
+        most[:] = -np.inf
+        for start in range(first, last, _COLUMNS):
+            part = values[start : min(start + _COLUMNS, last)]
+            for i in range(len(part)):
+                shifted = np.float64(part[i]) - middle
+                total[i] += shifted
+                square[i] += shifted * shifted
+            for i in range(len(part)):
+                least[i] = part[i] if part[i] < least[i] else least[i]
+                most[i] = part[i] if part[i] > most[i] else most[i]
         sums[block], squares[block] = total.sum(), square.sum()
         low[block], high[block] = least.min(), most.max()
 
 
 @compiled
-def shift_and_divide(values, middle, scale, out, blocks):
-    """``(value - middle) / scale``, in float64, rounded once."""
-    for i in range(blocks[0] * BLOCK, min(blocks[1] * BLOCK, values.size)):
-        out[i] = np.float32((np.float64(values[i]) - middle) / scale)
+def shift_and_scale(values, middle, factor, out, blocks):
+    """``(value - middle) * factor``, in float64, rounded once."""
+    first, last = blocks[0] * BLOCK, min(blocks[1] * BLOCK, values.size)
+    # Slices, because an index that LLVM takes for negative would keep it from making vector code.
+    source, target = values[first:last], out[first:last]
+    for i in range(len(source)):
+        target[i] = np.float32((np.float64(source[i]) - middle) * factor)

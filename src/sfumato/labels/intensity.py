@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,9 +42,10 @@ def scaled_image(image: ArrayLike, *, spacing: Spacing, intensity: str) -> Image
         )
     require_spacing(spacing, image.shape[1:])
     if intensity == "zscore" and image.dtype == torch.float32 and image.device.type == "cpu":
-        channels = [zscored(channel) for channel in image.detach().contiguous().numpy()]
-        if channels and all(channel is not None for channel in channels):
-            return torch.stack([torch.from_numpy(channel) for channel in channels])
+        pixels = image.detach().contiguous().numpy()
+        result = np.empty_like(pixels)
+        if all(zscored(one, out=target) is not None for one, target in zip(pixels, result, strict=True)):
+            return torch.from_numpy(result)
     require_finite("image", image)
     if intensity == "raw":
         return image.to(torch.float32)
