@@ -86,7 +86,7 @@ def write_msseg2016(root):
             write_nifti(folder / "Preprocessed_Data" / f"{channel}_preprocessed.nii.gz", picture(number))
         for number in range(1, 8):
             write_nifti(folder / "Masks" / f"ManualSegmentation_{number}.nii.gz", zones(*[1] * (number % 3)))
-        write_nifti(folder / "Masks" / "Consensus.nii.gz", zones(1))
+        write_nifti(folder / "Masks" / "Consensus.nii.gz", zones(1, 1))
     return root
 
 

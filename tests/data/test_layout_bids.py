@@ -145,3 +145,11 @@ def test_names_that_are_not_bids_are_passed_over(tmp_path):
     write_bids(tmp_path)
     write_nifti(tmp_path / "sub-01" / "anat" / "notes.nii.gz", picture())
     assert check_dataset(tmp_path) == []
+
+
+def test_an_image_that_lies_there_both_ways_is_a_problem(tmp_path):
+    write_bids(tmp_path)
+    write_nifti(tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii", picture(1))
+    (problem,) = check_dataset(tmp_path)
+    assert "case sub-01: " in problem
+    assert "lies there twice, as .nii and as .nii.gz" in problem

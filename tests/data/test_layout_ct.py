@@ -15,7 +15,8 @@ from tiny_data import picture, write_nifti
 
 def test_flares_organs_have_their_order(tmp_path):
     dataset = open_dataset(write_flare2021(tmp_path))
-    assert list(dataset.label_names.values()) == ["background", "liver", "kidney", "spleen", "pancreas"]
+    organs = {1: "liver", 2: "kidney", 3: "spleen", 4: "pancreas"}
+    assert dict(dataset.label_names) == {0: "background"} | organs
     assert dataset.channel_names == ("CT",)
     case = load_case(dataset.cases[0], dataset)
     np.testing.assert_array_equal(case.labels, zones(1, 2, 3, 4))
@@ -33,6 +34,7 @@ def test_a_flare_image_without_a_mask_and_a_mask_without_an_image_are_both_named
 
 def test_kits_test_cases_without_a_mask_are_a_note(tmp_path):
     dataset = open_dataset(write_kits2019(tmp_path))
+    assert dict(dataset.label_names) == {0: "background", 1: "kidney", 2: "tumour"}
     assert dataset.names == ("case_00000", "case_00209")
     assert dataset.notes[-1] == "1 test cases without a mask are left out: case_00210"
     write_nifti(tmp_path / "data" / "case_00210" / "segmentation.nii.gz", zones(1))
@@ -116,7 +118,7 @@ def test_pictures_with_raters_under_other_names_are_not_taken_for_lidc(tmp_path)
 def test_the_zones_have_their_names_whatever_the_description_calls_them(tmp_path):
     write_prostatex(tmp_path)
     dataset = open_dataset(tmp_path)
-    assert list(dataset.label_names.values()) == ["background", "PZ", "TZ", "DPU", "AFS"]
+    assert dict(dataset.label_names) == {0: "background", 1: "PZ", 2: "TZ", 3: "DPU", 4: "AFS"}
     assert dataset.channel_names == ("T2w",)
     np.testing.assert_array_equal(load_case(dataset.cases[0], dataset).labels, zones(1, 2, 3, 4))
     labels = {"background": 0, "peripheral zone": 1, "b": 2, "c": 3, "d": 4}
