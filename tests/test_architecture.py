@@ -12,7 +12,7 @@ import sfumato
 
 SOURCE = Path(sfumato.__file__).parent
 TABLE = SOURCE.parents[1] / "docs" / "architecture.md"
-BASE = {"types", "errors", "checks"}
+BASE = {"types", "errors", "checks", "output"}
 FREE = {
     "numpy",
     "scipy",

@@ -57,7 +57,7 @@ def compare(
 ) -> None:
     """Compare methods: mean and spread, paired Wilcoxon tests against one of them, mean ranks."""
     from sfumato.cli.console import wide_console
-    from sfumato.data.output import require_free
+    from sfumato.output import require_free
     from sfumato.study.comparison import compare_methods
     from sfumato.study.statistics import Settings
     from sfumato.study.tables import layouts
@@ -190,7 +190,7 @@ def write_comparison(
     overwrite: bool,
 ) -> None:
     """Write every table of :data:`FILES` to the folder ``out``."""
-    from sfumato.data.output import atomic_output
+    from sfumato.output import atomic_output
     from sfumato.study.tables import csv_text, latex_text, markdown_text
 
     texts = {

@@ -65,9 +65,9 @@ def evaluate(
     """
     from sfumato.cli.evaluation_cases import Scorer, name_labels, pair
     from sfumato.cli.evaluation_files import find_predictions, find_references
-    from sfumato.data import require_free
     from sfumato.errors import DataError
     from sfumato.metrics.evaluation import DEFAULT_METRICS, Settings
+    from sfumato.output import require_free
 
     settings = Settings(metrics=tuple(metric or DEFAULT_METRICS), tolerance_mm=tolerance, missing=missing)
     for path in (out, _notes_path(out)):
@@ -136,8 +136,8 @@ def _write(
 ) -> None:
     """Write how the numbers were computed, then the table: where that exists, all is complete."""
     from sfumato import __version__
-    from sfumato.data import atomic_output
     from sfumato.metrics.table import write_rows
+    from sfumato.output import atomic_output
 
     notes = dataclasses.asdict(settings) | {
         "hausdorff": {"weighting": "area", "direction": "max"},

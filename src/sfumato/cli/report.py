@@ -38,8 +38,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page: tables, calibration, curves and a viewer of the cases."""
     try:
+        from sfumato.output import require_free
         from sfumato.report import write_report
-        from sfumato.report.output import require_free
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"the report needs {error.name}: install it with pip install 'sfumato[report]'"

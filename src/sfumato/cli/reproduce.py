@@ -174,7 +174,7 @@ def _phantoms(found: Experiment, out: Path) -> list[str]:
 
 def _mark(found: Experiment, out: Path) -> None:
     """Copy the experiment's file: what the folder is made from, and the sign that it is ours."""
-    from sfumato.data.output import atomic_output
+    from sfumato.output import atomic_output
     from sfumato.study.experiments import FILE
 
     with atomic_output(out / f"{found.name}.yaml", overwrite=True) as temporary:
@@ -221,7 +221,7 @@ def _check(job: Job) -> None:
 
 def _open(job: Job, *, overwrite: bool) -> None:
     """Make the folders and write every run's recipe; with ``overwrite`` remove the runs that are there."""
-    from sfumato.data.output import atomic_output
+    from sfumato.output import atomic_output
     from sfumato.training.recipe import write_recipe
 
     _mark(job.experiment, job.out)
@@ -289,7 +289,7 @@ def _finish(job: Job, outcomes: dict[str, list[Outcome]]) -> None:
 
 
 def _write_tables(job: Job, cells: Sequence[Cell], notes: Sequence[str]) -> None:
-    from sfumato.data.output import atomic_output
+    from sfumato.output import atomic_output
     from sfumato.study.reproduction_tables import csv_text, latex_text, markdown_text
 
     title = f"{job.experiment.name}: {job.experiment.content.title}"

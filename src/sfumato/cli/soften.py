@@ -16,11 +16,11 @@ from sfumato import __version__
 from sfumato.checks import require_choice
 from sfumato.data.case import Case, CaseFiles
 from sfumato.data.dataset import assembled
-from sfumato.data.output import atomic_output, require_free
 from sfumato.data.readers.cases import load_case
 from sfumato.data.readers.description import Description
 from sfumato.data.readers.files import NIFTI, read_volume, stem, suffix, write_volume
 from sfumato.errors import InputError, ValueRangeError
+from sfumato.output import atomic_output, require_free
 from sfumato.types import Spacing
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ def study(
 
 def _open(out: Path, plan: Path, found: Study) -> None:
     """Make the folder, or go on with a study that lies there; write the plan and every run's recipe."""
-    from sfumato.data.output import atomic_output
+    from sfumato.output import atomic_output
     from sfumato.training.recipe import write_recipe
 
     if out.exists() and any(out.iterdir()) and not (out / PLAN).exists():

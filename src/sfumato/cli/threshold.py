@@ -61,7 +61,7 @@ def threshold(
                 f"the figure needs {library}: install it with pip install 'sfumato[report]'"
             )
     from sfumato.data import open_dataset
-    from sfumato.data.output import require_free
+    from sfumato.output import require_free
     from sfumato.prediction.predict import load_checkpoint
     from sfumato.prediction.threshold import threshold_sweep
 
@@ -140,7 +140,7 @@ def _chosen_lines(sweeps: Sequence[Sweep], label: str) -> Iterator[tuple[object,
 
 
 def _write(out: Path, sweeps: Sequence[Sweep], dataset: str, label: str, *, overwrite: bool) -> None:
-    from sfumato.data.output import atomic_output
+    from sfumato.output import atomic_output
     from sfumato.report.figures import styled
 
     tables = {"thresholds.csv": _lines(sweeps, dataset, label), "chosen.csv": _chosen_lines(sweeps, label)}

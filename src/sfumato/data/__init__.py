@@ -5,7 +5,6 @@ from sfumato.data.augment import Augmentation, Movement
 from sfumato.data.case import Case, CaseFiles, Dataset
 from sfumato.data.dataset import open_dataset
 from sfumato.data.inspection import Inspection, check_dataset, inspect_dataset
-from sfumato.data.output import atomic_output, require_free
 from sfumato.data.preprocess import Preprocessing
 from sfumato.data.readers import Volume, load_case, read_volume, write_volume
 from sfumato.data.splits import Split, Splits, explicit_splits, make_splits, read_splits, write_splits
@@ -21,7 +20,6 @@ __all__ = [
     "Split",
     "Splits",
     "Volume",
-    "atomic_output",
     "check_dataset",
     "explicit_splits",
     "inspect_dataset",
@@ -30,7 +28,6 @@ __all__ = [
     "open_dataset",
     "read_splits",
     "read_volume",
-    "require_free",
     "samples",
     "write_splits",
     "write_volume",

@@ -11,8 +11,8 @@ from typing import Literal
 
 from sfumato.checks import require_between, require_choice
 from sfumato.data.case import Dataset
-from sfumato.data.output import atomic_output
 from sfumato.errors import DataError, FileFormatError, ValueRangeError
+from sfumato.output import atomic_output
 
 PARTS = ("train", "val", "test")
 UNITS = ("case", "patient", "centre")

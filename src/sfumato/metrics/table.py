@@ -15,13 +15,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-import os
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfumato.errors import FileFormatError, MachineError, OutputExistsError, ValueRangeError
+from sfumato.errors import FileFormatError, ValueRangeError
+from sfumato.output import atomic_output
 
 # The last one is of diagrams: a bin without a voxel has no mean.
 STATUSES = ("ok", "empty_reference", "empty_prediction", "both_empty", "empty_bin")
@@ -132,23 +132,15 @@ def write_rows(rows: Iterable[Row], path: Path | str, *, overwrite: bool = False
 
     Raises:
         OutputExistsError: The file is there and ``overwrite`` is off.
-        MachineError: The folder cannot be written to, or the disk is full; nothing is left behind.
+        InputError: The folder cannot be written to.
+        MachineError: The disk is full; nothing is left behind.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{path} exists already: choose another name, or overwrite it explicitly")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows([_cell(value) for value in dataclasses.astuple(row)] for row in rows)
-        temporary.replace(path)
-    except OSError as error:
-        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        # Gone already when the renaming worked; also removed when a row of the caller's iterable fails.
-        temporary.unlink(missing_ok=True)
+    with atomic_output(Path(path), overwrite=overwrite) as temporary, temporary.open(
+        "w", newline="", encoding="utf-8"
+    ) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows([_cell(value) for value in dataclasses.astuple(row)] for row in rows)
 
 
 def _cell(value: str | float | int | None) -> str:

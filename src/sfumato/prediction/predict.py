@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sfumato.data import load_case
 from sfumato.data.case import Case, Dataset
-from sfumato.data.output import atomic_output, require_free
 from sfumato.data.readers.files import write_volume
 from sfumato.errors import CheckpointError, DataError, FileFormatError, InputError
+from sfumato.output import atomic_output, require_free
 from sfumato.training.cases import outside, preprocessing
 from sfumato.training.module import SegmentationModule, module_from_checkpoint
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from sfumato.checks import require_choice
 from sfumato.data import load_case
 from sfumato.data.case import Case, Dataset
-from sfumato.data.output import require_free
 from sfumato.data.readers.files import write_volume
 from sfumato.errors import CheckpointError, InputError, ValueRangeError
+from sfumato.output import require_free
 from sfumato.prediction.predict import (
     Prediction,
     SoftFormat,

@@ -17,9 +17,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from sfumato import __version__
+from sfumato.output import atomic_output, require_free
 from sfumato.report import figures, pictures
 from sfumato.report.data import BIN_SETS, ReportCase, ReportData, TableRow
-from sfumato.report.output import require_free, write_whole
 from sfumato.report.tables import (
     GROUPS,
     case_lines,
@@ -90,9 +90,14 @@ def write_report(data: ReportData, path: Path | str, *, overwrite: bool = False)
     for file in files:
         require_free(file, overwrite=overwrite)
     for file, content in files.items():
-        write_whole(file, content)
-    write_whole(path, page.encode("utf-8"))
+        _write(file, content)
+    _write(path, page.encode("utf-8"))
     return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_output(path, overwrite=True) as temporary:
+        temporary.write_bytes(content)
 
 
 def _drawings(data: ReportData) -> dict[str, list[Drawing]]:

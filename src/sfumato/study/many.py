@@ -13,9 +13,9 @@ from typing import Literal
 
 from sfumato.checks import require_positive
 from sfumato.data.case import Dataset
-from sfumato.data.output import atomic_output
 from sfumato.data.splits import read_splits
 from sfumato.errors import InputError, MachineError, SfumatoError
+from sfumato.output import atomic_output
 from sfumato.study.plan import PlannedRun
 from sfumato.training.recipe import differences, read_recipe
 

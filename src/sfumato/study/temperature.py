@@ -14,7 +14,6 @@ from torch import Tensor
 
 from sfumato.checks import require_positive
 from sfumato.data.case import Dataset
-from sfumato.data.output import atomic_output
 from sfumato.data.readers.cases import load_case
 from sfumato.errors import DataError, FileFormatError
 from sfumato.methods.definition import Kind
@@ -24,6 +23,7 @@ from sfumato.metrics.temperature import (
     scale_maps,
     scale_probabilities,
 )
+from sfumato.output import atomic_output
 from sfumato.prediction.predict import graded_prediction
 from sfumato.prediction.threshold import structure_maps
 from sfumato.training.module import SegmentationModule, region_masks

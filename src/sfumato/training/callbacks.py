@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from sfumato.data.output import atomic_output
+from sfumato.output import atomic_output
 
 LOG = logging.getLogger("sfumato.training")
 COLUMNS = ("epoch", "train_loss", "val_loss", "val_dice", "lr", "seconds")

@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from sfumato.data import load_case
 from sfumato.data.case import Case, CaseFiles, Dataset
-from sfumato.data.output import atomic_output
 from sfumato.data.preprocess import Preprocessing
 from sfumato.errors import DataError, InputError
 from sfumato.methods import Method, method
+from sfumato.output import atomic_output
 from sfumato.training.dataset import RATER_CHOICES, SINGLE_RATERS
 from sfumato.training.recipe import Recipe
 from sfumato.types import Spacing

@@ -18,10 +18,10 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from sfumato.data.case import Dataset
-from sfumato.data.output import atomic_output
 from sfumato.data.splits import Split, count_note
 from sfumato.decode import ThresholdSearch
 from sfumato.errors import DataError, InputError
+from sfumato.output import atomic_output
 from sfumato.training.callbacks import History
 from sfumato.training.cases import Cases, PreparedCase, prepare_case, prepare_cases, prepare_training_case
 from sfumato.training.dataset import recipe_dataset

@@ -20,9 +20,9 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from sfumato.data.case import Dataset
-from sfumato.data.output import atomic_output
 from sfumato.data.splits import Split, make_splits, read_splits, write_splits
 from sfumato.errors import CheckpointError, OutputExistsError
+from sfumato.output import atomic_output
 from sfumato.training.recipe import Recipe, differences, read_recipe, write_recipe
 
 LIBRARIES = ("sfumato", "torch", "lightning", "monai", "numpy", "scipy", "numba", "scikit-image", "SimpleITK")

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfumato.checks import require_choice
-from sfumato.data.output import atomic_output
 from sfumato.data.phantoms import anatomies
 from sfumato.data.phantoms.anatomies import Anatomy, case_phantom, stored_image
 from sfumato.data.readers.files import write_volume
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.labels import majority_vote
+from sfumato.output import atomic_output
 
 _LEAST_SIDE = 4
 

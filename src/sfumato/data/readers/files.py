@@ -12,7 +12,6 @@ import numpy as np
 
 from sfumato.checks import require_spacing
 from sfumato.data.case import SliceStack, Source
-from sfumato.data.output import atomic_output
 from sfumato.errors import (
     DataError,
     DTypeError,
@@ -22,6 +21,7 @@ from sfumato.errors import (
     ShapeError,
     ValueRangeError,
 )
+from sfumato.output import atomic_output
 from sfumato.types import Spacing
 
 NIFTI = (".nii.gz", ".nii")

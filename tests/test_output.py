@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from sfumato.data.output import atomic_output, require_free
 from sfumato.errors import InputError, MachineError, OutputExistsError
+from sfumato.output import atomic_output, require_free
 
 
 def test_the_output_appears_when_the_block_ends_and_keeps_its_ending(tmp_path):
