@@ -1,24 +1,30 @@
 """Peak memory and time of evaluating one large case: 512 x 512 x 600 voxels, 5 classes, every metric.
 
-    python benchmarks/evaluate_memory.py [--size 512 512 600]
+    python benchmarks/evaluate_memory.py [--size 512 512 600] [--soft float32]
 
-Smooth random regions stand for organs; the graded prediction is float32, stored as a NIfTI reader gives it
-(class last, first axis fastest). The limit of 6 GB on the peak is asserted at full size.
+``sfumato evaluate`` runs as a process of its own on files as a run writes them: labels, a reference, and the
+graded prediction as float32 or scaled to bytes. Balls stand for organs. The limit of 6 GB on the peak of that
+process is asserted at full size.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
-import torch
 
-from sfumato.metrics import Origin
-from sfumato.metrics.evaluation import DEFAULT_METRICS, Settings, evaluate_case
+from sfumato.data import write_volume
+from sfumato.metrics import read_rows
+from sfumato.metrics.evaluation import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
 
 LIMIT_BYTES = 6e9
+SPACING = (0.8, 0.8, 1.0)
+METRICS = (*MASK_METRICS, *MAP_METRICS, *CALIBRATION_METRICS)
 
 
 def labels_of(shape: tuple[int, ...], shift: float) -> np.ndarray:
@@ -33,43 +39,73 @@ def labels_of(shape: tuple[int, ...], shift: float) -> np.ndarray:
     return labels
 
 
-def graded(labels: np.ndarray, num_classes: int) -> torch.Tensor:
-    """Give the right class 0.9 and the others the rest, with noise, as ``(K, *S)`` float32."""
-    rng = np.random.default_rng(0)
+def graded(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Give the right class about 0.9 and the others the rest, class last; the noise repeats every slice."""
+    noise = np.random.default_rng(0).random((*labels.shape[:2], num_classes), dtype=np.float32) * 0.1
     soft = np.empty((*labels.shape, num_classes), np.float32, order="F")
     for slice_index in range(labels.shape[2]):
-        noise = rng.random((*labels.shape[:2], num_classes), dtype=np.float32) * 0.1
-        noise[np.arange(num_classes) == labels[:, :, slice_index, None]] += 0.9
-        soft[:, :, slice_index] = noise / noise.sum(axis=-1, keepdims=True)
-    return torch.from_numpy(soft).movedim(-1, 0)
+        piece = np.roll(noise, slice_index, axis=0)
+        piece[np.arange(num_classes) == labels[:, :, slice_index, None]] += 0.9
+        soft[:, :, slice_index] = piece / piece.sum(axis=-1, keepdims=True)
+    return soft
+
+
+def write_case(folder: Path, size: tuple[int, ...], soft: str) -> None:
+    """Write reference and prediction of one case."""
+    affine = np.diag([*SPACING, 1.0])
+    write_volume(folder / "ref" / "large.nii.gz", labels_of(size, 0.0), affine=affine)
+    prediction = labels_of(size, 0.02)
+    write_volume(folder / "pred" / "large.nii.gz", prediction, affine=affine)
+    encoding = "uint8" if soft == "uint8" else "exact"
+    write_volume(
+        folder / "pred" / "large_soft.nii.gz", graded(prediction, 5), affine=affine, encoding=encoding
+    )
+
+
+def write_apart(folder: Path, size: tuple[int, ...], soft: str) -> None:
+    """Write the case in a process of its own, whose memory is not that of the evaluation."""
+    arguments = ["--write", str(folder), "--size", *map(str, size), "--soft", soft]
+    subprocess.run([sys.executable, __file__, *arguments], check=True)
+
+
+def evaluate(folder: Path) -> int:
+    """Run ``sfumato evaluate`` with every metric; give the peak of its memory in bytes."""
+    command = [sys.executable, "-m", "sfumato.cli.app", "evaluate", str(folder / "pred"), str(folder / "ref")]
+    chosen = [argument for metric in METRICS for argument in ("--metric", metric)]
+    # A shell's own process in between: the peak of this one's children would be that of the writing too.
+    script = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    arguments = [*command, "--out", str(folder / "metrics.csv"), *chosen]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return int(done.stdout.split()[-1]) * 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, nargs=3, default=(512, 512, 600))
-    size = tuple(parser.parse_args().size)
-    torch.set_num_threads(1)
-    reference, prediction = (torch.from_numpy(labels_of(size, shift)) for shift in (0.0, 0.02))
-    probs = graded(prediction.numpy(), 5)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    start = time.perf_counter()
-    rows = evaluate_case(
-        prediction,
-        reference,
-        structures={f"organ {k}": (k,) for k in range(1, 5)},
-        spacing=(0.8, 0.8, 1.0),
-        origin=Origin("run", "method", "made", 0, 0, "large"),
-        settings=Settings(
-            metrics=(*DEFAULT_METRICS, "hd", "assd", "masd", "specificity", "lesion_f1", "mce")
-        ),
-        soft=probs[1:],
-        probs=probs,
+    parser.add_argument("--soft", choices=("float32", "uint8"), default="float32")
+    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    size = tuple(options.size)
+    if options.write is not None:
+        write_case(options.write, size, options.soft)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_apart(folder, size, options.soft)
+        start = time.perf_counter()
+        peak = evaluate(folder)
+        seconds = time.perf_counter() - start
+        rows = read_rows(folder / "metrics.csv")
+    print(
+        f"{' x '.join(map(str, size))}, 5 classes, soft predictions as {options.soft}: {len(rows)} values in "
+        f"{seconds:.0f} s, peak {peak / 1e9:.2f} GB"
     )
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    inputs = probs.nbytes + prediction.nbytes + reference.nbytes
-    print(f"{' x '.join(map(str, size))}, 5 classes: {len(rows)} values in {seconds:.0f} s")
-    print(f"inputs {inputs / 1e9:.2f} GB, peak before {before / 1e9:.2f} GB, peak {peak / 1e9:.2f} GB")
     assert all(row.status == "ok" for row in rows)
     if size == (512, 512, 600):
         assert peak < LIMIT_BYTES, f"the peak is above {LIMIT_BYTES / 1e9:.0f} GB"

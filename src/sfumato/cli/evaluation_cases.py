@@ -86,7 +86,9 @@ class Scorer:
             )
         if files.raters:
             rows += self._rater_rows(masks, targets, grid)
-        # The graded prediction is the largest array of all: it is read when the surfaces are done.
+        # The graded prediction is the largest array of all: it is read when the surfaces are done, and the
+        # masks make room for it.
+        del masks
         soft = self.predictions.soft.get(stem(hard))
         if soft is not None:
             rows += self._graded_rows(soft, targets, grid, paths[0])
@@ -153,7 +155,7 @@ class Scorer:
         declared = self.predictions.description.get("kind")
         kind = kind_of(soft, declared, max(self.label_names) + 1, len(structures), path)
         if kind == "signed":
-            soft = (soft + 1) / 2
+            soft.add_(1).div_(2)
         rows: list[Row] = []
         for index, (name, values) in enumerate(structures.items()):
             one = soft[index : index + 1] if kind != "classes" else _sum_of(soft, values)

@@ -135,9 +135,10 @@ def write_rows(rows: Iterable[Row], path: Path | str, *, overwrite: bool = False
         InputError: The folder cannot be written to.
         MachineError: The disk is full; nothing is left behind.
     """
-    with atomic_output(Path(path), overwrite=overwrite) as temporary, temporary.open(
-        "w", newline="", encoding="utf-8"
-    ) as file:
+    with (
+        atomic_output(Path(path), overwrite=overwrite) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([_cell(value) for value in dataclasses.astuple(row)] for row in rows)

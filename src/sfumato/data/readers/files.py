@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import nibabel
 import numpy as np
@@ -30,6 +32,7 @@ SUFFIXES = NIFTI + PICTURES
 
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI's codes for metre, millimetre, micrometre
 _SPACING_TOLERANCE = 0.01
+_PIECE = 2**24  # bytes read together; a multiple of every number's size
 
 
 class Volume(NamedTuple):
@@ -93,34 +96,69 @@ def read_volume(path: Source) -> Volume:
     return _read_tiff(path) if ending in (".tif", ".tiff") else _read_picture(path)
 
 
-def _nifti_bytes(path: Path) -> bytes:
-    payload = path.read_bytes()
-    if suffix(path) != ".nii.gz":
-        return payload
-    if payload[:2] != b"\x1f\x8b":
-        raise FileFormatError(f"{path} ends in .gz but is not gzip-compressed")
-    try:
-        return gzip.decompress(payload)
-    except (EOFError, OSError, zlib.error) as error:
-        raise FileFormatError(f"{path} is truncated or damaged: {error}") from error
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a NIfTI file, decompressed on the way."""
+    with path.open("rb") as file:
+        if suffix(path) != ".nii.gz":
+            yield file
+            return
+        if file.read(2) != b"\x1f\x8b":
+            raise FileFormatError(f"{path} ends in .gz but is not gzip-compressed")
+        file.seek(0)
+        try:
+            with gzip.open(file) as stream:
+                yield cast("BinaryIO", stream)
+        except (EOFError, OSError, zlib.error) as error:
+            raise FileFormatError(f"{path} is truncated or damaged: {error}") from error
+
+
+def _nifti_values(path: Path, proxy: Any) -> np.ndarray:  # noqa: ANN401 - nibabel is untyped
+    """Read the values piece by piece into their array, so that the file is never in memory beside them.
+
+    Scaled values are computed in double precision and kept as float32: a quarter of the bytes of a map stored
+    as uint8 would otherwise become eight per voxel.
+    """
+    scale, intercept = float(proxy.slope), float(proxy.inter)
+    scaled = (scale, intercept) != (1.0, 0.0)
+    array = np.empty(proxy.shape, np.float32 if scaled else proxy.dtype, order="F")
+    flat, done = array.reshape(-1, order="F"), 0
+    with _opened(path) as stream:
+        stream.read(proxy.offset)
+        while done < len(flat):
+            raw = stream.read(min(_PIECE, (len(flat) - done) * proxy.dtype.itemsize))
+            piece = np.frombuffer(raw, proxy.dtype, count=len(raw) // proxy.dtype.itemsize)
+            if not len(piece):
+                raise EOFError(f"{done} of {len(flat)} values are there")
+            flat[done : done + len(piece)] = piece * np.float64(scale) + intercept if scaled else piece
+            done += len(piece)
+        # The checksum stands behind the last byte.
+        while stream.read(_PIECE):
+            pass
+    return array
 
 
 def _read_nifti(path: Path) -> Volume:
-    payload = _nifti_bytes(path)
-    second = payload[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # a header of 540 bytes, either byte order
+    with _opened(path) as stream:
+        start = stream.read(4)
+    second = start in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # a header of 540 bytes, either byte order
     kind: Any = nibabel.Nifti2Image if second else nibabel.Nifti1Image
     try:
-        image = kind.from_bytes(payload)
-        array = np.asanyarray(image.dataobj)
+        image = kind.from_filename(path)
+        stored = image.dataobj.dtype
+        readable = not stored.names and stored.kind in "iufb"
+        array = _nifti_values(path, image.dataobj) if readable else np.empty(0, stored)
+    except FileFormatError:
+        raise
+    except (EOFError, zlib.error) as error:
+        raise FileFormatError(f"{path} is truncated or damaged: {error}") from error
     except Exception as error:
         # nibabel raises a dozen unrelated types for a damaged header; each means the same to the caller.
         raise FileFormatError(
             f"{path} is not a readable NIfTI file: {' '.join(str(error).split())}"
         ) from error
-    if array.dtype.names or array.dtype.kind not in "iufb":
-        raise FileFormatError(
-            f"{path} holds values of type {array.dtype}: expected one real number per voxel"
-        )
+    if not readable:
+        raise FileFormatError(f"{path} holds values of type {stored}: expected one real number per voxel")
     # A fourth axis of length one is only how some programs store a single volume.
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
