@@ -4,6 +4,14 @@ import pytest
 import torch
 
 from sfumato import labels as transforms
+from sfumato.losses import (
+    DiceCEACELoss,
+    FocalL1Loss,
+    JaccardMetricLoss,
+    MarginBasedLabelSmoothingLoss,
+    NeighborAwareCalibrationLoss,
+    ProductLoss,
+)
 from sfumato.methods import METHODS, method
 
 
@@ -122,3 +130,27 @@ def test_related_softenings_are_those_of_the_labels():
     for name, (wanted, options) in expected.items():
         found = method(name).target(labels, image, num_classes=3, spacing=spacing, options=options)
         torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        (
+            "ace",
+            {"binning": "soft", "lambda_ace": 2.0},
+            DiceCEACELoss(softmax=True, binning="soft", lambda_ace=2.0),
+        ),
+        ("ace", {"lambda_dice": 0.0}, DiceCEACELoss(softmax=True, lambda_dice=0.0)),
+        ("nacl", {"kernel": "gaussian", "size": 5}, NeighborAwareCalibrationLoss(kernel="gaussian", size=5)),
+        ("mbls", {"margin": 1.0}, MarginBasedLabelSmoothingLoss(margin=1.0)),
+        ("ls-jml", {"form": "product"}, JaccardMetricLoss(form="product", sigmoid=True)),
+        ("singr", {"denominator": False}, FocalL1Loss(denominator=False, other_act=torch.tanh)),
+        ("singr-product", {"weight_l1": 0.5}, ProductLoss(weight_l1=0.5, other_act=torch.tanh)),
+    ],
+)
+def test_loss_options_reach_the_loss(name, options, expected):
+    logits = 3 * torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
+    target = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(1))
+    found = method(name).make_loss(options)(logits, target)
+    torch.testing.assert_close(found, expected(logits, target))
+    assert not torch.isclose(found, method(name).make_loss()(logits, target))
