@@ -22,6 +22,7 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/geodesic.py
 	$(BIN)/python benchmarks/surface.py
+	$(BIN)/python benchmarks/label_truth.py
 
 docs: $(READY)
 	$(BIN)/python docs/build.py --out docs/_site
