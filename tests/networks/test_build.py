@@ -53,9 +53,7 @@ def test_unknown_network_and_option_are_suggested():
 
 
 def test_network_that_does_not_exist_in_2d_names_those_that_do():
-    with pytest.raises(
-        ShapeError, match=r"'unet3d' has 3 spatial axes, not 2; with 2 there are unet, basic"
-    ):
+    with pytest.raises(ShapeError, match=r"'unet3d' has 3 spatial axes, not 2; with 2 there are unet, basic"):
         build("unet3d", in_channels=1, out_channels=2, image_size=(16, 16))
     with pytest.raises(ShapeError, match=r"'ivadomed-unet2d' has 2 spatial axes, not 3"):
         build("ivadomed-unet2d", in_channels=1, out_channels=2, axes=3)

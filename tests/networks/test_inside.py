@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from networks.small_networks import NO_EINOPS
+from sfumato.networks import build
 from sfumato.networks.attention import AttentionShape, DropPath, SelfAttention, channel_norm
 from sfumato.networks.concatenating import halved
 from sfumato.networks.eoformer import LinearAttention
@@ -154,6 +155,33 @@ def test_pooling_halves_long_axes_and_keeps_single_voxels():
     assert halved(features).flatten().tolist() == [3.0, 7.0]
 
 
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("unet3d", [nn.GroupNorm, nn.Conv3d, nn.ReLU]),
+        ("svls-unet3d", [nn.Conv3d, nn.ReLU, nn.GroupNorm]),
+        ("ivadomed-unet2d", [nn.Conv2d, nn.ReLU, nn.BatchNorm2d, nn.Dropout]),
+    ],
+)
+def test_layers_come_in_the_published_order(name, order):
+    network = build(name, in_channels=1, out_channels=2)
+    for block in (*network.encoder, *network.decoder):
+        assert [type(part) for part in block] == 2 * order
+
+
+def test_norms_have_the_published_groups_momentum_and_dropout():
+    groups = [
+        part.num_groups
+        for part in build("unet3d", in_channels=3, out_channels=2).modules()
+        if isinstance(part, nn.GroupNorm)
+    ]
+    assert groups == [1] + [8] * 13
+    slices = build("ivadomed-unet2d", in_channels=1, out_channels=2, norm_momentum=0.9)
+    parts = list(slices.modules())
+    assert {part.momentum for part in parts if isinstance(part, nn.BatchNorm2d)} == {0.9}
+    assert {part.p for part in parts if isinstance(part, nn.Dropout)} == {0.3}
+
+
 def test_transbts_is_deterministic_in_evaluation_but_drops_channels_in_training():
     torch.manual_seed(0)
     transformer = Transformer(SHAPE, tokens=2, layers=1)
@@ -179,8 +207,6 @@ def test_published_merging_takes_two_voxels_twice():
 
 @NO_EINOPS
 def test_merging_changes_the_function_and_not_the_number_of_weights():
-    from sfumato.networks import build
-
     options = {"filters": 12, "depths": [1, 1, 1, 1], "heads": [1, 1, 1, 1], "window": 2, "dropout": 0.0}
     size = (32, 32, 64)
     networks = [
