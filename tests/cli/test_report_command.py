@@ -113,6 +113,19 @@ def test_soft_label_of_the_viewer_follows_the_run_s_recipe(runs):
     assert assembled(runs, max_cases=1).cases[0].predictions["svls"].target is None
 
 
+def test_soft_label_of_a_named_run_is_that_of_its_recipes_method_and_regions(runs):
+    run = runs / "singr-seed0-fold0"
+    described = run / "predictions" / "prediction.json"
+    described.write_text(described.read_text().replace('"method": "singr"', '"method": "SiNG (0.5)"'))
+    (run / "recipe.yaml").write_text(
+        "method: singr\nname: SiNG (0.5)\nlabel: {}\nregions: {a: [1], b: [1]}\n"
+    )
+    (titled,) = (said for said in assembled(runs).cases[0].predictions.values() if said.kind == "signed")
+    target = titled.target
+    assert target.shape == (2, *SHAPE)
+    assert np.array_equal(np.asarray(target[1]) > 0, mask() > 0)
+
+
 def test_worst_and_best_cases_are_read_first(runs):
     assert [case.name for case in assembled(runs, max_cases=2).cases] == ["p2", "p1"]
     assert assembled(runs, max_cases=0).cases == ()

@@ -215,7 +215,7 @@ def _overlay(folder: Path, case: Case, dataset: Dataset) -> Overlay:
         uncertainty=None
         if uncertainty is None
         else np.ascontiguousarray(_stored(uncertainty, case), dtype=np.float32),
-        target=_target(folder, str(described.get("method", "")), case, dataset),
+        target=_target(folder, described, case, dataset),
     )
 
 
@@ -241,7 +241,7 @@ def _channels_first(array: Any, case: Case) -> Any:  # noqa: ANN401 - arrays
     return np.moveaxis(array, -1, 0) if array.ndim > len(case.spacing) else array[None]
 
 
-def _target(folder: Path, name: str, case: Case, dataset: Dataset) -> Any:  # noqa: ANN401 - a tensor or None
+def _target(folder: Path, described: Mapping[str, Any], case: Case, dataset: Dataset) -> Any:  # noqa: ANN401 - a tensor or None
     """Make the soft label that the run trains with, on the case's own grid; ``None`` where it cannot be."""
     import math
 
@@ -249,6 +249,9 @@ def _target(folder: Path, name: str, case: Case, dataset: Dataset) -> Any:  # no
 
     from sfumato.methods import METHODS
 
+    recipe = _recipe(folder / "recipe.yaml")
+    # The prediction's method is what tables call the run; the recipe's is the one that trained it.
+    name = str(recipe.get("method", described.get("method", "")))
     if name not in METHODS or case.labels is None or math.prod(case.shape) > MOST_TARGET_VOXELS:
         return None
     method = METHODS[name]
@@ -259,8 +262,8 @@ def _target(folder: Path, name: str, case: Case, dataset: Dataset) -> Any:  # no
             num_classes=dataset.num_classes,
             spacing=case.spacing,
             labels_per_rater=case.labels_per_rater,
-            regions=dataset.regions,
-            options=_label_options(folder / "recipe.yaml"),
+            regions=recipe.get("regions") or dataset.regions,
+            options=recipe.get("label"),
             generator=torch.Generator().manual_seed(0),
         )
     except SfumatoError:
@@ -268,12 +271,11 @@ def _target(folder: Path, name: str, case: Case, dataset: Dataset) -> Any:  # no
         return None
 
 
-def _label_options(path: Path) -> Mapping[str, Any] | None:
+def _recipe(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return None
-    options = content.get("label") if isinstance(content, dict) else None
-    return options if isinstance(options, dict) and options else None
+        return {}
+    return content if isinstance(content, dict) else {}
