@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -64,6 +66,9 @@ def seed_voxels(
         if seeds == "random":
             chosen[index] = _random(region, num_seeds, generator)
             continue
+        if seeds == "erosion" and region.device.type != "cpu":
+            chosen[index] = eroded(region, erosion_radius)
+            continue
         array = region.cpu().numpy()
         picked = _skeleton(array) if seeds == "skeleton" else _eroded(array, erosion_radius)
         chosen[index] = torch.from_numpy(picked).to(labels.device)
@@ -107,3 +112,17 @@ def _eroded(region: BoolArray, radius: int) -> BoolArray:
     ball = (offsets**2).sum(axis=0) <= radius**2
     left: BoolArray = ndimage.binary_erosion(region, structure=ball, border_value=1)
     return left if left.any() else region
+
+
+def eroded(region: Tensor, radius: int) -> Tensor:
+    """As ``_eroded``, in torch: what a ball leaves of a region, on whatever device it lies."""
+    left = region.clone()
+    padded = torch.nn.functional.pad(region, (radius, radius) * region.ndim, value=True)
+    for offset in itertools.product(range(-radius, radius + 1), repeat=region.ndim):
+        if any(offset) and sum(step**2 for step in offset) <= radius**2:
+            window = (
+                slice(radius + step, radius + step + side)
+                for step, side in zip(offset, region.shape, strict=True)
+            )
+            left &= padded[tuple(window)]
+    return torch.where(left.any(), left, region)
