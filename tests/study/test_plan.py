@@ -102,8 +102,14 @@ def test_plan_in_the_documentation_is_a_plan():
 
 
 def test_study_without_a_test_case_is_refused():
-    with pytest.raises(InputError, match="leave no test case"):
-        runs_of({"split": tiny_recipe()["split"] | {"fractions": [0.8, 0.2, 0.0]}})
+    split = tiny_recipe()["split"]
+    with pytest.raises(InputError, match=r"split\.fractions leave no test case"):
+        runs_of({"split": split | {"fractions": [0.8, 0.2, 0.0]}})
+    with pytest.raises(InputError, match=r"split\.counts leave no test case"):
+        runs_of({"split": split | {"counts": [8, 2, 0]}})
+    # Counts decide in place of fractions, and a centre is always left to test.
+    assert runs_of({"split": split | {"counts": [6, 2, 2], "fractions": [0.8, 0.2, 0.0]}})
+    assert runs_of({"split": split | {"by": "centre", "fractions": [0.8, 0.2, 0.0]}})
 
 
 def test_files_are_looked_for_beside_the_plan(tmp_path):

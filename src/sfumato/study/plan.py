@@ -128,10 +128,12 @@ def planned_runs(plan: Plan, base: Recipe) -> tuple[PlannedRun, ...]:
         RecipeError: a method lacks an option that the plan gives it.
         InputError: the recipe's split leaves no test case to compare on.
     """
-    if plan.folds is None and base.split.folds is None and base.split.fractions[2] == 0:
+    part = base.split
+    shares = part.fractions if part.counts is None else part.counts
+    if plan.folds is None and part.folds is None and part.by != "centre" and shares[2] == 0:
         raise InputError(
-            "the recipe's split.fractions leave no test case, so there would be nothing to compare: "
-            "give the test cases a share, or set folds"
+            f"the recipe's split.{'fractions' if part.counts is None else 'counts'} leave no test case, so "
+            "there would be nothing to compare: give the test cases a share, or set folds"
         )
     folds: Sequence[int] = [base.split.fold] if plan.folds is None else range(plan.folds)
     runs = []
