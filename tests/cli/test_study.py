@@ -12,7 +12,7 @@ import yaml
 
 import sfumato.cli.study
 from sfumato.cli.app import run
-from sfumato.cli.study import _Notices
+from sfumato.cli.running import Notices, environment, terminated_like_interrupted
 from sfumato.study.many import Started
 from tiny_cases import tiny_recipe, write_cases
 
@@ -36,7 +36,7 @@ def write_plan(folder, **changes):
     return folder / "plan.yaml"
 
 
-class Killer(_Notices):
+class Killer(Notices):
     """Kills one run's process as soon as it starts."""
 
     def __call__(self, event):
@@ -63,13 +63,13 @@ def studied(tmp_path_factory):
     """The study twice: once with a killed worker, then the same command again."""
     folder = tmp_path_factory.mktemp("study")
     plan, out, found = write_plan(folder), folder / "out", []
-    for notices, report in ((Killer, lambda *_: None), (_Notices, sfumato.cli.study._report)):
+    for notices, report in ((Killer, lambda *_: None), (Notices, sfumato.cli.study._report)):
         with (
             pytest.MonkeyPatch.context() as patch,
             redirect_stdout(io.StringIO()) as said,
             redirect_stderr(io.StringIO()) as complained,
         ):
-            patch.setattr(sfumato.cli.study, "_Notices", notices)
+            patch.setattr(sfumato.cli.study, "Notices", notices)
             # One report is enough, and the second study's shows more.
             patch.setattr(sfumato.cli.study, "_report", report)
             status = run(["study", str(plan), "--out", str(out), "--jobs", "2"])
@@ -139,7 +139,7 @@ def test_wrong_plan_and_foreign_folder_are_refused_before_any_training(tmp_path,
 
 def test_polite_kill_ends_the_study_as_ctrl_c_does():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), sfumato.cli.study._terminated_like_interrupted():
+    with pytest.raises(KeyboardInterrupt), terminated_like_interrupted():
         os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -149,7 +149,7 @@ def test_cores_are_divided_among_the_processes_unless_the_user_says(monkeypatch)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(9)), raising=False)
-    found = sfumato.cli.study._environment(jobs=4)
+    found = environment(jobs=4)
     assert (found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("2", "7")
-    assert sfumato.cli.study._environment(jobs=40)["NUMBA_NUM_THREADS"] == "1"
+    assert environment(jobs=40)["NUMBA_NUM_THREADS"] == "1"
     assert found["PATH"] == os.environ["PATH"]

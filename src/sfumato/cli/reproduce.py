@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from sfumato.study.reproduction_data import Source
 
 OUT = Path("reproduced")
-SMOKE_NOTE = (
-    "Smoke run: tiny networks, one epoch, a few cases. It shows that installation and folder work; "
-    "its numbers mean nothing."
-)
 
 
 def reproduce(
@@ -236,15 +232,15 @@ def _open(job: Job, *, overwrite: bool) -> None:
 
 def _run(job: Job, source: Source, jobs: int) -> list[Outcome]:
     """Train, predict and evaluate everything on one data set."""
-    from sfumato.cli.study import _environment, _Notices, _terminated_like_interrupted
+    from sfumato.cli.running import Notices, environment, terminated_like_interrupted
     from sfumato.study.many import run_many, write_outcomes
     from sfumato.study.reproduction_data import data_folder
     from sfumato.study.reproduction_runs import run_here
 
     out, runs = job.out / source.part.kind, job.runs[source.part.kind]
     typer.echo(f"{source.part.dataset}: {len(runs)} trainings on {len(source.dataset.cases)} cases")
-    notices = _Notices(len(runs), jobs)
-    with _terminated_like_interrupted():
+    notices = Notices(len(runs), jobs)
+    with terminated_like_interrupted():
         if job.smoke:
             outcomes = run_here(runs, out, dataset=source.dataset, notify=notices)
         else:
@@ -253,7 +249,7 @@ def _run(job: Job, source: Source, jobs: int) -> list[Outcome]:
                 runs,
                 out,
                 command=lambda run, where: _train_command(run, where, folder, source.kind),
-                environment=_environment(jobs),
+                environment=environment(jobs),
                 jobs=jobs,
                 dataset=source.dataset,
                 notify=notices,
@@ -272,20 +268,31 @@ def _train_command(run: PlannedRun, folder: Path, data: str, kind: str) -> Seque
 
 def _finish(job: Job, outcomes: dict[str, list[Outcome]]) -> None:
     """Print and write the table and the figures, write the reports, and say what failed."""
+    from sfumato.cli.reproduce_report import SMOKE_NOTE, draw, write_figures, write_reports
+    from sfumato.report import load_runs
     from sfumato.study.many import require_all
     from sfumato.study.reproduction import side_by_side
-    from sfumato.study.tidy import Value, read_tables
+    from sfumato.study.tidy import read_tables
 
-    values: dict[str, list[Value]] = {}
-    for kind, several in outcomes.items():
-        tables = [each.folder / "metrics.csv" for each in several if each.state != "failed"]
-        if tables:
-            values[kind] = read_tables(tables)
-    cells = side_by_side(job.experiment, values)
+    found = job.experiment
+    finished = {kind: _tables(several) for kind, several in outcomes.items()}
+    finished = {kind: tables for kind, tables in finished.items() if tables}
+    cells = side_by_side(found, {kind: read_tables(tables) for kind, tables in finished.items()})
     notes = [SMOKE_NOTE] if job.smoke else []
     _write_tables(job, cells, notes)
     _print_tables(job, cells, notes)
+    runs = {kind: load_runs(job.out / kind / "runs") for kind in finished if found.content.figure}
+    drawn = draw(found, cells, runs)
+    datasets = {source.part.kind: source.dataset for source in job.sources}
+    written = write_figures(drawn, job.out)
+    written += write_reports(found, cells, drawn, datasets, job.out, smoke=job.smoke)
+    for path in written:
+        typer.echo(f"written: {path}")
     require_all([each for several in outcomes.values() for each in several])
+
+
+def _tables(outcomes: Sequence[Outcome]) -> list[Path]:
+    return [each.folder / "metrics.csv" for each in outcomes if each.state != "failed"]
 
 
 def _write_tables(job: Job, cells: Sequence[Cell], notes: Sequence[str]) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfumato.cli.dataset_option import DatasetKind
+from sfumato.cli.running import Notices, environment, terminated_like_interrupted
 from sfumato.errors import MissingExtraError, OutputExistsError
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from sfumato.data import Dataset
     from sfumato.study.comparison import Comparison
-    from sfumato.study.many import Outcome, Started
+    from sfumato.study.many import Outcome
     from sfumato.study.plan import PlannedRun, Study
 
 PLAN = "plan.yaml"  # marks a folder as a study's
@@ -57,13 +52,13 @@ def study(
     found = read_study(plan)
     dataset = open_dataset(found.data, kind=kind)
     _open(out, plan, found)
-    notices = _Notices(len(found.runs), jobs)
-    with _terminated_like_interrupted():
+    notices = Notices(len(found.runs), jobs)
+    with terminated_like_interrupted():
         outcomes = run_many(
             found.runs,
             out,
             command=_train_command(found, out, kind),
-            environment=_environment(jobs),
+            environment=environment(jobs),
             jobs=jobs,
             dataset=dataset,
             notify=notices,
@@ -97,64 +92,6 @@ def _train_command(found: Study, out: Path, kind: str) -> Callable[[PlannedRun, 
         return [*train, "--data", found.data, "--dataset", kind, "--out", str(folder), "--resume"]
 
     return command
-
-
-def _environment(jobs: int) -> Mapping[str, str]:
-    """Divide the cores among the processes, unless the user has set the number of threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(max(1, cores // jobs))
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    return dict.fromkeys(names, threads) | os.environ
-
-
-class _Notices:
-    """One line per run: that it is finished, or why not, and how long the rest may take."""
-
-    def __init__(self, total: int, jobs: int) -> None:
-        self.total, self.jobs, self.done = total, jobs, 0
-        self.seconds: list[float] = []
-        self.started = time.perf_counter()
-
-    def __call__(self, event: Started | Outcome) -> None:
-        from sfumato.study.many import Started
-
-        if isinstance(event, Started):
-            if sys.stdout.isatty():
-                typer.echo(f"        {event.run.name}: started")
-            return
-        self.done += 1
-        text = {
-            "kept": "finished already",
-            "finished": f"finished in {_duration(event.seconds)}",
-            "failed": f"failed: {event.message}" + (f" (log: {event.log})" if event.log else ""),
-        }[event.state]
-        if event.state == "finished":
-            self.seconds.append(event.seconds)
-        left = self.total - self.done
-        if left and self.seconds:
-            mean = sum(self.seconds) / len(self.seconds)
-            text += f"; about {_duration(mean * max(1.0, left / self.jobs))} left"
-        typer.echo(f"[{self.done}/{self.total}] {event.run.name}: {text}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let a polite kill end the runs' processes too, as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _report(

@@ -1,6 +1,6 @@
 """One self-contained page of results: tables, figures and a viewer of the cases."""
 
-from sfumato.report.data import Overlay, RaterPanel, ReliabilityBin, ReportCase, ReportData, ValueBin
+from sfumato.report.data import Overlay, RaterPanel, ReliabilityBin, ReportCase, ReportData, Section, ValueBin
 from sfumato.report.document import write_report
 from sfumato.report.runs import load_runs, run_folders
 
@@ -10,6 +10,7 @@ __all__ = [
     "ReliabilityBin",
     "ReportCase",
     "ReportData",
+    "Section",
     "ValueBin",
     "load_runs",
     "run_folders",

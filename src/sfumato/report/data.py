@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sfumato.checks import require_choice, require_same_shape, require_spacing
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.metrics.table import Row
 from sfumato.types import ArrayLike, Spacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Kind = Literal["classes", "regions", "signed"]
 BinSet = Literal["all", "foreground", "boundary"]
@@ -149,6 +152,23 @@ TableRow = Mapping[str, object]
 
 
 @dataclass(frozen=True, eq=False)
+class Section:
+    """A part of the page that the caller makes, above the results.
+
+    Attributes:
+        title: Its heading.
+        text: One paragraph.
+        tables: Caption of each table to its lines.
+        figures: File name without ending, description and figure of each plot.
+    """
+
+    title: str
+    text: str
+    tables: Mapping[str, tuple[TableRow, ...]] = field(default_factory=dict)
+    figures: tuple[tuple[str, str, Figure], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything a report shows. Only ``title`` and ``rows`` are needed.
 
@@ -170,6 +190,7 @@ class ReportData:
         agreement: A table of agreement between raters, one mapping per line.
         comparisons: Statistical tests, one mapping per line; those of a
             ``structure`` also stand with its tables.
+        sections: Further parts, in this order, before the results.
         introduction: One paragraph on what was done; made from the rows when empty.
         notes: Sentences shown below it: what is missing, and why.
     """
@@ -188,6 +209,7 @@ class ReportData:
     raters: tuple[RaterPanel, ...] = ()
     agreement: tuple[TableRow, ...] = ()
     comparisons: tuple[TableRow, ...] = ()
+    sections: tuple[Section, ...] = ()
     introduction: str = ""
     notes: tuple[str, ...] = ()
 

@@ -118,6 +118,12 @@ def _drawings(data: ReportData) -> dict[str, list[Drawing]]:
         "strips": [],
         "overlays": [],
         "raters": [],
+        "sections": [
+            drawing
+            for section in data.sections
+            for name, alt, figure in section.figures
+            for drawing in _plot(name, "", alt, figure)
+        ],
     }
     for name in BIN_SETS:
         title = SET_TITLES[name]

@@ -33,7 +33,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("avd", "rvd", "volume", "volume_ref"),
     ),
     "Lesions": ("lesion_tpr", "lesion_fdr", "lesion_f1"),
-    "Calibration": ("ece", "ece_foreground", "mce", "ace", "tace", "brier", "nll"),
+    "Calibration": (
+        *("ece", "ece_foreground", "ece_boundary", "classwise_ece", "mce", "ace"),
+        *("tace", "brier", "nll"),
+    ),
     "Several raters": (
         *("dice_raters_mean", "dice_raters_max", "iou_raters_mean", "iou_raters_max"),
         *("consensus_dice", "consensus_iou", "qubiq", "ged", "rater_dice"),
@@ -59,6 +62,8 @@ TITLES: Mapping[str, str] = {
     "mse": "MSE",
     "ece": "ECE",
     "ece_foreground": "ECE foreground",
+    "ece_boundary": "ECE near the boundary",
+    "classwise_ece": "Classwise ECE",
     "mce": "MCE",
     "ace": "ACE",
     "tace": "TACE",

@@ -117,7 +117,7 @@ class Content(Part):
             if table not in published_tables():
                 raise UnknownNameError("published table", table, published_tables())
         parts = {part.kind: part for part in self.data}
-        names = [training.name for training in self.trainings]
+        names = [f"{training.name} on {kind}" for training in self.trainings for kind in training.data]
         for what, several in (("kind", [part.kind for part in self.data]), ("training", names)):
             twice = sorted({name for name in several if several.count(name) > 1})
             if twice:

@@ -15,6 +15,8 @@ SpreadKind = Literal["std_over_runs", "std_over_cases", "standard_error", "none"
 FOLDER = Path(__file__).parent / "published_tables"
 FACTORS = {"%": 100.0, "fraction": 1.0, "mm": 1.0}
 """What our numbers (fractions, millimetres) are multiplied by to be in a table's unit."""
+SCGM_DICE_PER_CENTRE = (86.2, 81.2, 88.6, 78.0)
+"""SoftSeg, section 3.2: Dice on the grey matter by test centre, in %, the mean of its plotted candidates."""
 
 
 class RowKey(NamedTuple):

@@ -16,6 +16,7 @@ from sfumato.metrics import CalibrationBins
 from sfumato.metrics.boundary import boundary_band
 from sfumato.metrics.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
 from sfumato.metrics.evaluation import (
+    DEFAULT_METRICS,
     MASK_METRICS,
     RATER_MASK_METRICS,
     Origin,
@@ -37,6 +38,8 @@ LOG = logging.getLogger("sfumato.study")
 BAND_MM = 3.0  # reach of the boundary band in the reliability diagrams, to either side of the surface
 BIN_SETS = ("all", "foreground", "boundary")
 VALUE_BINS = 50
+# Lesions besides what every evaluation has: a run cannot be asked for them afterwards.
+RUN_METRICS = (*DEFAULT_METRICS, "lesion_tpr", "lesion_fdr")
 
 
 class RunRows:
@@ -117,7 +120,7 @@ class _Scored:
         self.module, self.found, self.case = module, found, case
         names = list(module.regions) if module.regions else list(module.task["label_names"].values())[1:]
         self.structures = dict(zip(names, module.region_values(), strict=True))
-        self.settings = Settings(tolerance_mm=module.recipe.tolerance_mm)
+        self.settings = Settings(metrics=RUN_METRICS, tolerance_mm=module.recipe.tolerance_mm)
         self.hard: ArrayLike = found.labels if found.regions is None else found.regions
         self.maps = structure_maps(module, found.soft)
         joint = not module.regions or module.method.kind == "classes"
@@ -167,10 +170,19 @@ class _Scored:
     def _calibration_rows(self, labels: Tensor, origin: Origin) -> list[Row]:
         """Calibration over all classes; of regions that may overlap, each against the rest."""
         if self.probs is not None:
-            return evaluate_calibration(self.probs, labels, origin=origin, settings=self.settings)
+            return evaluate_calibration(
+                self.probs, labels, spacing=self.case.spacing, origin=origin, settings=self.settings
+            )
         rows: list[Row] = []
         for name, (probs, inside) in zip(self.structures, self._each_region(labels), strict=True):
-            rows += evaluate_calibration(probs, inside, origin=origin, settings=self.settings, structure=name)
+            rows += evaluate_calibration(
+                probs,
+                inside,
+                spacing=self.case.spacing,
+                origin=origin,
+                settings=self.settings,
+                structure=name,
+            )
         return rows
 
     def _each_region(self, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,0 +1,228 @@
+"""What ``sfumato reproduce`` leaves to look at: the paper's figures of our runs, a report per data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sfumato.data import Dataset
+    from sfumato.report import ReportData, Section
+    from sfumato.study.experiments import Experiment
+    from sfumato.study.reproduction import Cell
+
+SMOKE_NOTE = (
+    "Smoke run: tiny networks, one epoch, a few cases. It shows that installation and folder work; "
+    "its numbers mean nothing."
+)
+T = TypeVar("T")
+
+
+class Drawn(NamedTuple):
+    """One figure: its file name without ending, what it shows, and itself."""
+
+    name: str
+    text: str
+    figure: Figure
+
+
+def draw(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> list[Drawn]:
+    """Draw the figures of an experiment; one that has none, or no number for it, gives an empty list.
+
+    Args:
+        experiment: What is drawn.
+        cells: Its numbers.
+        runs: Kind of data set to what its finished runs left.
+    """
+    from sfumato.report.figures import styled
+
+    with styled():
+        found = {
+            None: _nothing,
+            "alpha": _alpha,
+            "pairs": _pairs,
+            "reliability": _reliability,
+            "softseg": _softseg,
+        }[experiment.content.figure](experiment, cells, runs)
+        return [
+            Drawn(f"{experiment.name}-{name}" if name else experiment.name, text, figure)
+            for name, text, figure in found
+            if figure is not None
+        ]
+
+
+Found = Iterator[tuple[str, str, "Figure | None"]]
+
+
+def _nothing(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+    return iter(())
+
+
+def _alpha(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+    from sfumato.report.published_figures import alpha_sweep
+
+    yield "", "Score against the smoothing factor; rings: published numbers", alpha_sweep(cells)
+
+
+def _pairs(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+    from sfumato.report.published_figures import paired_networks
+
+    yield "", "Hard labels and SiNGR per network; rings: published numbers", paired_networks(cells)
+
+
+def _reliability(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+    from sfumato.report.figures import pooled_bins
+    from sfumato.report.published_figures import reliability_panels
+
+    panels = {}
+    for part in experiment.content.data:
+        if part.kind in runs:
+            pooled = pooled_bins(runs[part.kind], "foreground")
+            names = [training.name for training in experiment.trainings(part.kind)]
+            panels[part.dataset] = {name: pooled[name] for name in names if name in pooled}
+    text = "Share of voxels and accuracy against confidence, over voxels whose reference is foreground"
+    yield "", text, reliability_panels(panels)
+
+
+def _softseg(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+    from sfumato.report.published_figures import (
+        learning_panel,
+        pooled_values,
+        threshold_panels,
+        value_panels,
+    )
+
+    scgm = runs.get("scgm")
+    names = [training.name for training in experiment.content.trainings]
+    if scgm is not None:
+        yield (
+            "figure2",
+            "Dice on the validation cases against the epoch",
+            learning_panel(_curves(scgm, names)),
+        )
+        yield "centres", "Dice per test centre", _centres(scgm, names)
+        sweeps = _per_method(scgm, scgm.thresholds, names)
+        found = {name: [dict(sweep) for sweep in several] for name, several in sweeps.items()}
+        yield (
+            "figure3",
+            "Dice on training and validation cases against the threshold",
+            threshold_panels(found),
+        )
+    histograms = {
+        part.dataset: {
+            name: pooled_values(several)
+            for name, several in _per_method(runs[part.kind], runs[part.kind].values, names).items()
+        }
+        for part in experiment.content.data
+        if part.kind in runs
+    }
+    yield "figure4", "Density of the predictions' values above 0", value_panels(histograms)
+
+
+def _per_method(data: ReportData, found: Mapping[str, T], names: Sequence[str]) -> dict[str, list[T]]:
+    """Sort what every run has by the run's method, in the order of ``names``."""
+    groups = {name: [each for run, each in found.items() if data.method_of(run) == name] for name in names}
+    return {name: several for name, several in groups.items() if several}
+
+
+def _curves(data: ReportData, names: Sequence[str]) -> dict[str, list[list[tuple[float, float]]]]:
+    return {
+        name: [
+            [(line["epoch"], line["val_dice"]) for line in curve if line.get("val_dice") is not None]
+            for curve in several
+        ]
+        for name, several in _per_method(data, data.histories, names).items()
+    }
+
+
+def _centres(data: ReportData, names: Sequence[str]) -> Figure | None:
+    """Dice per test centre, which is the fold: the mean over its cases and trainings, in %."""
+    from sfumato.report.published_figures import centre_bars
+    from sfumato.study.published import SCGM_DICE_PER_CENTRE
+
+    values: dict[str, dict[int, float]] = {}
+    for name in names:
+        for fold in range(len(SCGM_DICE_PER_CENTRE)):
+            dice = [
+                row.value
+                for row in data.rows
+                if (row.method, row.metric, row.fold) == (name, "dice", fold) and "@" not in row.structure
+            ]
+            if dice:
+                values.setdefault(name, {})[fold] = 100 * sum(dice) / len(dice)
+    return centre_bars(values, dict(enumerate(SCGM_DICE_PER_CENTRE)))
+
+
+def write_figures(drawn: Sequence[Drawn], out: Path) -> list[Path]:
+    """Write every figure as SVG and PNG; earlier ones are replaced."""
+    from sfumato.output import atomic_output
+    from sfumato.report.figures import styled
+
+    paths = []
+    for each in drawn:
+        for ending in (".svg", ".png"):
+            path = out / f"{each.name}{ending}"
+            with styled(), atomic_output(path, overwrite=True) as temporary:
+                each.figure.savefig(temporary, format=ending[1:], dpi=150, metadata=_UNDATED.get(ending))
+            paths.append(path)
+    return paths
+
+
+_UNDATED = {".svg": {"Date": None}}  # the same figure is the same file
+
+
+def write_reports(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    drawn: Sequence[Drawn],
+    datasets: Mapping[str, Dataset],
+    out: Path,
+    *,
+    smoke: bool,
+) -> list[Path]:
+    """Write one page per data set that has a finished run, with the published numbers beside ours on top.
+
+    Args:
+        experiment: What was trained.
+        cells: Its numbers.
+        drawn: Its figures; every page shows them all.
+        datasets: Kind of data set to its cases.
+        out: Where ``<kind>/runs`` lie; the page is ``<kind>/report.html``.
+        smoke: Leave out everything but the published numbers beside ours: it takes longer than the runs did,
+            and shows nothing.
+    """
+    from sfumato.cli.report import assembled
+    from sfumato.report import ReportData, write_report
+
+    pages = []
+    for kind, dataset in datasets.items():
+        if not any((out / kind / "runs").glob("*/metrics.csv")):
+            continue
+        part = experiment.part(kind)
+        title = f"{experiment.name}: {part.dataset}"
+        if smoke:
+            data = ReportData(title, rows=(), introduction=experiment.content.title, notes=(SMOKE_NOTE,))
+        else:
+            data = assembled(out / kind / "runs", source=dataset, title=title)
+        mine = [cell for cell in cells if cell.part.kind == kind]
+        data = replace(data, sections=(_section(mine, drawn),))
+        pages.append(write_report(data, out / kind / "report.html", overwrite=True))
+    return pages
+
+
+def _section(cells: Sequence[Cell], drawn: Sequence[Drawn]) -> Section:
+    from sfumato.report import Section
+    from sfumato.study.reproduction_tables import HEADINGS, blocks, caption, gaps
+
+    tables = {
+        block.title: tuple(dict(zip(HEADINGS, line, strict=True)) for line in block.lines)
+        for block in blocks(cells)
+    }
+    text = " ".join((caption(cells), *gaps(cells)))
+    return Section(
+        "Published and ours", text, tables, tuple((each.name, each.text, each.figure) for each in drawn)
+    )
