@@ -120,7 +120,15 @@ class Method:
             regions=regions,
             generator=generator,
         )
-        return TARGETS[self.label](case, self._chosen("label option", self.label_options, options))
+        return TARGETS[self.label](case, self.label_settings(options))
+
+    def label_settings(self, options: Options | None = None) -> dict[str, Any]:
+        """Every option of the label, with the overrides.
+
+        Raises:
+            UnknownNameError: an override is not one of the label's options.
+        """
+        return self._chosen("label option", self.label_options, options)
 
     def make_loss(self, options: Options | None = None) -> nn.Module:
         """Build the loss: a module that takes raw logits and the target, both ``(B, channels, *S)``.

@@ -144,7 +144,12 @@ def _train(
         enable_progress_bar=folder.interactive,
     )
     patches = patch_loader(
-        train, recipe, trainer=trainer, num_classes=module.task["num_classes"], regions=module.regions
+        train,
+        recipe,
+        trainer=trainer,
+        num_classes=module.task["num_classes"],
+        regions=module.regions,
+        device=trainer.strategy.root_device.type,
     )
     cases = case_loader(validation)
     trainer.fit(module, patches, cases, ckpt_path=resume_from)

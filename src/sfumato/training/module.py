@@ -15,6 +15,7 @@ from sfumato.methods import Method, method
 from sfumato.metrics import dice
 from sfumato.networks import build, needs_image_size, size_divisor
 from sfumato.prediction.tiles import slice_logits, whole_volume_logits
+from sfumato.training.late import late_targets
 from sfumato.training.recipe import Recipe, parse_recipe
 
 CONTENT = "sfumato"  # the checkpoint's key under which everything of ours lies
@@ -50,6 +51,15 @@ class SegmentationModule(LightningModule):
         """Logits ``(B, K, *S)`` of a batch of patches ``(B, C, *S)``."""
         logits: Tensor = self.network(image)
         return logits
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:  # noqa: ANN401 - Lightning's
+        """Make the targets that the patches left to the device."""
+        if isinstance(batch, dict) and "target" not in batch:
+            target = late_targets(
+                self.recipe, batch, num_classes=self.task["num_classes"], regions=self.regions
+            )
+            return {"image": batch["image"], "target": target}
+        return batch
 
     def training_step(self, batch: Mapping[str, Any], index: int) -> Tensor:
         """The method's loss on one batch of patches and their targets."""

@@ -19,6 +19,7 @@ from sfumato.data.case import Case
 from sfumato.errors import InputError
 from sfumato.methods import method
 from sfumato.training.cases import Cases, PreparedCase, made_late, outside, soft_label
+from sfumato.training.late import ingredients, made_on
 from sfumato.training.recipe import Recipe
 from sfumato.training.samples import EpochSampler, Progress, sampled_case, training_samples
 
@@ -31,6 +32,8 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         recipe: Patch size, augmentation, and when the label is made.
         num_classes: Classes of the data set, background included.
         regions: The data set's regions, or None.
+        device: Where the batches go: late labels are made there if they can be, and the patches then carry
+            what they are made from.
     """
 
     def __init__(
@@ -40,7 +43,9 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         *,
         num_classes: int,
         regions: dict[str, tuple[int, ...]] | None,
+        device: str = "cpu",
     ) -> None:
+        self.ingredients = made_on(device, recipe)
         self.cases, self.recipe, self.num_classes, self.regions = cases, recipe, num_classes, regions
         self.samples = training_samples(cases, recipe)
         part = recipe.augment
@@ -88,14 +93,12 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         if labels is None:
             raise InputError("augmentation lost the labels")
         labels = crop(labels, inner, size, fill=None)
-        target = soft_label(
-            self.recipe,
-            Case(case.name, image, labels[0], labels[1:] if len(labels) > 1 else None, case.spacing, None),
-            num_classes=self.num_classes,
-            regions=self.regions,
-            generator=generator,
+        raters = labels[1:] if len(labels) > 1 else None
+        moved = Case(case.name, image, labels[0], raters, case.spacing, None)
+        form = ingredients if self.ingredients else _labelled
+        return form(
+            self.recipe, moved, num_classes=self.num_classes, regions=self.regions, generator=generator
         )
-        return {"image": image, "target": target}
 
     @property
     def margin(self) -> float:
@@ -154,6 +157,19 @@ def crop(array: Tensor, start: Sequence[int], size: Sequence[int], *, fill: Tens
     return result
 
 
+def _labelled(
+    recipe: Recipe,
+    case: Case,
+    *,
+    num_classes: int,
+    regions: dict[str, tuple[int, ...]] | None,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """A moved patch with its target."""
+    target = soft_label(recipe, case, num_classes=num_classes, regions=regions, generator=generator)
+    return {"image": case.image, "target": target}
+
+
 def patch_loader(
     cases: Cases,
     recipe: Recipe,
@@ -161,9 +177,10 @@ def patch_loader(
     trainer: Progress,
     num_classes: int,
     regions: dict[str, tuple[int, ...]] | None,
+    device: str = "cpu",
 ) -> DataLoader[dict[str, Tensor]]:
-    """Batches of patches for the trainer."""
-    patches = Patches(cases, recipe, num_classes=num_classes, regions=regions)
+    """Batches of patches for the trainer, bound for ``device``."""
+    patches = Patches(cases, recipe, num_classes=num_classes, regions=regions, device=device)
     return DataLoader(
         patches,
         batch_size=recipe.batch_size,

@@ -1,0 +1,75 @@
+"""Labels that are made after augmentation, on the GPU where the batch already lies.
+
+A data loader's process cuts and moves image and masks, and finds what only the CPU can find (Canny's edges,
+a skeleton, random seeds) on the moved mask itself; the distances and the label follow on the device. Where
+there is no GPU, or the label needs the CPU, the patches come with their targets instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from sfumato.data.case import Case
+from sfumato.errors import DataError
+from sfumato.labels.batch_targets import ON_DEVICE, TargetBatch, batch_targets, marks
+from sfumato.labels.targets import TargetCase
+from sfumato.methods import method
+from sfumato.training.cases import made_late
+from sfumato.training.recipe import Recipe
+
+Regions = Mapping[str, tuple[int, ...]] | None
+
+
+def made_on(device: str, recipe: Recipe) -> bool:
+    """Whether the recipe's label is made on ``device``, after the batch arrived there."""
+    return device == "cuda" and made_late(recipe) and method(recipe.method).label in ON_DEVICE
+
+
+def ingredients(
+    recipe: Recipe, case: Case, *, num_classes: int, regions: Regions, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """What a target is made from on the device, for one moved patch.
+
+    Returns:
+        ``image`` ``(C, *S)``, ``masks`` ``(1 + D, *S)`` (the labels, and each rater's behind them),
+        ``spacing`` ``(axes,)`` and, where the label needs them, ``marks`` ``(M, *S)``.
+
+    Raises:
+        DataError: the patch has no mask.
+    """
+    if case.labels is None:
+        raise DataError([f"case {case.name} has no mask to make a soft label of"])
+    raters, chosen = case.labels_per_rater, method(recipe.method)
+    masks = case.labels[None] if raters is None else torch.cat((case.labels[None], raters))
+    target = TargetCase(case.labels, case.image, num_classes, case.spacing, raters, regions, generator)
+    found = {
+        "image": case.image,
+        "masks": masks,
+        "spacing": torch.tensor(case.spacing, dtype=torch.float64),
+    }
+    marked = marks(chosen.label, target, chosen.label_settings(recipe.label))
+    return found if marked is None else {**found, "marks": marked}
+
+
+def late_targets(
+    recipe: Recipe, batch: Mapping[str, Tensor], *, num_classes: int, regions: Regions
+) -> Tensor:
+    """Make the targets of a batch of :func:`ingredients`: ``(B, channels, *S)`` float32, on its device.
+
+    Mixed precision does not reach in here: distances are always float32.
+    """
+    chosen, masks = method(recipe.method), batch["masks"]
+    with torch.no_grad(), torch.autocast(masks.device.type, enabled=False):
+        given = TargetBatch(
+            labels=masks[:, 0],
+            image=batch["image"].float(),
+            num_classes=num_classes,
+            spacing=[tuple(each) for each in batch["spacing"].tolist()],
+            per_rater=masks[:, 1:] if masks.shape[1] > 1 else None,
+            regions=regions,
+            marks=batch.get("marks"),
+        )
+        return batch_targets(chosen.label, given, chosen.label_settings(recipe.label))

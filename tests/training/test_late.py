@@ -1,0 +1,115 @@
+"""Labels made after augmentation on the device are those that the data loader would have made."""
+
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from sfumato.data import open_dataset
+from sfumato.training import module
+from sfumato.training import patches as patching
+from sfumato.training.cases import prepare_cases, prepare_training_case
+from sfumato.training.fit import fit
+from sfumato.training.late import late_targets, made_on
+from sfumato.training.patches import Patches
+from sfumato.training.recipe import parse_recipe
+from tiny_cases import tiny_recipe, write_cases, write_rated_cases
+
+MOVING = {
+    "flip_axes": [0],
+    "probability": 1.0,
+    "rotation_deg": 20.0,
+    "scale": 0.1,
+    "translation_fraction": 0.05,
+    "intensity_scale": 0.1,
+    "intensity_shift": 0.1,
+}
+
+
+def late_recipe(method, *, axes=3, **changes):
+    content = tiny_recipe(axes=axes) | {"method": method, "when": "after", "augment": MOVING} | changes
+    return parse_recipe(content, source="test")
+
+
+def both_ways(recipe, data, tmp_path):
+    """A batch of two patches as the data loader labels it, and as it goes to a GPU."""
+    cases = prepare_cases(
+        recipe, data, data.names[:2], prepare=prepare_training_case, cache=tmp_path / "c", title="cases"
+    )
+    options = {"num_classes": len(data.label_names), "regions": data.regions}
+    ready, bare = (Patches(cases, recipe, **options, device=device) for device in ("cpu", "cuda"))
+    return *(default_collate([each[0, 0], each[0, 1]]) for each in (ready, bare)), options
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize(
+    ("method", "label"),
+    [
+        ("ls", {}),
+        ("svls", {}),
+        ("geols", {}),
+        ("geols", {"seeds": "random"}),
+        ("geols", {"seeds": "erosion", "preset": "reference"}),
+        ("singr", {}),
+        ("singr", {"boundary": "inner"}),
+    ],
+    ids=str,
+)
+def test_late_targets_are_the_data_loaders(tmp_path, axes, method, label):
+    data = open_dataset(write_cases(tmp_path / "data", axes=axes, channels=2))
+    recipe = late_recipe(method, axes=axes, label=label)
+    ready, bare, options = both_ways(recipe, data, tmp_path)
+    assert "target" not in bare
+    assert torch.equal(ready["image"], bare["image"])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = late_targets(recipe, bare, **options)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, ready["target"], rtol=1e-6, atol=1e-6)
+
+
+def test_raters_travel_with_the_batch(tmp_path):
+    data = open_dataset(write_rated_cases(tmp_path / "data"))
+    recipe = late_recipe("msvls", axes=len(data_shape(data)))
+    ready, bare, options = both_ways(recipe, data, tmp_path)
+    assert bare["masks"].shape[1] == 1 + len(data.rater_names)
+    torch.testing.assert_close(late_targets(recipe, bare, **options), ready["target"])
+
+
+def data_shape(data):
+    from sfumato.data import load_case
+
+    return load_case(data.cases[0], data).shape
+
+
+def test_training_with_late_targets_ends_with_the_same_weights(tmp_path, monkeypatch):
+    data = open_dataset(write_cases(tmp_path / "data"))
+    recipe = late_recipe("singr", epochs=1, validate_every=1)
+    ends, made = [], []
+
+    def counted(*arguments, **options):
+        made.append(1)
+        return late_targets(*arguments, **options)
+
+    monkeypatch.setattr(module, "late_targets", counted)
+    for name, late in (("loader", False), ("device", True)):
+        monkeypatch.setattr(patching, "made_on", lambda *_, late=late: late)
+        folder = fit(recipe, data, tmp_path / name)
+        ends.append(torch.load(folder.best_checkpoint, weights_only=False)["state_dict"])
+    assert made
+    for key, weight in ends[0].items():
+        torch.testing.assert_close(ends[1][key], weight, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("device", "method", "when", "expected"),
+    [
+        ("cuda", "geols", "after", True),
+        ("cuda", "geols", "before", False),
+        ("cpu", "geols", "after", False),
+        ("cuda", "softseg", "after", False),
+        ("cuda", "superpixel", "after", False),
+        ("cuda", "svls", "method", True),
+    ],
+)
+def test_only_late_labels_that_the_gpu_can_make_go_there(device, method, when, expected):
+    recipe = parse_recipe(tiny_recipe() | {"method": method, "when": when}, source="test")
+    assert made_on(device, recipe) is expected
