@@ -31,7 +31,7 @@ def test_points_come_back_from_the_file_as_they_were_written(tmp_path):
         ("near the edge", *third, "confidence", 0.5),
         ("near the edge", *third, "accuracy", 0.25),
     ]
-    assert [row.status for row in read[:3]] == ["ok", "empty_bin", "empty_bin"]
+    assert [row.status for row in read[:3]] == ["ok", "no_voxel", "no_voxel"]
     assert [(p.low, p.high, p.value) for p in points(read, "values")] == [
         (-1.0, pytest.approx(0.02), 5.0),
         (pytest.approx(0.02), 1.0, 6.0),

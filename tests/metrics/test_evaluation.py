@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sfumato.errors import DTypeError, ShapeError, UnknownNameError, ValueRangeError
 from sfumato.metrics import (
+    CalibrationBins,
     Origin,
     Settings,
     dice,
@@ -206,6 +207,28 @@ def test_graded_predictions_add_error_and_calibration():
     assert found["all", "tace"] == thresholded_adaptive_calibration_error(probs, ref)
     log_likelihood = probs.gather(0, ref[None]).double().log().mean().item()
     assert found["all", "nll"] == pytest.approx(-log_likelihood)
+
+
+def test_calibration_can_be_asked_for_near_the_boundary_and_per_class():
+    probs, ref = graded_case(3, shape=(9, 7, 5))
+    ref = (torch.arange(9)[:, None, None] > 4).long().expand(9, 7, 5)
+    chosen = Settings(metrics=("ece_boundary", "classwise_ece", "ace"), band_mm=2.0)
+    options = {"structures": {"s": (1,)}, "spacing": (2.0, 1.0, 1.0), "origin": ORIGIN, "settings": chosen}
+    found = values(evaluate_case(ref, ref, probs=probs, **options))
+    # Rows 4 and 5 lie within 2 mm of a voxel of the other class.
+    near = expected_calibration_error(probs[:, 4:6], ref[4:6])
+    assert found["all", "ece_boundary"] == pytest.approx(near, abs=1e-12)
+    bins = CalibrationBins(3)
+    bins.update(probs, ref)
+    scores = bins.compute()
+    assert found["all", "classwise_ece"] == pytest.approx(np.mean(scores.classwise_ece))
+    assert found["all", "ace"] == scores.ace
+    (lost,) = [
+        row for row in evaluate_case(ref, ref * 0 + 1, probs=probs, **options) if row.metric == "ece_boundary"
+    ]
+    assert (lost.status, math.isnan(lost.value)) == ("no_voxel", True)
+    with pytest.raises(ValueRangeError, match="band_mm is 0"):
+        Settings(band_mm=0)
 
 
 def test_calibration_without_foreground_says_why_it_is_undefined():

@@ -35,6 +35,7 @@ from sfumato.metrics.evaluation import (
 )
 from sfumato.metrics.evaluation_raters import evaluate_agreement, evaluate_rater_maps, evaluate_rater_masks
 from sfumato.metrics.table import Row
+from sfumato.types import Spacing
 
 Pairs = Mapping[str, tuple[Path, ReferenceFiles]]
 
@@ -161,7 +162,7 @@ class Scorer:
             one = soft[index : index + 1] if kind != "classes" else _sum_of(soft, values)
             rows += self._map_rows(one.clamp(0, 1), {name: values}, targets, grid)
         for origin, labels in targets:
-            rows += self._calibration_rows(soft, kind, labels, origin)
+            rows += self._calibration_rows(soft, kind, labels, origin, grid.spacing)
         return rows
 
     def _map_rows(
@@ -193,13 +194,15 @@ class Scorer:
             )
         return rows
 
-    def _calibration_rows(self, soft: Tensor, kind: str, labels: Tensor, origin: Origin) -> list[Row]:
+    def _calibration_rows(
+        self, soft: Tensor, kind: str, labels: Tensor, origin: Origin, spacing: Spacing
+    ) -> list[Row]:
         """Calibration over all classes; of regions that may overlap, each against the rest."""
         if kind == "classes":
-            return evaluate_calibration(soft, labels, origin=origin, settings=self.settings)
+            return evaluate_calibration(soft, labels, spacing=spacing, origin=origin, settings=self.settings)
         if not self.references.regions:
             probs = with_background(soft, axis=0)
-            return evaluate_calibration(probs, labels, origin=origin, settings=self.settings)
+            return evaluate_calibration(probs, labels, spacing=spacing, origin=origin, settings=self.settings)
         rows: list[Row] = []
         for index, (name, values) in enumerate(self.structures.items()):
             inside = torch.isin(labels, torch.tensor(values, dtype=labels.dtype)).to(torch.uint8)
@@ -207,6 +210,7 @@ class Scorer:
             rows += evaluate_calibration(
                 torch.stack([1 - channel, channel]),
                 inside,
+                spacing=spacing,
                 origin=origin,
                 settings=self.settings,
                 structure=name,

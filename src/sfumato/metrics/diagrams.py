@@ -127,5 +127,5 @@ def _row(origin: Origin, metric: str, structure: str, value: float, unit: str) -
         metric=metric,
         value=value,
         unit=unit,
-        status="empty_bin" if math.isnan(value) else "ok",
+        status="no_voxel" if math.isnan(value) else "ok",
     )

@@ -17,10 +17,12 @@ from torch import Tensor
 
 from sfumato.checks import as_tensor, require_choice, require_positive, require_same_shape, require_spacing
 from sfumato.errors import DTypeError, ShapeError
+from sfumato.metrics.boundary import boundary_band
 from sfumato.metrics.calibration import thresholded_adaptive_calibration_error
 from sfumato.metrics.calibration_bins import CalibrationBins
 from sfumato.metrics.lesions import lesion_detection
 from sfumato.metrics.overlap import dice, iou, precision, recall, soft_dice, soft_iou, specificity
+from sfumato.metrics.reliability import CalibrationScores
 from sfumato.metrics.squared_error import mean_squared_error
 from sfumato.metrics.surface import surface_distances
 from sfumato.metrics.table import Row
@@ -52,7 +54,10 @@ MAP_METRICS = {"mse": "fraction", "soft_dice": "fraction", "soft_iou": "fraction
 CALIBRATION_METRICS = {
     "ece": "fraction",
     "ece_foreground": "fraction",
+    "ece_boundary": "fraction",
+    "classwise_ece": "fraction",
     "mce": "fraction",
+    "ace": "fraction",
     "tace": "fraction",
     "brier": "fraction",
     "nll": "nats",
@@ -103,7 +108,7 @@ class Settings:
 
     Raises:
         UnknownNameError: A metric or the treatment of missing surfaces is unknown.
-        ValueRangeError: The tolerance is not above 0.
+        ValueRangeError: The tolerance or the band is not above 0.
     """
 
     metrics: tuple[str, ...] = DEFAULT_METRICS
@@ -112,12 +117,14 @@ class Settings:
     num_bins: int = 10  # of ECE and TACE
     threshold: float | int = 1e-3  # of TACE
     min_overlap: int = 3  # voxels of overlap that find a lesion
+    band_mm: float | int = 3.0  # reach of the boundary band of ece_boundary, to either side
 
     def __post_init__(self) -> None:
         for name in self.metrics:
             require_choice("metric", name, UNITS_OF)
         require_choice("treatment of missing surfaces", self.missing, _MISSING)
         require_positive("tolerance_mm", self.tolerance_mm)
+        require_positive("band_mm", self.band_mm)
 
 
 DEFAULT_SETTINGS = Settings()
@@ -165,7 +172,7 @@ def evaluate_case(
             soft, reference, structures=structures, spacing=spacing, origin=origin, settings=settings
         )
     if probs is not None:
-        rows += evaluate_calibration(probs, reference, origin=origin, settings=settings)
+        rows += evaluate_calibration(probs, reference, spacing=spacing, origin=origin, settings=settings)
     return rows
 
 
@@ -219,6 +226,7 @@ def evaluate_calibration(
     probs: ArrayLike,
     reference: ArrayLike,
     *,
+    spacing: Sequence[float | int],
     origin: Origin,
     settings: Settings = DEFAULT_SETTINGS,
     structure: str = "all",
@@ -226,28 +234,38 @@ def evaluate_calibration(
     """Score class probabilities ``(K, *S)`` against labels ``(*S)``: one row per metric.
 
     Arguments and errors as :func:`evaluate_case`. Without foreground in the reference, ``ece_foreground``
-    is undefined; without a foreground probability above the threshold, so is ``tace``.
+    is undefined; without a foreground probability above the threshold, so is ``tace``; and in a reference of
+    one class only, which has no surface, ``ece_boundary``. ``ace`` and ``classwise_ece`` are those of
+    :class:`~sfumato.metrics.calibration_bins.CalibrationBins`, ``ace`` within the error stated there.
     """
     # A batch of one is never mistaken for something else.
     values, labels = as_tensor(probs)[None], as_tensor(reference)[None]
     chosen = [metric for metric in settings.metrics if metric in CALIBRATION_METRICS]
     found: dict[str, float] = {}
-    if {"ece", "mce", "brier", "nll"} & set(chosen):
-        bins = CalibrationBins(values.shape[1], num_bins=settings.num_bins)
-        bins.update(values, labels)
-        scores = bins.compute()
-        found |= {"ece": scores.ece, "mce": scores.mce, "brier": scores.brier, "nll": scores.nll}
+    if {"ece", "classwise_ece", "mce", "ace", "brier", "nll"} & set(chosen):
+        scores = _binned(values, labels, None, settings)
+        found |= {"ece": scores.ece, "mce": scores.mce, "ace": scores.ace}
+        found |= {"classwise_ece": scores.classwise_ece_mean, "brier": scores.brier, "nll": scores.nll}
     if "ece_foreground" in chosen:
-        bins = CalibrationBins(values.shape[1], num_bins=settings.num_bins)
-        bins.update(values, labels, mask=labels != 0)
-        found["ece_foreground"] = bins.compute().ece
+        found["ece_foreground"] = _binned(values, labels, labels != 0, settings).ece
     if "tace" in chosen:
         found["tace"] = thresholded_adaptive_calibration_error(
             values, labels, num_bins=settings.num_bins, threshold=settings.threshold
         )
     no_reference, no_prediction = not bool((labels != 0).any()), math.isnan(found.get("tace", 0.0))
     reason = _name_of_emptiness(no_prediction, no_reference)
-    return _rows(found, structure, reason, origin, chosen)
+    rows = _rows(found, structure, reason, origin, [metric for metric in chosen if metric != "ece_boundary"])
+    if "ece_boundary" in chosen:
+        band = boundary_band(labels[0], spacing=spacing, width_mm=max(settings.band_mm, *spacing))
+        found["ece_boundary"] = _binned(values, labels, band[None], settings).ece
+        rows += _rows(found, structure, "no_voxel", origin, ["ece_boundary"])
+    return rows
+
+
+def _binned(values: Tensor, labels: Tensor, mask: Tensor | None, settings: Settings) -> CalibrationScores:
+    bins = CalibrationBins(values.shape[1], num_bins=settings.num_bins)
+    bins.update(values, labels, mask=mask)
+    return bins.compute()
 
 
 def checked(name: str, array: ArrayLike, spacing: Sequence[float | int], structures: Structures) -> Tensor:

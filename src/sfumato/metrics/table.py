@@ -23,8 +23,8 @@ from pathlib import Path
 from sfumato.errors import FileFormatError, ValueRangeError
 from sfumato.output import atomic_output
 
-# The last one is of diagrams: a bin without a voxel has no mean.
-STATUSES = ("ok", "empty_reference", "empty_prediction", "both_empty", "empty_bin")
+# The last one: a bin of a diagram or a boundary band that holds no voxel has no mean.
+STATUSES = ("ok", "empty_reference", "empty_prediction", "both_empty", "no_voxel")
 DIAGRAMS = ("reliability", "values", "threshold", "history")
 
 

@@ -19,8 +19,8 @@ _UP = (
     "dice_raters_mean dice_raters_max iou_raters_mean iou_raters_max consensus_dice consensus_iou"
 )
 _DOWN = (
-    "hd hd95 hausdorff assd masd avd absolute_volume_difference mse brier nll ece ece_foreground mce ace "
-    "tace classwise_ece lfdr lesion_fdr ged"
+    "hd hd95 hausdorff assd masd avd absolute_volume_difference mse brier nll ece ece_foreground "
+    "ece_boundary mce ace tace classwise_ece lfdr lesion_fdr ged"
 )
 _ZERO = "rvd relative_volume_difference volume_bias"
 
