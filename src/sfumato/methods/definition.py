@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from sfumato.activations import ACTIVATIONS
 from sfumato.checks import as_tensor
 from sfumato.decode import argmax_labels, threshold_labels, threshold_regions, with_background
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
+from sfumato.labels.batch_targets import ON_DEVICE, TargetBatch, batch_targets, marks
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.targets import TARGETS, RegionValues, TargetCase, region_values
 from sfumato.losses.named import build_loss
@@ -111,16 +112,63 @@ class Method:
             InputError: the method needs an image and there is none.
             UnknownNameError: an option is not one of the label's.
         """
-        case = TargetCase(
-            labels=as_tensor(labels),
-            image=image,
-            num_classes=num_classes,
-            spacing=spacing,
-            per_rater=None if labels_per_rater is None else as_tensor(labels_per_rater),
-            regions=regions,
-            generator=generator,
-        )
+        case = _case(labels, image, num_classes, spacing, labels_per_rater, regions, generator)
         return TARGETS[self.label](case, self.label_settings(options))
+
+    @property
+    def follows_the_batch(self) -> bool:
+        """Whether :meth:`batch_target` makes the target on whatever device the batch lies."""
+        return self.label in ON_DEVICE
+
+    def marks(
+        self,
+        labels: ArrayLike,
+        image: ArrayLike | None = None,
+        *,
+        num_classes: int,
+        spacing: Spacing,
+        labels_per_rater: ArrayLike | None = None,
+        regions: RegionValues | None = None,
+        options: Options | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor | None:
+        """Find what :meth:`batch_target` needs from the CPU, for one item; arguments as in :meth:`target`.
+
+        Returns:
+            Canny edges, skeletons or random seeds, boolean ``(M, *S)``; ``None`` where nothing is needed.
+        """
+        case = _case(labels, image, num_classes, spacing, labels_per_rater, regions, generator)
+        return marks(self.label, case, self.label_settings(options))
+
+    def batch_target(
+        self,
+        labels: Tensor,
+        image: Tensor,
+        *,
+        num_classes: int,
+        spacing: Sequence[Spacing],
+        labels_per_rater: Tensor | None = None,
+        regions: RegionValues | None = None,
+        options: Options | None = None,
+        marks: Tensor | None = None,
+    ) -> Tensor:
+        """Build the targets of a batch where it lies, if the method :attr:`follows_the_batch`.
+
+        Args:
+            labels: Class indices, ``(B, *S)``.
+            image: ``(B, C, *S)``.
+            num_classes: Number of classes ``K``, background included.
+            spacing: Millimetres per spatial axis, for each item.
+            labels_per_rater: ``(B, D, *S)``; only the rater methods look at it.
+            regions: Label values per region name, for region methods.
+            options: Overrides of ``label_options``.
+            marks: What :meth:`marks` found for each item, ``(B, M, *S)``, if it found anything.
+
+        Returns:
+            ``(B, channels, *S)``, float32: the targets of the items, as :meth:`target` builds them.
+        """
+        given = TargetBatch(labels, image, num_classes, spacing, labels_per_rater, regions, marks)
+        return batch_targets(self.label, given, self.label_settings(options))
 
     def label_settings(self, options: Options | None = None) -> dict[str, Any]:
         """Every option of the label, with the overrides.
@@ -239,3 +287,23 @@ class Method:
             if key not in defaults:
                 raise UnknownNameError(f"{kind} of method {self.name!r}", key, defaults)
         return {**defaults, **(options or {})}
+
+
+def _case(
+    labels: ArrayLike,
+    image: ArrayLike | None,
+    num_classes: int,
+    spacing: Spacing,
+    labels_per_rater: ArrayLike | None,
+    regions: RegionValues | None,
+    generator: torch.Generator | None,
+) -> TargetCase:
+    return TargetCase(
+        labels=as_tensor(labels),
+        image=image,
+        num_classes=num_classes,
+        spacing=spacing,
+        per_rater=None if labels_per_rater is None else as_tensor(labels_per_rater),
+        regions=regions,
+        generator=generator,
+    )

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from sfumato.data.case import Case
 from sfumato.errors import DataError
-from sfumato.labels.batch_targets import ON_DEVICE, TargetBatch, batch_targets, marks
-from sfumato.labels.targets import TargetCase
 from sfumato.methods import method
 from sfumato.training.cases import made_late
 from sfumato.training.recipe import Recipe
@@ -25,7 +23,7 @@ Regions = Mapping[str, tuple[int, ...]] | None
 
 def made_on(device: str, recipe: Recipe) -> bool:
     """Whether the recipe's label is made on ``device``, after the batch arrived there."""
-    return device == "cuda" and made_late(recipe) and method(recipe.method).label in ON_DEVICE
+    return device == "cuda" and made_late(recipe) and method(recipe.method).follows_the_batch
 
 
 def ingredients(
@@ -42,15 +40,23 @@ def ingredients(
     """
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to make a soft label of"])
-    raters, chosen = case.labels_per_rater, method(recipe.method)
+    raters = case.labels_per_rater
     masks = case.labels[None] if raters is None else torch.cat((case.labels[None], raters))
-    target = TargetCase(case.labels, case.image, num_classes, case.spacing, raters, regions, generator)
     found = {
         "image": case.image,
         "masks": masks,
         "spacing": torch.tensor(case.spacing, dtype=torch.float64),
     }
-    marked = marks(chosen.label, target, chosen.label_settings(recipe.label))
+    marked = method(recipe.method).marks(
+        case.labels,
+        case.image,
+        num_classes=num_classes,
+        spacing=case.spacing,
+        labels_per_rater=raters,
+        regions=regions,
+        options=recipe.label,
+        generator=generator,
+    )
     return found if marked is None else {**found, "marks": marked}
 
 
@@ -61,15 +67,15 @@ def late_targets(
 
     Mixed precision does not reach in here: distances are always float32.
     """
-    chosen, masks = method(recipe.method), batch["masks"]
+    masks = batch["masks"]
     with torch.no_grad(), torch.autocast(masks.device.type, enabled=False):
-        given = TargetBatch(
-            labels=masks[:, 0],
-            image=batch["image"].float(),
+        return method(recipe.method).batch_target(
+            masks[:, 0],
+            batch["image"].float(),
             num_classes=num_classes,
             spacing=[tuple(each) for each in batch["spacing"].tolist()],
-            per_rater=masks[:, 1:] if masks.shape[1] > 1 else None,
+            labels_per_rater=masks[:, 1:] if masks.shape[1] > 1 else None,
             regions=regions,
+            options=recipe.label,
             marks=batch.get("marks"),
         )
-        return batch_targets(chosen.label, given, chosen.label_settings(recipe.label))
