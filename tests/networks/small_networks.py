@@ -1,14 +1,11 @@
 """Every network with options that make it tiny, and image sizes that suit it."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import pytest
 import torch
 
 from sfumato.networks import build
-
-NO_EINOPS = pytest.mark.skipif(find_spec("einops") is None, reason="MONAI needs einops for it")
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,4 @@ SMALL = [
     Small("eoformer", (8, 24, 16), {"channels": [8, 8, 32], "last_filters": 4}),
 ]
 
-EVERY = [
-    pytest.param(
-        small,
-        id=f"{small.name}-{len(small.size)}d",
-        marks=[NO_EINOPS] if small.name in ("unetr", "swin-unetr") else [],
-    )
-    for small in SMALL
-]
+EVERY = [pytest.param(small, id=f"{small.name}-{len(small.size)}d") for small in SMALL]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sfumato.errors import InputError, MissingExtraError, ShapeError, UnknownNameError, ValueRangeError
-from sfumato.networks import build, definition, size_divisor
+from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
+from sfumato.networks import build, size_divisor
 
 SMALL = {"channels": [4, 8, 8], "res_units": 1}
 
@@ -96,12 +96,6 @@ def test_option_out_of_range_is_named(name, options, message):
     size = (32, 32) if name == "ivadomed-unet2d" else (32, 32, 64)
     with pytest.raises(InputError, match=message):
         build(name, in_channels=1, out_channels=1, image_size=size, **options)
-
-
-def test_missing_einops_is_named(monkeypatch):
-    monkeypatch.setattr(definition, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="network 'unetr' of MONAI needs einops: pip install einops"):
-        build("unetr", in_channels=1, out_channels=1, image_size=(16, 16, 16))
 
 
 def test_size_that_does_not_suit_the_network_is_refused():

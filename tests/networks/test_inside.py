@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from networks.small_networks import NO_EINOPS
 from sfumato.networks import build
 from sfumato.networks.attention import AttentionShape, DropPath, SelfAttention, channel_norm
 from sfumato.networks.concatenating import halved
@@ -192,7 +191,6 @@ def test_transbts_is_deterministic_in_evaluation_but_drops_channels_in_training(
     assert torch.equal(network(image), network(image))
 
 
-@NO_EINOPS
 def test_published_merging_takes_two_voxels_twice():
     from sfumato.networks.swin_unetr import PublishedMerging
 
@@ -205,7 +203,6 @@ def test_published_merging_takes_two_voxels_twice():
     assert layer(block).flatten().tolist() == [0, 4, 2, 1, 5, 2, 1, 7]
 
 
-@NO_EINOPS
 def test_merging_changes_the_function_and_not_the_number_of_weights():
     options = {"filters": 12, "depths": [1, 1, 1, 1], "heads": [1, 1, 1, 1], "window": 2, "dropout": 0.0}
     size = (32, 32, 64)

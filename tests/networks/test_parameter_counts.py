@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from networks.small_networks import NO_EINOPS
 from sfumato.networks import build
 
 LGG, BRATS_HALF, BRATS, CUBE = (128, 128, 32), (128, 128, 64), (128, 128, 128), (64, 64, 64)
@@ -49,7 +48,7 @@ COUNTS = [
 
 @pytest.mark.parametrize(
     ("name", "channels", "outputs", "size", "options", "released", "ours"),
-    [pytest.param(*row, marks=[NO_EINOPS] if row[0] in ("unetr", "swin-unetr") else []) for row in COUNTS],
+    COUNTS,
 )
 def test_count_is_within_one_percent_of_the_released_network(
     name, channels, outputs, size, options, released, ours

@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from sfumato.errors import InputError, MissingExtraError, ShapeError, ValueRangeError
+from sfumato.errors import InputError, ShapeError, ValueRangeError
 
 # A builder's parameters that are not options of a recipe.
 GIVEN = ("in_channels", "out_channels", "axes", "image_size")
@@ -114,12 +113,6 @@ def require_dropout(name: str, value: float) -> None:
     """Raise unless ``value`` is a probability in ``[0, 1)``."""
     if not 0 <= value < 1:
         raise ValueRangeError(f"{name} is {value}: it must lie in [0, 1)")
-
-
-def require_einops(name: str) -> None:
-    """Raise unless ``einops`` is installed, which MONAI's transformers need and MONAI does not bring."""
-    if find_spec("einops") is None:
-        raise MissingExtraError(f"network {name!r} of MONAI needs einops: pip install einops")
 
 
 def require_count(name: str, value: int) -> None:

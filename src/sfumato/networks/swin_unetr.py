@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sfumato.checks import require_choice
 from sfumato.errors import ValueRangeError
-from sfumato.networks.definition import require_dropout, require_einops, require_levels
+from sfumato.networks.definition import require_dropout, require_levels
 
 # The eight voxels of a 2x2x2 block in the order in which MONAI 1.0.1 joins them: two come twice, and the
 # offsets (1, 1, 0) and (0, 1, 1) never.
@@ -90,12 +90,13 @@ def swin_unetr(
         UnknownNameError: a ``merging`` other than the two.
         ValueRangeError: not four levels, ``filters`` no multiple of 12, ``"published"`` in 2-D, or a dropout
             outside ``[0, 1)``.
-        MissingExtraError: einops, which MONAI needs for this network, is not installed.
 
     References:
         Hatamizadeh et al. (2022), Swin UNETR: Swin transformers for semantic segmentation of brain tumors
         in MRI images, doi:10.1007/978-3-031-08999-2_22.
     """
+    from monai.networks.nets.swin_unetr import SwinUNETR
+
     require_choice("merging", merging, ("all", "published"))
     require_dropout("dropout", dropout)
     for name, values in (("depths", depths), ("heads", heads)):
@@ -104,9 +105,6 @@ def swin_unetr(
             raise ValueRangeError(f"{name} is {tuple(values)}: the network has four levels")
     if filters % 12:
         raise ValueRangeError(f"filters is {filters}: it must be a multiple of 12")
-    require_einops("swin-unetr")
-    from monai.networks.nets.swin_unetr import SwinUNETR
-
     downsample: Any = "merging" if merging == "all" else PublishedMerging
     network: nn.Module = SwinUNETR(
         in_channels=in_channels,

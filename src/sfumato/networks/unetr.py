@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sfumato.networks.definition import require_dropout, require_einops, require_heads
+from sfumato.networks.definition import require_dropout, require_heads
 
 
 def unetr(
@@ -47,17 +47,15 @@ def unetr(
 
     Raises:
         ValueRangeError: a ``width`` that the heads cannot share, or a dropout outside ``[0, 1)``.
-        MissingExtraError: einops, which MONAI needs for this network, is not installed.
 
     References:
         Hatamizadeh et al. (2022), UNETR: transformers for 3D medical image segmentation,
         doi:10.1109/WACV51458.2022.00181.
     """
-    require_heads("width", width, heads)
-    require_dropout("dropout", dropout)
-    require_einops("unetr")
     from monai.networks.nets.unetr import UNETR
 
+    require_heads("width", width, heads)
+    require_dropout("dropout", dropout)
     network = UNETR(
         in_channels=in_channels,
         out_channels=out_channels,
