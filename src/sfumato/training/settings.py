@@ -80,7 +80,10 @@ def _sentence(model: type[Part], problem: Any) -> str:  # noqa: ANN401 - pydanti
 
 def _known_keys(model: Any, path: tuple[str | int, ...]) -> list[str]:  # noqa: ANN401 - or a type annotation
     for key in path:
-        if get_origin(model) is dict:
+        if isinstance(key, int):
+            # A number is a place in a tuple, whose parts are all of one kind.
+            model = get_args(model)[0] if get_origin(model) is tuple else None
+        elif get_origin(model) is dict:
             # Below a free name, such as a method's, lie the keys of the mapping's values.
             model = get_args(model)[1]
         elif isinstance(key, str) and key in getattr(model, "model_fields", {}):

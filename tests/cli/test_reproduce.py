@@ -1,0 +1,209 @@
+"""``sfumato reproduce``: every published experiment in small, refusals before any training, going on."""
+
+import csv
+import dataclasses
+import io
+import shutil
+from contextlib import redirect_stderr, redirect_stdout
+
+import nibabel
+import numpy as np
+import pytest
+
+import sfumato.study.experiments
+from sfumato.cli.app import run
+from sfumato.data.phantoms import write_layout
+from sfumato.study.experiments import EXPERIMENTS, experiment
+from sfumato.study.reproduction_smoke import smoke_recipe
+from sfumato.training.recipe import write_recipe
+
+
+def called(*arguments):
+    """Exit status, what was printed, what was complained about."""
+    with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()) as complained:
+        status = run(["reproduce", *map(str, arguments)])
+    return status, said.getvalue(), complained.getvalue()
+
+
+def cells(out, name):
+    with (out / f"{name}.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_runs_in_small_from_data_to_table(name, tmp_path):
+    found = experiment(name)
+    status, said, complained = called(name, "--smoke", "--out", tmp_path / "out")
+    assert (status, complained) == (0, "")
+    out = tmp_path / "out"
+    for part in found.content.data:
+        rows = found.trainings(part.kind)
+        assert len(list((out / part.kind / "runs").glob("*/metrics.csv"))) == len(rows)
+        page = (out / part.kind / "report.html").read_text()
+        assert "Published and ours" in page
+        assert "its numbers mean nothing" in page
+    lines = cells(out, name)
+    printed = [line for line in lines if line["published"]]
+    assert len(printed) == sum(len(found.rows[key]) for key in found.rows) or "-figure" in name
+    # A tiny network may find nothing, but it was asked for everything.
+    assert all(line["ours"] or int(line["undefined"]) for line in lines)
+    assert f"{printed[0]['published']} " in said
+    pictures = sorted(path.name for path in out.glob("*.svg"))
+    assert bool(pictures) == ("-figure" in name)
+    for picture in pictures:
+        assert (out / picture).with_suffix(".png").stat().st_size > 5000
+        assert picture.removesuffix(".svg") in (out / part.kind / "report.html").read_text()
+    assert (out / f"{name}.md").read_text().startswith(f"# {name}: ")
+    assert "\\begin{tabular}" in (out / f"{name}.tex").read_text()
+
+
+def test_list_shows_every_experiment_with_its_data_trainings_and_cost():
+    status, said, _ = called("--list")
+    assert status == 0
+    for name in EXPERIMENTS:
+        (line,) = (line for line in said.splitlines() if line.startswith(f"{name} "))
+        part = experiment(name).content.data[0]
+        trainings = experiment(name).trainings_per_kind[part.kind]
+        assert f"({part.kind}) " in line
+        assert f" {trainings} " in line
+        assert line.split()[-1].startswith("~")
+    assert "a rough estimate, not measured" in said
+
+
+def broken_brats(folder):
+    """A BraTS folder with one file missing, one truncated and one mask with a value that means nothing."""
+    root = write_layout("brats2019", folder, cases=4)
+    patients = sorted(path.parent for path in root.rglob("*_seg.nii.gz"))
+    missing = next(patients[0].glob("*_t1ce.nii.gz"))
+    missing.unlink()
+    truncated = next(patients[1].glob("*_flair.nii.gz"))
+    truncated.write_bytes(truncated.read_bytes()[:1500])
+    wrong = next(patients[2].glob("*_seg.nii.gz"))
+    image = nibabel.load(wrong)
+    array = np.asarray(image.dataobj).copy()
+    array[0, 0, 0] = 7
+    nibabel.save(nibabel.Nifti1Image(array, image.affine), wrong)
+    return root, (missing, truncated, wrong)
+
+
+@pytest.mark.parametrize("option", [(), ("--smoke",)])
+def test_broken_folder_is_refused_with_every_problem_before_any_training(tmp_path, option):
+    root, files = broken_brats(tmp_path / "data")
+    status, said, complained = called("geols-table1", "--data", root, "--out", tmp_path / "out", *option)
+    assert status == 2
+    for path in files:
+        assert complained.count(path.name) == 1
+    assert "3 problems" in complained
+    assert "7" in complained
+    assert "finished" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_smoke_takes_the_users_folder_and_goes_on_where_it_was(tmp_path):
+    root, out = write_layout("lgg", tmp_path / "data", cases=6), tmp_path / "out"
+    arguments = ("singr-table2", "--smoke", "--data", root, "--out", out)
+    status, said, _ = called(*arguments, "--methods", "segresnet")
+    assert status == 0
+    assert "LGG FLAIR: 1 trainings on 4 cases" in said
+    assert not (out / "data").exists()
+    assert "24 of 27 cells are missing: EoFormer, NestedFormer, UNETR, UNetPP3D" in said
+    assert next(line["training"] for line in cells(out, "singr-table2") if line["ours"]) == "SegResnet"
+    table = out / "lgg" / "runs" / "segresnet-seed0-fold0" / "metrics.csv"
+    first = table.stat().st_mtime_ns
+    status, said, _ = called(*arguments, "--methods", "segresnet,unet3d")
+    assert status == 0
+    assert "[1/2] segresnet-seed0-fold0: finished already" in said
+    assert table.stat().st_mtime_ns == first
+    status, said, _ = called(*arguments, "--methods", "segresnet", "--overwrite")
+    assert status == 0
+    assert "[1/1] segresnet-seed0-fold0: finished in" in said
+    assert table.stat().st_mtime_ns > first
+
+
+def test_failed_run_is_named_and_the_others_make_the_table(tmp_path, monkeypatch):
+    import sfumato.study.reproduction_runs as runs
+
+    whole = runs.complete_run
+
+    def failing(recipe, *arguments, **options):
+        if recipe.name == "LS (0.2)":
+            raise OSError("no more disk")
+        return whole(recipe, *arguments, **options)
+
+    monkeypatch.setattr(runs, "complete_run", failing)
+    out = tmp_path / "out"
+    status, said, complained = called("svls-table1", "--smoke", "--methods", "ls", "--out", out)
+    assert status == 1
+    assert "3 of 9 runs failed" in complained
+    assert "ls-0.2-seed0-fold0: OSError: no more disk" in complained
+    ours = {line["training"] for line in cells(out, "svls-table1") if line["ours"]}
+    assert ours == {"LS (0.1)", "LS (0.3)"}
+    assert "LS (0.2), SVLS (no finished run)" in said
+    assert (out / "prostatex" / "runs.csv").read_text().count("no more disk") == 1
+
+
+@pytest.fixture
+def small_experiment(tmp_path, monkeypatch):
+    """The first experiment, with a recipe that trains in seconds but by the ordinary way."""
+    found = experiment("geols-table1")
+    folder = tmp_path / "recipes" / "geols-table1"
+    folder.mkdir(parents=True)
+    shutil.copy(found.folder / "experiment.yaml", folder)
+    recipe = smoke_recipe(found.recipes["brats2019", "3D U-Net"])
+    write_recipe(recipe.replace(epochs=2), folder / "brats2019.yaml")
+    monkeypatch.setattr(
+        sfumato.study.experiments, "experiment", lambda _: dataclasses.replace(found, folder=folder)
+    )
+
+
+@pytest.mark.slow
+def test_trainings_run_in_processes_of_their_own(small_experiment, tmp_path):
+    root, out = write_layout("brats2019", tmp_path / "data", cases=5), tmp_path / "out"
+    arguments = ("geols-table1", "--data", root, "--out", out, "--methods", "ce,geols", "--seeds", "0,1")
+    status, said, complained = called(*arguments, "--jobs", "2")
+    assert (status, complained) == (0, "")
+    assert "note: BraTS 2019: 5 cases of 335" in said
+    assert "BraTS 2019: 4 trainings on 5 cases" in said
+    (line,) = (
+        each
+        for each in cells(out, "geols-table1")
+        if (each["training"], each["metric"], each["structure"]) == ("GeoLS", "DSC", "WT")
+    )
+    assert (line["published"], line["n"]) == ("90.46", "2")
+    assert float(line["ours"]) >= 0
+    assert "36 of 60 cells are missing: LS, FL, SVLS (no finished run)" in said
+    page = (out / "brats2019" / "report.html").read_text()
+    assert "Published and ours" in page
+    assert "Case viewer" in page
+    status, said, _ = called(*arguments)
+    assert status == 0
+    assert said.count("finished already") == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--list shows them all"),
+        (("geols-table1",), "give --data, the folder of BraTS 2019 (brats2019); or --smoke"),
+        (("geols-table9", "--smoke"), "unknown experiment 'geols-table9'"),
+        (("geols-table1", "--smoke", "--methods", "geoll"), "Did you mean"),
+        (("geols-table1", "--smoke", "--seeds", "0,x"), "--seeds 0,x: give whole numbers"),
+        (("geols-table1", "--data", "nowhere"), "nowhere does not exist"),
+    ],
+)
+def test_wrong_call_is_one_sentence_and_leaves_nothing(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, complained = called(*arguments)
+    assert status == 2
+    assert message in complained
+    assert "Traceback" not in complained
+    assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    status, _, complained = called("geols-table1", "--smoke", "--out", tmp_path)
+    assert status == 2
+    assert "exists already and holds no reproduction" in complained
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -1,0 +1,285 @@
+"""Experiments: strict files, complete recipes, and a plan for every training of the papers."""
+
+import dataclasses
+import math
+
+import pytest
+import yaml
+
+from sfumato.data.dataset import open_dataset
+from sfumato.data.phantoms import write_layout
+from sfumato.errors import InputError, OutputExistsError, RecipeError, UnknownNameError
+from sfumato.metrics.evaluation import CALIBRATION_METRICS
+from sfumato.study.experiment_costs import SECONDS, Speed, cost
+from sfumato.study.experiments import EXPERIMENTS, experiment, read_experiment
+from sfumato.study.reproduction_data import data_folder, find_sources, require_sound
+from sfumato.study.reproduction_plan import chosen_trainings, planned_runs
+from sfumato.study.reproduction_smoke import smoke_cases, smoke_recipe
+
+# Rows times runs, as the papers count them: GeoLS 5 x 3, SiNGR 9 x 5 and 8 x 5, SoftSeg 5 x 40, 10 and 15.
+TRAININGS = {
+    "geols-table1": {"brats2019": 15},
+    "geols-table2": {"flare2021": 15},
+    "geols-table3": {"brats2019": 15, "flare2021": 15},
+    "geols-figure3": {"brats2019": 15, "flare2021": 15},
+    "singr-table1": {"brats2020": 45},
+    "singr-table2": {"lgg": 45},
+    "singr-table3": {"brats2020": 40},
+    "singr-figure3": {"brats2020": 30, "lgg": 30},
+    "svls-table1": {"brats2019": 5, "kits2019": 5, "prostatex": 5},
+    "svls-table2": {"lidc": 6},
+    "svls-figure5": {"brats2019": 5, "kits2019": 5, "prostatex": 5, "lidc": 4},
+    "softseg-table3": {"scgm": 200},
+    "softseg-table4": {"msseg2016": 50},
+    "softseg-table5": {"brats2019": 75},
+    "softseg-figures2-4": {"scgm": 20, "msseg2016": 5, "brats2019": 5},
+}
+# Cases, batch, epochs, learning rate, weight decay; 0 and None: not stated.
+SETUPS = {
+    ("geols-table1", "brats2019", "3D U-Net"): ((235, 32, 68), 4, 200, 1e-4, 1e-4),
+    ("geols-table2", "flare2021", "3D U-Net"): ((260, 26, 75), 4, 200, 1e-4, 1e-4),
+    ("singr-table1", "brats2020", "TransBTS"): ((236, 59, 74), 2, 0, 1e-4, 1e-5),
+    ("singr-table2", "lgg", "UNet3D"): ((70, 18, 22), 2, 0, 1e-4, 1e-5),
+    ("svls-table1", "brats2019", "3D U-Net"): ((242, 27, 66), 0, 0, 1e-4, 1e-4),
+    ("svls-table1", "kits2019", "3D U-Net"): ((151, 17, 42), 0, 0, 1e-4, 1e-4),
+    ("svls-table1", "prostatex", "3D U-Net"): ((70, 8, 20), 0, 0, 1e-4, 1e-4),
+    ("svls-table2", "lidc", "3D U-Net"): ((602, 67, 218), 0, 0, 1e-4, 1e-4),
+    ("softseg-table3", "scgm", "2D U-Net"): (None, 8, 200, 1e-3, None),
+    ("softseg-table4", "msseg2016", "2D U-Net"): ((9, 3, 3), 24, 200, 5e-5, None),
+    ("softseg-table5", "brats2019", "2D U-Net"): ((12, 4, 4), 24, 200, 1e-4, None),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_training_of_the_paper_is_planned_with_a_valid_recipe(name):
+    found = experiment(name)
+    assert found.trainings_per_kind == TRAININGS[name]
+    for part in found.content.data:
+        runs = planned_runs(found, part)
+        assert len(runs) == TRAININGS[name][part.kind]
+        assert len({run.name for run in runs}) == len(runs)
+        assert all(run.name == run.recipe.run_name for run in runs)
+
+
+@pytest.mark.parametrize(("place", "setup"), SETUPS.items())
+def test_recipe_has_what_the_paper_says(place, setup):
+    name, kind, architecture = place
+    recipe = experiment(name).recipes[kind, architecture]
+    counts, batch, epochs, rate, decay = setup
+    assert recipe.split.counts == counts
+    assert recipe.batch_size == batch or not batch
+    assert recipe.epochs == epochs or not epochs
+    assert recipe.optimizer.learning_rate == rate
+    assert recipe.optimizer.weight_decay == decay or decay is None
+
+
+def test_methods_have_the_options_of_the_paper():
+    label = {training.name: training.label for training in experiment("svls-table1").content.trainings}
+    assert [label[f"LS ({alpha})"] for alpha in (0.1, 0.2, 0.3)] == [{"alpha": a} for a in (0.1, 0.2, 0.3)]
+    seeds = {training.name: training.label for training in experiment("geols-table3").content.trainings}
+    assert seeds["GeoLS (random-7)"] == {"alpha": 0.1, "seeds": "random", "num_seeds": 7}
+    margins = {
+        training.name: training.label["margin"]
+        for training in experiment("singr-table3").content.trainings
+        if training.name.startswith("SiNG")
+    }
+    assert margins.pop("SiNG 0 with Focal-L1") == 0.0
+    assert set(margins.values()) == {0.5}
+    raters = {training.name: training.raters for training in experiment("svls-table2").content.trainings}
+    assert list(raters.values()) == ["rater1", "rater2", "rater3", "all", "consensus", "consensus"]
+
+
+def test_recipes_of_the_experiments_say_every_key_with_a_reason():
+    for name in EXPERIMENTS:
+        found = experiment(name)
+        files = {
+            (found.folder / file).resolve() for part in found.content.data for file in part.recipes.values()
+        }
+        for path in files:
+            text = path.read_text()
+            assert text.startswith("# ")
+            assert text.count("#") >= 15
+            assert max(map(len, text.splitlines())) <= 125
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_structures_are_those_of_the_data_set(name, tmp_path):
+    found = experiment(name)
+    for part in found.content.data:
+        dataset = open_dataset(write_layout(part.kind, tmp_path / part.kind, cases=4), kind=part.kind)
+        for training in found.trainings(part.kind):
+            recipe = found.recipes[part.kind, training.architecture]
+            regions = recipe.regions or dataset.regions
+            names = set(regions or [name for label, name in dataset.label_names.items() if label])
+            assert training.raters in ("consensus", "all", *dataset.rater_names)
+            for measure in part.metrics.values():
+                for structure in (one for several in measure.structures.values() for one in several):
+                    base, _, rater = structure.partition("@")
+                    assert base in ({"all"} if measure.ours in CALIBRATION_METRICS else names)
+                    assert rater in ("", *dataset.rater_names)
+
+
+def test_splits_follow_the_seed_only_where_the_paper_resplits_and_centres_are_folds():
+    found = experiment("softseg-table3")
+    runs = planned_runs(found, found.part("scgm"), trainings=["Soft-ReLU-Wing"], seeds=[3, 5])
+    assert [(run.recipe.seed, run.recipe.split.seed, run.recipe.split.fold) for run in runs] == [
+        (seed, seed, fold) for seed in (3, 5) for fold in range(4)
+    ]
+    assert {run.recipe.split.by for run in runs} == {"centre"}
+    fixed = experiment("geols-table1")
+    runs = planned_runs(fixed, fixed.part("brats2019"), trainings=["CE"])
+    assert [(run.recipe.seed, run.recipe.split.seed) for run in runs] == [(0, 0), (1, 0), (2, 0)]
+    assert [run.name for run in runs] == [f"ce-seed{seed}-fold0" for seed in range(3)]
+
+
+def test_rows_are_chosen_by_their_name_or_by_their_method():
+    svls = experiment("svls-table1")
+    assert chosen_trainings(svls, ["svls", "one-hot"]) == ("One-hot", "SVLS")
+    assert chosen_trainings(svls, ["ls"]) == ("LS (0.1)", "LS (0.2)", "LS (0.3)")
+    assert chosen_trainings(experiment("geols-table3"), ["GeoLS"]) == ("GeoLS",)
+    assert len(chosen_trainings(svls, None)) == 5
+    with pytest.raises(UnknownNameError, match=r"unknown training of svls-table1 'SLVS'\. Did you mean"):
+        chosen_trainings(svls, ["SLVS"])
+
+
+@pytest.mark.parametrize(("seeds", "text"), [([], "none"), ([0, 0], "0, 0"), ([-1], "-1")])
+def test_impossible_seeds_are_refused(seeds, text):
+    found = experiment("svls-table2")
+    with pytest.raises(InputError, match=f"seeds are {text}: give whole numbers from 0, each once"):
+        planned_runs(found, found.part("lidc"), seeds=seeds)
+
+
+def test_unknown_experiment_is_named_with_the_nearest_and_single_figures_are_known():
+    with pytest.raises(UnknownNameError, match="Did you mean 'geols-table1'"):
+        experiment("geols-tabel1")
+    assert experiment("softseg-figure3").name == "softseg-figures2-4"
+
+
+def changed(tmp_path, change):
+    content = yaml.safe_load((experiment("svls-table2").folder / "experiment.yaml").read_text())
+    change(content)
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "experiment.yaml"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.pop("seeds"), "missing key 'seeds'"),
+        (lambda c: c.update(seed=[0]), r"unknown key 'seed' \(did you mean 'seeds'\?\)"),
+        (
+            lambda c: c["trainings"][0].pop("raters"),
+            r"missing key 'trainings\.0\.raters'; known here: name, data",
+        ),
+        (
+            lambda c: c["trainings"][0].update(method="msvl"),
+            "unknown method of training 'One-hot .Set 1.' 'msvl'",
+        ),
+        (lambda c: c["trainings"][0].update(data=["kits2019"]), "unknown data of training"),
+        (lambda c: c["trainings"][0].update(architecture="UNet"), "unknown architecture on lidc 'UNet'"),
+        (lambda c: c["trainings"].append(c["trainings"][0]), r"One-hot \(Set 1\) on lidc is given twice"),
+        (lambda c: c["data"][0]["metrics"]["DSC"].update(ours="dise"), "unknown metric 'dise'"),
+        (lambda c: c.update(tables=["svls_table9"]), "unknown published table 'svls_table9'"),
+    ],
+)
+def test_mistake_in_the_file_is_named(tmp_path, change, message):
+    with pytest.raises(RecipeError, match=message):
+        read_experiment(changed(tmp_path, change))
+
+
+def test_smoke_recipe_is_small_and_keeps_what_makes_the_method():
+    for name in EXPERIMENTS:
+        found = experiment(name)
+        for part in found.content.data:
+            for run in planned_runs(found, part, seeds=[0]):
+                small = smoke_recipe(run.recipe)
+                for key in (
+                    "name",
+                    "method",
+                    "label",
+                    "loss",
+                    "raters",
+                    "regions",
+                    "slice_axis",
+                    "optimizer",
+                    "augment",
+                ):
+                    assert getattr(small, key) == getattr(run.recipe, key)
+                assert small.network.name == run.recipe.network.name
+                assert (small.epochs, small.accelerator, small.workers) == (1, "cpu", 0)
+                assert math.prod(small.patch.size) <= 64 * 32 * 32
+
+
+def test_cost_counts_the_steps_of_all_trainings(monkeypatch):
+    found = experiment("geols-table1")
+    # 235 cases in batches of 4: 59 steps, 200 epochs, 15 trainings; a batch is 4 x 192 x 192 x 128 voxels.
+    steps = 59 * 200 * 15
+    monkeypatch.setitem(SECONDS, "svls-unet3d", Speed(0.1, "some GPU"))
+    spent = cost(found, found.part("brats2019"))
+    assert (spent.trainings, spent.steps, spent.rough) == (15, steps, False)
+    assert spent.hours == pytest.approx(steps * 4 * 192 * 192 * 128 / 1e6 * 0.1 / 3600)
+    assert all(
+        cost(experiment(name), part).hours > 0
+        for name in EXPERIMENTS
+        for part in experiment(name).content.data
+    )
+
+
+def test_folders_are_told_apart_and_forced_kinds_are_obeyed(tmp_path):
+    found = experiment("svls-table1")
+    paths = [
+        str(write_layout(kind, tmp_path / kind, cases=3)) for kind in ("prostatex", "brats2019", "kits2019")
+    ]
+    assert [source.part.kind for source in find_sources(found, paths)] == [
+        "brats2019",
+        "kits2019",
+        "prostatex",
+    ]
+    (one,) = find_sources(found, paths[:1], ["prostatex"])
+    assert one.dataset.num_classes == 5
+    with pytest.raises(InputError, match="2 --data and 1 --dataset"):
+        find_sources(found, paths[:2], ["kits2019"])
+    with pytest.raises(InputError, match="are both KiTS 2019"):
+        find_sources(found, [paths[2], paths[2]])
+    with pytest.raises(InputError, match="--dataset csv does not say which data set of svls-table1"):
+        find_sources(found, paths[:1], ["csv"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty is none of the data sets of svls-table1"):
+        find_sources(found, [str(tmp_path / "empty")])
+
+
+def test_drawn_cases_are_the_same_each_time_and_lie_in_the_named_folder(tmp_path):
+    folder = write_layout("brats2019", tmp_path / "data", cases=11)
+    found = experiment("softseg-table5")
+    part = found.part("brats2019")
+    few = dataclasses.replace(
+        found,
+        content=found.content.model_copy(
+            update={"data": (part.model_copy(update={"draw": part.draw.model_copy(update={"cases": 4})}),)}
+        ),
+    )
+    (source,) = find_sources(few, [str(folder)])
+    assert len(source.dataset.cases) == 4
+    assert all("HGG" in files.images[0].parts for files in source.dataset.cases)
+    (again,) = find_sources(few, [str(folder)])
+    assert again.dataset.names == source.dataset.names
+    links = data_folder(source, tmp_path / "links")
+    assert open_dataset(links, kind="brats2019").names == source.dataset.names
+    assert data_folder(source, tmp_path / "links") == links
+    assert require_sound([source]) == []
+    (other,) = find_sources(few, [str(write_layout("brats2019", tmp_path / "other", cases=15))])
+    with pytest.raises(OutputExistsError, match="links to other cases"):
+        data_folder(other, tmp_path / "links")
+
+
+def test_few_cases_are_the_first_ones_or_one_of_each_centre(tmp_path):
+    found = experiment("softseg-table3")
+    dataset = open_dataset(write_layout("scgm", tmp_path, cases=8), kind="scgm")
+    recipe = found.recipes["scgm", "2D U-Net"]
+    few = smoke_cases(dataset, recipe)
+    assert len(few) == 4
+    assert len({files.centre for files in few}) == 4
+    assert (
+        smoke_cases(dataset, recipe.replace(split=recipe.split.model_dump() | {"by": "case"}))
+        == dataset.cases[:4]
+    )
