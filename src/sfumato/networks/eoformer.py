@@ -54,7 +54,9 @@ def eoformer(
         branches are one folded kernel in training too, not in evaluation only, so the bias of the 1x1x1
         convolutions, which the filters cancel, is left out. Our choices where the description is silent:
         how the decoder joins its skip (3x3x3 convolution of both), how it enlarges (2x2x2 transposed
-        convolution), a 3x3x3 convolution before the head, and where paths are dropped.
+        convolution), a 3x3x3 convolution before the head, and where paths are dropped. The decoder's were
+        chosen so that the count comes near the released one, so its nearness does not show that the layers
+        are the same.
 
     Raises:
         ValueRangeError: fewer than three levels, a width that heads cannot share, or a dropout outside

@@ -51,9 +51,11 @@ def nestedformer(
         5,578,479 parameters for 3 channels, 1 out and 128x128x32 (the released network: 5,561,239),
         8,059,169 for 4, 3 and 128x128x64 (8,043,769), 10,586,401 for 128x128x128 (10,575,097).
 
-        Written from the description, not from the released code, whose unused layer norm is not built. Our
-        choices where the description is silent: the norms and residual convolutions of the encoder and
-        decoder, the exact form of the tokens and of the gates, and the joining of the modalities.
+        Written from the paper's abstract and a list of the released network's sizes, not from its code, whose
+        unused layer norm is not built. Ours are: the norms and residual convolutions of encoder and decoder,
+        the form of the attention layers, of the tokens and of the gates, and the joining of the modalities.
+        They were chosen so that the count comes near the released one, so its nearness does not show that
+        the layers are the same.
 
     Raises:
         ValueRangeError: not five levels, a width that the heads cannot share, a count below 1, or a dropout
