@@ -12,6 +12,7 @@ from sfumato.geodesic.sweeps import ONE, ROW0, WAITING, ZERO
 # ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
+_GROWTH = 4  # Voxels by which a box grows at a time.
 _EVERY_LANE = (1 << LANES) - 1
 
 
@@ -118,23 +119,61 @@ def mark(distance, todo, shape, pitch, group, box):
 
 @compiled
 def seed_box(starts):
-    """First and one past the last seed per axis of ``(Z, Y, X)`` uint8; all 0 where there is none."""
+    """First and one past the last seed per axis of ``(Z, Y, X)`` uint8 (or all 0), and their number."""
     depth, height, width = starts.shape
     z0, z1, y0, y1, x0, x1 = depth, 0, height, 0, width, 0
+    count = 0
     for z in range(depth):
         for y in range(height):
+            flags = starts[z, y]
             some = np.uint8(0)
             for x in range(width):
-                some |= starts[z, y, x]
+                some |= flags[x]
             if some:
+                for x in range(width):
+                    count += flags[x] != 0
                 z0, z1 = min(z0, z), z + 1
                 y0, y1 = min(y0, y), max(y1, y + 1)
                 left, right = 0, width
-                while starts[z, y, left] == 0:
+                while flags[left] == 0:
                     left += 1
-                while starts[z, y, right - 1] == 0:
+                while flags[right - 1] == 0:
                     right -= 1
                 x0, x1 = min(x0, left), max(x1, right)
     if z1 == 0:
-        return (0, 0), (0, 0), (0, 0)
-    return (z0, z1), (y0, y1), (x0, x1)
+        return ((0, 0), (0, 0), (0, 0)), count
+    return ((z0, z1), (y0, y1), (x0, x1)), count
+
+
+@compiled
+def grown_box(distance, bound, shape, pitch, box):
+    """Grow ``box`` until the layer of voxels around it is as in ``bound``.
+
+    What a set lowers hangs together with its seeds, so nothing beyond such a layer is lowered either.
+    """
+    low = [box[0][0], box[1][0], box[2][0]]
+    high = [box[0][1], box[1][1], box[2][1]]
+    quiet = 0
+    face = 0
+    while quiet < 6:
+        axis, upper = face >> 1, face & 1
+        face = (face + 1) % 6
+        layer = high[axis] if upper else low[axis] - 1
+        touched = False
+        if 0 <= layer < shape[axis]:
+            first = [max(side - 1, 0) for side in low]
+            last = [min(high[other] + 1, shape[other]) for other in range(3)]
+            first[axis], last[axis] = layer, layer + 1
+            for z in range(first[0], last[0]):
+                for y in range(first[1], last[1]):
+                    row = ROW0 + (z * shape[1] + y) * pitch
+                    for i in range(row + first[2], row + last[2]):
+                        touched |= distance[i] != bound[i]
+                if touched:
+                    break
+        quiet = 0 if touched else quiet + 1
+        if touched and upper:
+            high[axis] = min(layer + _GROWTH, shape[axis])
+        elif touched:
+            low[axis] = max(layer + 1 - _GROWTH, 0)
+    return (low[0], high[0]), (low[1], high[1]), (low[2], high[2])

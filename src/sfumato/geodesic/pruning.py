@@ -24,7 +24,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 # path seem to undercut them.
 _SLOPE = 1e-3
 _ROUNDING = 1e-5  # How far, as a share of the largest distance, bounds stay above what is kept.
-_GROWTH = 4  # Voxels by which a box grows at a time.
 _NOWHERE: Box = ((0, 0), (0, 0), (0, 0))
 
 
@@ -118,8 +117,7 @@ class _Neighbourhoods:
         counts = np.zeros(len(result), np.int64)
 
         def look(k: int) -> None:
-            self.boxes[k] = planting.seed_box(self.starts[k])
-            counts[k] = np.count_nonzero(self.starts[k])
+            self.boxes[k], counts[k] = planting.seed_box(self.starts[k])
 
         run_side_by_side(look, len(result), threads)
         # The set that the others are bounded by, if one alone bounds them nearly everywhere.
@@ -162,7 +160,7 @@ class _Neighbourhoods:
         field = self.field
         distance = self.spare.pop() if self.spare else field.copy(self.union)
         field.solve_flags(distance, [(self.starts[k], self.boxes[k])])
-        box = self._reached(distance, self.boxes[k])
+        box = planting.grown_box(distance, self.union, field.shape, field.pitch, self.boxes[k])
         self._write(k, distance, box)
         inside = tuple(slice(*side) for side in box)
         field.rows(distance)[inside] = field.rows(self.union)[inside]
@@ -183,29 +181,3 @@ class _Neighbourhoods:
             self.field.by_planes(scale)
         else:  # The sets are solved side by side already.
             scale(slice(*z))
-
-    def _reached(self, distance: Array, box: Box) -> Box:
-        """Grow ``box`` until the layer of voxels around it is untouched.
-
-        What a set lowers hangs together with its seeds, so nothing beyond such a layer is lowered either.
-        """
-        rows, bound, sides = self.field.rows(distance), self.field.rows(self.union), self.field.shape
-        low, high = [side[0] for side in box], [side[1] for side in box]
-        grown = True
-        while grown:
-            grown = False
-            for axis in range(3):
-                for edge, step in ((low, -_GROWTH), (high, _GROWTH)):
-                    around = [
-                        slice(max(a - 1, 0), min(b + 1, side))
-                        for a, b, side in zip(low, high, sides, strict=True)
-                    ]
-                    layer = edge[axis] - 1 if step < 0 else edge[axis]
-                    if not 0 <= layer < sides[axis]:
-                        continue
-                    around[axis] = slice(layer, layer + 1)
-                    inside = tuple(around)
-                    if np.any(rows[inside] != bound[inside]):
-                        edge[axis] = min(max(edge[axis] + step, 0), sides[axis])
-                        grown = True
-        return (low[0], high[0]), (low[1], high[1]), (low[2], high[2])

@@ -44,6 +44,19 @@ def farthest(distance, limit):
 
 
 @register_jitable
+def _kept(values, nearest, margin, side):
+    """First and one past the last value within the margin; those before and after become 0."""
+    left, right = side
+    while left < right and not values[left] <= nearest[left] + margin:
+        values[left] = ZERO
+        left += 1
+    while left < right and not values[right - 1] <= nearest[right - 1] + margin:
+        right -= 1
+        values[right] = ZERO
+    return left, right
+
+
+@register_jitable
 def _fall(values, nearest, margin, power):
     """Replace distances by ``exp(nearest - distance)``, 0 beyond the margin."""
     factor = power.view(np.float32)
@@ -116,7 +129,7 @@ def weigh(out, labels, boxes, ends, margin, alpha, planes):
     classes, _, height, width = out.shape
     own, share = np.float32(1.0 - alpha), np.float32(alpha)
     infinite = np.float32(np.inf)
-    near = np.empty(classes, np.int64)
+    near, spans = np.empty(classes, np.int64), np.empty((classes, 2), np.int64)
     nearest, total, before = (
         np.empty(width, np.float32),
         np.empty(width, np.float32),
@@ -143,7 +156,8 @@ def weigh(out, labels, boxes, ends, margin, alpha, planes):
                     nearest[x] = min(nearest[x], values[x])
             for n in range(count):
                 c = near[n]
-                left, right = boxes[c, 2, 0], boxes[c, 2, 1]
+                left, right = _kept(out[c, z, y], nearest, margin, boxes[c, 2])
+                spans[n] = left, right
                 values = out[c, z, y, left:right]
                 bends = ZERO < ends[c] < infinite
                 if bends:
@@ -157,7 +171,7 @@ def weigh(out, labels, boxes, ends, margin, alpha, planes):
             for x in range(width):
                 total[x] = share / total[x]
             for n in range(count):
-                left, right = boxes[near[n], 2, 0], boxes[near[n], 2, 1]
+                left, right = spans[n]
                 out[near[n], z, y, left:right] *= total[left:right]
             _add_own(out, z, y, labels[z, y], own)
 
