@@ -1,6 +1,7 @@
 """A run's temperature is the minimum of its validation NLL; its twin differs in the graded values alone."""
 
 import json
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -110,32 +111,35 @@ def region_maps(module, case):
     return ((soft + 1) / 2 if module.method.kind == "signed" else soft).flatten(1).numpy()
 
 
-def binary_nll(maps, masks, temperature):
+def joint(maps, temperature):
+    """Odds of each map to the power 1 / T, beside 1 for the background, made to sum to 1."""
     inside = np.clip(maps, 1e-6, 1 - 1e-6)
-    scaled = 1 / (1 + ((1 - inside) / inside) ** (1 / temperature))
-    return -np.log(np.where(masks, scaled, 1 - scaled)).mean()
+    odds = (inside / (1 - inside)) ** (1 / temperature)
+    return np.concatenate([np.ones_like(odds[:1]), odds]) / (1 + odds.sum(0))
 
 
 @pytest.mark.parametrize("method", ["singr", "softseg", "soft-sig-wing"])
-def test_regressed_maps_have_one_temperature_for_the_logits_of_all_regions(tmp_path, method):
+def test_regressed_maps_have_one_temperature_for_the_logits_of_all_classes(tmp_path, method):
     folder, data = run(tmp_path, method)
     module, names = load_checkpoint(folder.path), read_splits(folder.path / "splits.json").fold(0).val
     cases = [load_case(files, data) for files in data.cases if files.name in names]
     maps = np.concatenate([region_maps(module, case) for case in cases], axis=1)
     labels = np.concatenate([case.labels.flatten().numpy() for case in cases])
-    masks = np.stack([labels == 1, labels == 2])
-    best = minimize_scalar(lambda log: binary_nll(maps, masks, np.exp(log)), bounds=(-4, 4), method="bounded")
+    best = minimize_scalar(
+        lambda log: nll(joint(maps, np.exp(log)), labels), bounds=(-4, 4), method="bounded"
+    )
     found = read_temperature(folder.path / "temperature.json")
     assert found.temperature == pytest.approx(np.exp(best.x), rel=2e-3)
-    assert found.nll == pytest.approx(binary_nll(maps, masks, 1.0), rel=1e-4)
+    assert found.nll == pytest.approx(nll(joint(maps, 1.0), labels), rel=1e-4)
     assert found.nll_scaled == pytest.approx(best.fun, rel=1e-4)
     rows = read_rows(folder.path / "metrics.csv")
     case = next(each for each in data.cases if each.name == rows[0].case)
     case = load_case(case, data)
-    inside = np.clip(region_maps(module, case), 1e-6, 1 - 1e-6)
-    scaled_maps = 1 / (1 + ((1 - inside) / inside) ** (1 / found.temperature))
+    probs = joint(region_maps(module, case), found.temperature)
+    (row,) = [r for r in rows if (r.method, r.metric) == (f"{method}+T", "nll")]
+    assert row.value == pytest.approx(nll(probs, case.labels.flatten().numpy()), rel=1e-4)
     for index, name in enumerate(("part1", "part2")):
-        mse = ((scaled_maps[index] - (case.labels == index + 1).flatten().numpy()) ** 2).mean()
+        mse = ((probs[index + 1] - (case.labels == index + 1).flatten().numpy()) ** 2).mean()
         (row,) = [r for r in rows if (r.method, r.structure, r.metric) == (f"{method}+T", name, "mse")]
         assert row.value == pytest.approx(mse, rel=1e-4)
     decided = {
@@ -147,18 +151,28 @@ def test_regressed_maps_have_one_temperature_for_the_logits_of_all_regions(tmp_p
             assert decided[""][key] == decided["+T"][key]
 
 
+def model(kind, regions=None):
+    return SimpleNamespace(method=SimpleNamespace(kind=kind), regions=regions)
+
+
 @pytest.mark.parametrize("kind", ["regions", "signed"])
-def test_scaled_region_maps_keep_their_kind_and_their_middle(kind):
+def test_maps_of_overlapping_regions_are_scaled_each_by_itself(kind):
     soft = torch.tensor([[0.0, 0.25, 0.5, 1.0]]) if kind == "regions" else torch.tensor([[-1.0, -0.5, 0, 1]])
-    warm = scaled_case(soft, 2.0, kind=kind)
+    warm = scaled_case(model(kind, {"whole": (1, 2)}), soft, 2.0)
     odds = 3**-0.5
-    quarter = odds / (1 + odds)
-    expected = [1 / (1 + 999999**0.5), quarter, 0.5, 1 - 1 / (1 + 999999**0.5)]
-    if kind == "signed":
-        expected = [2 * value - 1 for value in expected]
-    np.testing.assert_allclose(warm[0].numpy(), expected, atol=1e-6)
-    assert warm.shape == soft.shape
+    far = 1 / (1 + 999999**0.5)
+    np.testing.assert_allclose(warm[0].numpy(), [far, odds / (1 + odds), 0.5, 1 - far], atol=1e-6)
     assert warm.dtype == soft.dtype
+
+
+def test_scaled_maps_of_classes_that_exclude_each_other_are_a_distribution_that_decides_alike():
+    maps = torch.rand(3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    for temperature in (0.3, 1.0, 4.0):
+        probs = scaled_case(model("regions"), maps, temperature)
+        assert probs.shape == (4, 4, 5, 6)
+        torch.testing.assert_close(probs.sum(0), torch.ones(4, 5, 6))
+        expected = torch.where(maps.amax(0) > 0.5, maps.argmax(0) + 1, 0)
+        assert torch.equal(probs.argmax(0), expected)
 
 
 def test_stored_temperature_is_used_again_and_a_damaged_one_named(tmp_path):
@@ -213,13 +227,13 @@ def test_cases_of_one_size_are_sampled_at_different_voxels():
 def test_cases_in_pieces_give_the_same_as_in_one(monkeypatch):
     probs = torch.rand(3, 7, 11, generator=torch.Generator().manual_seed(2)).softmax(0)
     labels = probs.argmax(0)
-    whole = scaled_case(probs, 2.5)
+    whole = scaled_case(model("classes"), probs, 2.5)
     np.testing.assert_allclose(whole.numpy(), scaled(probs.numpy(), 2.5), rtol=1e-5)
     one = VoxelSample(most=30)
     one.update("a", probs, labels)
     monkeypatch.setattr("sfumato.study.temperature._PIECE", 10)
-    assert torch.equal(scaled_case(probs, 2.5), whole)
-    assert torch.equal(scaled_case(probs.mT, 2.5).mT, whole)
+    assert torch.equal(scaled_case(model("classes"), probs, 2.5), whole)
+    assert torch.equal(scaled_case(model("classes"), probs.mT, 2.5).mT, whole)
     many = VoxelSample(most=30)
     many.update("a", probs, labels)
     assert all(torch.equal(*pair) for pair in zip(one.batch, many.batch, strict=True))

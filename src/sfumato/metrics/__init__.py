@@ -25,6 +25,7 @@ from sfumato.metrics.table import Row, Summary, aggregate, read_rows, write_rows
 from sfumato.metrics.temperature import (
     fit_map_temperature,
     fit_temperature,
+    map_logits,
     scale_maps,
     scale_probabilities,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "hausdorff",
     "iou",
     "lesion_detection",
+    "map_logits",
     "mean_rater_agreement",
     "mean_squared_error",
     "precision",

@@ -127,6 +127,27 @@ def fit_map_temperature(batches: Sequence[tuple[ArrayLike, ArrayLike]]) -> float
     return fit_temperature(pairs, kind="probs")
 
 
+def map_logits(maps: ArrayLike) -> Tensor:
+    """Give class logits of maps that exclude each other: 0 for the background, the logit of each map.
+
+    Their softmax says background where every map is below 0.5, else the largest map, as the maps themselves
+    do; divided by a temperature it stays a distribution, which ``1 - sum of maps`` for the background does
+    not.
+
+    Args:
+        maps: One map per foreground class, ``(R, *S)`` in [0, 1]; clamped to ``[1e-6, 1 - 1e-6]``.
+
+    Returns:
+        ``(R + 1, *S)``, float64, background first.
+
+    Raises:
+        ValueRangeError: A map leaves [0, 1].
+        DTypeError: ``maps`` is not floating point.
+    """
+    logits = _clamped(as_tensor(maps)).logit()
+    return torch.cat((torch.zeros_like(logits[:1]), logits))
+
+
 def scale_maps(maps: ArrayLike, temperature: float | int) -> Tensor:
     """Give ``sigmoid(logit(m) / T)`` of each value of maps in [0, 1]; 0.5 and the order of values stay.
 

@@ -75,8 +75,7 @@ class RunRows:
         self._values += torch.histogram(found.soft.float(), torch.tensor(self._edges))[0].to(torch.int64)
         self._count("", scored)
         if self.temperature is not None:
-            soft = scaled_case(found.soft, self.temperature, kind=self.module.method.kind)
-            twin = _Scored(self.module, dataclasses.replace(found, soft=soft), case)
+            twin = _Scored(self.module, found, case, temperature=self.temperature)
             self._cases += twin.twin_rows(scored.found_rows, self._origin(case.name, SUFFIX), raters)
             self._count(SUFFIX, twin)
 
@@ -116,16 +115,16 @@ class RunRows:
 class _Scored:
     """One case with one prediction, in the forms that the metrics take."""
 
-    def __init__(self, module: SegmentationModule, found: Prediction, case: Case) -> None:
+    def __init__(
+        self, module: SegmentationModule, found: Prediction, case: Case, *, temperature: float | None = None
+    ) -> None:
         self.module, self.found, self.case = module, found, case
         names = list(module.regions) if module.regions else list(module.task["label_names"].values())[1:]
         self.structures = dict(zip(names, module.region_values(), strict=True))
         self.settings = Settings(metrics=RUN_METRICS, tolerance_mm=module.recipe.tolerance_mm)
         self.hard: ArrayLike = found.labels if found.regions is None else found.regions
-        self.maps = structure_maps(module, found.soft)
-        joint = not module.regions or module.method.kind == "classes"
-        # Class probabilities, where the classes exclude each other.
-        self.probs = module.method.probabilities(found.soft, batched=False) if joint else None
+        # One map per structure, and class probabilities where the classes exclude each other.
+        self.maps, self.probs = _graded(module, found.soft, temperature)
         self.found_rows: list[Row] = []
 
     def rows(self, origin: Origin, raters: Sequence[str]) -> list[Row]:
@@ -236,6 +235,21 @@ class _Scored:
             yield self.probs, self.case.labels
         else:
             yield from self._each_region(self.case.labels)
+
+
+def _graded(
+    module: SegmentationModule, soft: Tensor, temperature: float | None
+) -> tuple[Tensor, Tensor | None]:
+    """Maps ``(R, *S)`` in [0, 1] and class probabilities ``(K, *S)``, as predicted or temperature-scaled."""
+    joint = not module.regions or module.method.kind == "classes"
+    if temperature is None:
+        probs = module.method.probabilities(soft, batched=False) if joint else None
+        return structure_maps(module, soft), probs
+    scaled = scaled_case(module, soft, temperature)
+    if not joint:
+        return scaled, None
+    groups = module.region_values()
+    return torch.stack([scaled[list(group)].sum(0) for group in groups]).clamp(0, 1), scaled
 
 
 def _rater_names(case: Case, dataset: Dataset) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from sfumato.methods.definition import Kind
 from sfumato.metrics.temperature import (
     fit_map_temperature,
     fit_temperature,
+    map_logits,
     scale_maps,
     scale_probabilities,
 )
@@ -40,7 +41,9 @@ class Temperature:
     """The temperature of one model, and what it was fitted on."""
 
     temperature: float
-    nll: float  # before scaling, in nats per voxel (of region methods: and region), over those of the fit
+    nll: (
+        float  # before scaling, in nats per voxel (of overlapping regions: and region), over those of the fit
+    )
     nll_scaled: float  # after it
     voxels: int  # that the fit used
     cases: tuple[str, ...]
@@ -100,9 +103,11 @@ def validation_temperature(
     """Fit one temperature by the negative log-likelihood of validation cases.
 
     A softmax method is fitted on its class probabilities. A method of regions, whether its maps come from a
-    sigmoid, a NormReLU or a tanh, is fitted on the logit of its maps in [0, 1], all regions together
-    (:func:`~sfumato.metrics.temperature.fit_map_temperature`). The values are those on the images' own grids,
-    as they are evaluated and written. Of more than ``most`` voxels a uniform, seeded sample is used.
+    sigmoid, a NormReLU or a tanh, is fitted on the logits of its maps in [0, 1]: where the classes exclude
+    each other by the joint loss of :func:`~sfumato.metrics.temperature.map_logits`, where regions may overlap
+    by the binary loss of all of them (:func:`~sfumato.metrics.temperature.fit_map_temperature`). The values
+    are those on the images' own grids, as they are evaluated and written. Of more than ``most`` voxels a
+    uniform, seeded sample is used.
 
     Args:
         module: A trained model.
@@ -121,8 +126,13 @@ def validation_temperature(
             sample.update(name, _values(module, graded_prediction(module, case)), case.labels)
             used.append(name)
     values, labels = sample.batch
-    fit = _fit_classes if module.method.kind == "classes" else _fit_maps
-    return Temperature(*fit(module, values, labels), len(labels), tuple(used))
+    if module.method.kind == "classes":
+        fitted = _fit_classes(values, labels)
+    elif module.regions:
+        fitted = _fit_regions(values, region_masks(labels, module.task["num_classes"], module.regions))
+    else:
+        fitted = _fit_joint(values, labels)
+    return Temperature(*fitted, len(labels), tuple(used))
 
 
 def _values(module: SegmentationModule, soft: Tensor) -> Tensor:
@@ -130,18 +140,24 @@ def _values(module: SegmentationModule, soft: Tensor) -> Tensor:
     return soft if module.method.kind == "classes" else structure_maps(module, soft)
 
 
-def _fit_classes(module: SegmentationModule, probs: Tensor, labels: Tensor) -> tuple[float, float, float]:
+def _fit_classes(probs: Tensor, labels: Tensor) -> tuple[float, float, float]:
     """Temperature, and NLL per voxel before and after, of ``(K, n)`` probabilities."""
     value = fit_temperature([(probs[None], labels[None])], kind="probs")
     before, after = (_nll(each, labels) for each in (probs, scale_probabilities(probs, value, axis=0)))
     return value, before, after
 
 
-def _fit_maps(module: SegmentationModule, maps: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Temperature, and NLL per voxel and region before and after, of ``(R, n)`` maps."""
-    masks = region_masks(labels, module.task["num_classes"], module.regions)
+def _fit_joint(maps: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    """The same of ``(R, n)`` maps that exclude each other."""
+    logits = map_logits(maps)
+    value = fit_temperature([(logits[None], labels[None])])
+    before, after = (_nll((logits / each).softmax(dim=0), labels) for each in (1.0, value))
+    return value, before, after
+
+
+def _fit_regions(maps: Tensor, masks: Tensor) -> tuple[float, float, float]:
+    """The same of ``(R, n)`` maps of regions that may overlap; the NLL is per voxel and region."""
     value = fit_map_temperature([(maps, masks)])
-    # Both are clamped alike: the NLL of a certain and wrong value would be infinite.
     before, after = (
         float(-torch.where(masks, each, 1 - each).log().mean())
         for each in (scale_maps(maps.double(), 1.0), scale_maps(maps.double(), value))
@@ -149,33 +165,35 @@ def _fit_maps(module: SegmentationModule, maps: Tensor, labels: Tensor) -> tuple
     return value, before, after
 
 
-def scaled_case(soft: Tensor, temperature: float, *, kind: Kind = "classes") -> Tensor:
+def scaled_case(module: SegmentationModule, soft: Tensor, temperature: float) -> Tensor:
     """Temperature-scale the graded prediction ``(channels, *S)`` of one case, of any size.
 
     The scaling is done in double precision, piece by piece, so that only its result is as large as the case.
 
     Args:
-        soft: Class probabilities, maps in [0, 1], or signed maps.
+        module: The model; its maps exclude each other unless the data set's regions may overlap.
+        soft: Its activated prediction: class probabilities, maps in [0, 1], or signed maps.
         temperature: Of the model.
-        kind: Which of the three, as in :class:`~sfumato.methods.Method`.
 
     Returns:
-        The same kind of prediction, of the same shape and type. With ``classes`` every voxel keeps its
-        largest class; maps keep their order and their middle.
+        Class probabilities ``(K, *S)``, background first; of regions that may overlap, maps ``(R, *S)`` in
+        [0, 1]. Of a softmax method every voxel keeps its largest class.
     """
-    flat = soft.flatten(1)
-    scaled = torch.empty_like(flat)
-    for piece in _pieces(flat.shape[1]):
-        scaled[:, piece] = _scaled(flat[:, piece], temperature, kind)
-    return scaled.reshape(soft.shape)
+    values, kind = soft.flatten(1), module.method.kind
+    pieces = [
+        _scaled(values[:, piece], temperature, kind, joint=not module.regions)
+        for piece in _pieces(values.shape[1])
+    ]
+    return torch.cat(pieces, dim=1).reshape(-1, *soft.shape[1:])
 
 
-def _scaled(values: Tensor, temperature: float, kind: Kind) -> Tensor:
+def _scaled(values: Tensor, temperature: float, kind: Kind, *, joint: bool) -> Tensor:
     if kind == "classes":
         return scale_probabilities(values, temperature, axis=0)
-    if kind == "regions":
-        return scale_maps(values.clamp(0, 1), temperature)
-    return 2 * scale_maps(((values.double() + 1) / 2).clamp(0, 1), temperature) - 1
+    maps = ((values.double() + 1) / 2 if kind == "signed" else values).clamp(0, 1)
+    if joint:
+        return (map_logits(maps) / temperature).softmax(dim=0).to(values.dtype)
+    return scale_maps(maps, temperature).to(values.dtype)
 
 
 def _pieces(count: int) -> Iterator[slice]:
