@@ -22,6 +22,7 @@ from sfumato.report import figures, pictures
 from sfumato.report.data import BIN_SETS, ReportCase, ReportData, TableRow
 from sfumato.report.tables import (
     GROUPS,
+    SUMMARY_METRICS,
     case_lines,
     metric_direction,
     metric_title,
@@ -203,6 +204,7 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
     )
     environment.filters["decimals"] = _decimals
     lines = case_lines(data.rows)
+    main_tests, further_tests = _averaged_tests(data.comparisons)
     viewer = payload(data.cases, lines=lines, label_names=data.label_names)
     return environment.get_template("report.html.j2").render(
         data=data,
@@ -210,7 +212,8 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
         notes=(*data.notes, *viewer.notes),
         summary=summary_table(data.rows),
         structures=structure_tables(data.rows),
-        main_tests=_main_tests(data.comparisons),
+        main_tests=main_tests,
+        further_tests=further_tests,
         tests=_tests_of_structures(data.comparisons),
         per_rater=rater_table(data.rows),
         lines=lines,
@@ -230,10 +233,14 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
     )
 
 
-def _main_tests(lines: Sequence[TableRow]) -> list[TableRow]:
-    """Choose the tests of the average over structures, and of a metric that has none all."""
+def _averaged_tests(lines: Sequence[TableRow]) -> tuple[list[TableRow], list[TableRow]]:
+    """Choose the tests of the average over structures, or of a metric that has none: main metrics, others."""
     averaged = {line.get("metric") for line in lines if line.get("structure") == AVERAGE}
-    return [line for line in lines if line.get("structure") == AVERAGE or line.get("metric") not in averaged]
+    chosen = [
+        line for line in lines if line.get("structure") == AVERAGE or line.get("metric") not in averaged
+    ]
+    main = [line for line in chosen if line.get("metric") in SUMMARY_METRICS]
+    return (main, [line for line in chosen if line not in main]) if main else (chosen, [])
 
 
 def _tests_of_structures(lines: Sequence[TableRow]) -> dict[object, list[TableRow]]:
