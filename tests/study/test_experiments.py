@@ -207,6 +207,8 @@ def test_smoke_recipe_is_small_and_keeps_what_makes_the_method():
                     assert getattr(small, key) == getattr(run.recipe, key)
                 assert small.network.name == run.recipe.network.name
                 assert (small.epochs, small.accelerator, small.workers) == (1, "cpu", 0)
+                # All cases of a small folder may be one patient's.
+                assert small.split.by == ("centre" if part.kind == "scgm" else "case")
                 assert math.prod(small.patch.size) <= 64 * 32 * 32
 
 

@@ -42,6 +42,8 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
     """
     tiny = TINY[recipe.network.name]
     content = recipe.model_dump(mode="json")
+    # The first cases may all be one patient's.
+    by = "centre" if recipe.split.by == "centre" else "case"
     crop: list[int | None] = list(tiny.size)
     if recipe.slice_axis is not None:
         crop.insert(recipe.slice_axis, None)
@@ -54,7 +56,7 @@ def smoke_recipe(recipe: Recipe) -> Recipe:
         workers=0,
         cache="memory",
         overlap=0.0,
-        split=content["split"] | {"counts": None, "fractions": [0.5, 0.25, 0.25]},
+        split=content["split"] | {"counts": None, "fractions": [0.5, 0.25, 0.25], "by": by},
         preprocess=content["preprocess"] | {"crop_size": crop},
         patch={"size": list(tiny.size), "foreground": 0.0},
         network={"name": recipe.network.name, "options": tiny.options},
