@@ -162,3 +162,25 @@ def test_full_disk_leaves_nothing_half_written(made_up, tmp_path, monkeypatch):
     with pytest.raises(MachineError, match="No space left on device"):
         write_report(ReportData("Rows", (made_up.row(),)), tmp_path / "report.html")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_page_opens_with_the_tests_of_the_main_metrics_and_keeps_the_others(made_up, tmp_path):
+    lines = [
+        {"metric": metric, "structure": structure, "method": "a", "p": 0.25}
+        for metric, structure in (
+            ("dice", "Average"),
+            ("dice", "head"),
+            ("dice", "head@Ada"),
+            ("ece", "all"),
+            ("ece", "all@Ada"),
+            ("mse", "Average"),
+        )
+    ]
+    data = ReportData("t", (made_up.row(),), comparisons=tuple(lines))
+    text = write_report(data, tmp_path / "report.html").read_text()
+    main, rest = text.split('id="statistics"')[1].split("Tests of further metrics")
+    rest = rest.split("</details>")[0]
+    cells = [re.findall(r'<td class="text" data-value="">([^<]*)</td>', part) for part in (main, rest)]
+    assert cells[0] == ["dice", "Average", "a", "ece", "all", "a"]
+    assert cells[1] == ["ece", "all@Ada", "a", "mse", "Average", "a"]
+    assert "Tests: head</summary>" in text

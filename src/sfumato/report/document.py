@@ -234,12 +234,20 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
 
 
 def _averaged_tests(lines: Sequence[TableRow]) -> tuple[list[TableRow], list[TableRow]]:
-    """Choose the tests of the average over structures, or of a metric that has none: main metrics, others."""
+    """Choose the tests of the average over structures, or of a metric that has none.
+
+    Returns:
+        Those of the main metrics; and the others, with those against single raters.
+    """
     averaged = {line.get("metric") for line in lines if line.get("structure") == AVERAGE}
     chosen = [
         line for line in lines if line.get("structure") == AVERAGE or line.get("metric") not in averaged
     ]
-    main = [line for line in chosen if line.get("metric") in SUMMARY_METRICS]
+    main = [
+        line
+        for line in chosen
+        if line.get("metric") in SUMMARY_METRICS and "@" not in str(line.get("structure"))
+    ]
     return (main, [line for line in chosen if line not in main]) if main else (chosen, [])
 
 
