@@ -1,7 +1,8 @@
 """Compiling with Numba: no global lock, and a cache on disk that never gets in the way.
 
 The machine code is kept in the package's ``__pycache__`` if that can be written, else in the user's cache
-folder, else nowhere. It is compiled anew when any file of this package has changed.
+folder, else nowhere. It is compiled anew when any file of this package has changed. Each version has files of
+its own, so that processes of two versions never read what the other wrote.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         self._cache_file = _open_index(
-            cache_path=self._cache_path, filename_base=self._impl.filename_base, source_stamp=_package_stamp()
+            cache_path=self._cache_path,
+            filename_base=f"{self._impl.filename_base}-{_package_stamp()[:12]}",
+            source_stamp=_package_stamp(),
         )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:  # noqa: ANN401  # numba's own objects
@@ -47,8 +50,14 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
     def save_overload(self, sig: Any, data: Any) -> None:  # noqa: ANN401  # numba's own objects
         try:
             super().save_overload(sig, data)
+            self._remove_other_versions()
         except OSError:
             self.disable()
+
+    def _remove_other_versions(self) -> None:
+        for path in Path(self._cache_path).glob(f"{self._impl.filename_base}*.nb[ci]"):
+            if not path.name.startswith(f"{self._impl.filename_base}-{_package_stamp()[:12]}."):
+                path.unlink(missing_ok=True)
 
 
 def compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401  # a numba dispatcher
