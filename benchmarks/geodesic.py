@@ -6,6 +6,9 @@ Builds the rivals into environments of their own below ``--rivals`` on the first
 compiler). A row of transforms first checks our result: against Dijkstra on a heap, bit for bit, and against
 the rival's, which may only be larger (it stops early). Then ours and theirs run in turn; the ratio is the
 median of the per-round ratios.
+
+The rows of ``geols paper`` have two readings: against the same pipeline (z-score, seeds, weights) around one
+full transform per class, and against those transforms alone.
 """
 
 from __future__ import annotations
@@ -26,9 +29,12 @@ from typing import Any
 import numpy as np
 import scipy.ndimage
 import torch
+from geodesic_scenes import boundary, cells, depthwise, eroded, maze, phantom, spiral
 
-from sfumato.geodesic import engine, geodesic_distance, inner_boundary
-from sfumato.labels import geols, sing, svls
+from sfumato.geodesic import engine, geodesic_distance
+from sfumato.geodesic.nearness import weigh
+from sfumato.labels import geols, seed_voxels, sing, svls
+from sfumato.labels.intensity import scaled_image
 
 # ruff: noqa: ANN401  # Arrays of either library pass through.
 SPACING = (1.0, 1.0, 1.0)
@@ -167,58 +173,6 @@ def heap_only(work: Callable[[], Any]) -> Any:
         engine.BUDGET = budget
 
 
-def phantom(shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """A z-scored image ``(*S)`` float32 with three nested, ragged tumours, and its labels 0 .. 3."""
-    rng = np.random.default_rng(seed)
-    tissue = scipy.ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), 2)
-    tissue /= tissue.std()
-    centre = [side * place for side, place in zip(shape, (0.5, 0.45, 0.55), strict=False)]
-    grid = np.ogrid[tuple(slice(side) for side in shape)]
-    radius = (
-        np.sqrt(sum((axis - middle) ** 2 for axis, middle in zip(grid, centre, strict=True))) + 3 * tissue
-    )
-    labels = sum((radius < min(shape) / part).astype(np.int64) for part in (5, 8, 15))
-    image = 0.5 * tissue + labels + 0.2 * rng.standard_normal(shape, np.float32)
-    return ((image - image.mean()) / image.std()).astype(np.float32), np.asarray(labels)
-
-
-def boundary(mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return inner_boundary(torch.from_numpy(mask), mask.ndim).numpy()
-
-
-def maze(side: int) -> np.ndarray[Any, Any]:
-    """A random maze, corridors one voxel wide and branching: a mask of the open voxels."""
-    rng = np.random.default_rng(0)
-    mask = np.zeros((side,) * 3, bool)
-    mask[0, 0, 0] = True
-    trail = [(0, 0, 0)]
-    while trail:
-        here = trail[-1]
-        ways = []
-        for axis in range(3):
-            for step in (-2, 2):
-                there = tuple(place + step * (axis == other) for other, place in enumerate(here))
-                if min(there) >= 0 and max(there) < side // 2 * 2 and not mask[there]:
-                    ways.append(there)
-        if not ways:
-            trail.pop()
-            continue
-        there = ways[rng.integers(len(ways))]
-        mask[tuple((a + b) // 2 for a, b in zip(here, there, strict=True))] = True
-        mask[there] = True
-        trail.append(there)
-    return mask
-
-
-def spiral(side: int) -> np.ndarray[Any, Any]:
-    """A dark spiral sheet on a bright, noisy ground: the cheap way round is long."""
-    rng = np.random.default_rng(1)
-    y, x = np.indices((side, side)) - side / 2 + 0.5
-    turn = (np.hypot(y, x) / 6 - np.arctan2(y, x) / (2 * np.pi)) % 1
-    plane = np.where(turn < 0.5, 0, 100 * rng.standard_normal((side, side)))
-    return np.repeat(plane[None], side, axis=0).astype(np.float32)
-
-
 def transforms(bench: Bench, shape: tuple[int, ...]) -> None:
     """Single transforms, and threads."""
     image, labels = phantom(shape)
@@ -263,7 +217,7 @@ def labels_rows(bench: Bench, shape: tuple[int, ...]) -> None:
         make = lambda: sing(regions, pixels, spacing=SPACING, boundary="inner")  # noqa: E731
         bench.row("sing, 3 regions, 1 thread", make, lambda: bench.fast.run(job), 35)
     torch.set_num_threads(2)  # Both sides of the rows from here on have two threads.
-    seeds = torch.stack([scipy_erosion(classes == k) for k in range(4)])
+    seeds = torch.stack([eroded(classes == k) for k in range(4)])
     common = {"num_classes": 4, "spacing": SPACING, "seeds": seeds}
     if bench.wanted("geols reference"):
         make = lambda: geols(classes, pixels, preset="reference", **common)  # noqa: E731
@@ -273,9 +227,7 @@ def labels_rows(bench: Bench, shape: tuple[int, ...]) -> None:
                 f"geols reference, 4 classes, {rival.name}", make, lambda r=rival, j=job: r.run(j), target
             )
     if bench.wanted("geols paper 4"):
-        make = lambda: geols(classes, pixels, **common)  # noqa: E731
-        full = lambda: geodesic_distance(pixels, seeds, spacing=SPACING, threads=2)  # noqa: E731
-        bench.row("geols paper 4 classes, over its full transforms", make, full, 3, timed=True)
+        paper_rows(bench, "geols paper 4 classes", classes, pixels, seeds, 3)
     if bench.wanted("geols paper 50"):
         many_classes(bench, 256 if shape[0] > 100 else 64)
     if bench.wanted("svls"):
@@ -292,45 +244,35 @@ def labels_rows(bench: Bench, shape: tuple[int, ...]) -> None:
 
 def many_classes(bench: Bench, side: int) -> None:
     """Fifty classes: cells around random points."""
-    rng = np.random.default_rng(2)
     image = torch.from_numpy(phantom((side, side, side))[0])
-    points = rng.integers(0, side, (50, 3))
-    ground = np.ones((side,) * 3, bool)
-    ground[tuple(points.T)] = False
-    near = scipy.ndimage.distance_transform_edt(ground, return_distances=False, return_indices=True)
-    owner = np.zeros((side,) * 3, np.int64)
-    owner[tuple(points.T)] = np.arange(50)
-    classes = torch.from_numpy(owner[tuple(near)])
-    seeds = torch.stack([scipy_erosion(classes == k) for k in range(50)])
+    classes = cells(side, 50)
+    seeds = torch.stack([eroded(classes == k) for k in range(50)])
     rounds, bench.rounds = bench.rounds, 1
-    bench.row(
-        f"geols paper 50 classes, {side} cube, over 50 full transforms",
-        lambda: geols(classes, image, num_classes=50, spacing=SPACING, seeds=seeds),
-        lambda: [geodesic_distance(image, one, spacing=SPACING, threads=2) for one in seeds],
-        15,
-        timed=True,
-    )
+    paper_rows(bench, f"geols paper 50 classes, {side} cube", classes, image, seeds, 15)
     bench.rounds = rounds
 
 
-def scipy_erosion(mask: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(scipy.ndimage.binary_erosion(mask.numpy(), iterations=2))
+def paper_rows(
+    bench: Bench, name: str, classes: torch.Tensor, image: torch.Tensor, seeds: torch.Tensor, target: float
+) -> None:
+    """GeoLS end to end against full transforms: in the same pipeline, and by themselves."""
+    number = len(seeds)
 
+    def ours() -> torch.Tensor:
+        return geols(classes, image, num_classes=number, spacing=SPACING, seeds=seeds)
 
-def depthwise(classes: torch.Tensor) -> Callable[[], Any]:
-    """SVLS as everyone writes it: a depthwise convolution of the one-hot labels."""
-    grid = torch.stack(torch.meshgrid(*[torch.arange(-1.0, 2.0)] * 3, indexing="ij"))
-    kernel = torch.exp(-0.5 * (grid**2).sum(dim=0))
-    kernel[1, 1, 1] = 0
-    kernel[1, 1, 1] = kernel.sum()
-    weight = (kernel / kernel.sum()).expand(4, 1, 3, 3, 3).contiguous()
+    def pipeline() -> torch.Tensor:
+        scaled = scaled_image(image, spacing=SPACING, intensity="zscore")
+        chosen = seed_voxels(classes, num_classes=number, seeds=seeds)
+        weights = geodesic_distance(scaled[0], chosen, spacing=SPACING, threads=2).numpy()
+        whole = ((0, image.shape[0]), (0, image.shape[1]), (0, image.shape[2]))
+        weigh(weights, classes.numpy(), [whole] * number, 0.1, threads=2)
+        return torch.from_numpy(weights)
 
-    def run() -> torch.Tensor:
-        hard = torch.nn.functional.one_hot(classes, 4).movedim(-1, 0)[None].float()
-        padded = torch.nn.functional.pad(hard, (1,) * 6, mode="replicate")
-        return torch.nn.functional.conv3d(padded, weight, groups=4)
-
-    return run
+    assert all((a - b).abs().max() < 1e-6 for a, b in zip(ours(), pipeline(), strict=True)), name
+    bench.row(f"{name}, over the pipeline in full", ours, pipeline, target, timed=True)
+    transforms_alone = lambda: geodesic_distance(image, seeds, spacing=SPACING, threads=2)  # noqa: E731
+    bench.row(f"{name}, over the full transforms alone", ours, transforms_alone, target, timed=True)
 
 
 def hard_cases(bench: Bench, side: int) -> None:
