@@ -273,7 +273,7 @@ def learning_panel(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]]
             axes.plot(
                 epochs, dice, color=pen.colour, linestyle=pen.dash, marker=marker, label=label, alpha=0.8
             )
-    axes.set(xlabel="Epoch", ylabel="Dice on the validation cases")
+    axes.set(xlabel="Epoch", ylabel="Dice on the validation cases", ylim=(0, 1))
     axes.legend()
     return figure
 
@@ -290,9 +290,9 @@ def centre_bars(
     Returns:
         None without a value.
     """
-    centres = sorted({centre for mine in values.values() for centre in mine})
-    if not centres:
+    if not any(values.values()):
         return None
+    centres = sorted({centre for mine in (*values.values(), published or {}) for centre in mine})
     figure = Figure(figsize=(WIDTH * 0.8, 3.3), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(values)
