@@ -114,8 +114,8 @@ def test_finished_runs_are_compared_and_reported(studied):
     with (out / "comparison" / "tests.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["proposed"] for row in rows} == {"softseg"}
-    # The temperature-scaled twin is a method of its own.
-    assert {row["method"] for row in rows} == {"ce", "ce+T"}
+    # The temperature-scaled twins are methods of their own, that of the proposed one too.
+    assert {row["method"] for row in rows} == {"ce", "ce+T", "softseg+T"}
     assert (out / "comparison" / "table.tex").exists()
     assert "Wilcoxon" in second.said
     page = (out / "report.html").read_text()
