@@ -131,10 +131,10 @@ def qubiq_score(
     ``t``. Two maps that are both empty above a threshold count 1 there, only one of them 0.
 
     The challenge's page says that predictions and the mean of the experts' masks "are compared by
-    thresholding the continuous labels at predefined thresholds" and that the Dice scores are averaged;
-    neither it nor the paper says whether a value equal to the threshold is in, nor what two empty maps score,
-    and its evaluation code is not public. "At least" is our choice. The two differ only where a value equals
-    a threshold: of the raters' mean, where ten raters vote in tenths, or five in fifths.
+    thresholding the continuous labels at predefined thresholds" and that the Dice scores are averaged. It
+    does not say whether a value equal to the threshold is in, nor what two empty maps score: "at least" and 1
+    are our choices, not checked against the challenge's code. They matter only where a value equals a
+    threshold: in the raters' mean, where ten raters vote in tenths, or five in fifths.
 
     Args:
         pred: Predicted maps, ``(R, *S)``, floating point.
