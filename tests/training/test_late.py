@@ -113,3 +113,20 @@ def test_training_with_late_targets_ends_with_the_same_weights(tmp_path, monkeyp
 def test_only_late_labels_that_the_gpu_can_make_go_there(device, method, when, expected):
     recipe = parse_recipe(tiny_recipe() | {"method": method, "when": when}, source="test")
     assert made_on(device, recipe) is expected
+
+
+def test_a_compiled_network_in_mixed_precision_takes_late_targets(tmp_path):
+    data = open_dataset(write_cases(tmp_path / "data", axes=2))
+    recipe = late_recipe("singr", axes=2)
+    _, bare, options = both_ways(recipe, data, tmp_path)
+    task = {"in_channels": 1, "num_classes": options["num_classes"], "regions": options["regions"]}
+    found = module.SegmentationModule(recipe, task)
+    found.network.compile(backend="eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        batch = found.on_after_batch_transfer(bare, 0)
+        logits = found(batch["image"])
+        loss = found.loss(logits, batch["target"])
+    loss.backward()
+    assert batch["target"].dtype == torch.float32
+    assert logits.dtype == torch.bfloat16
+    assert all(torch.isfinite(weight.grad).all() for weight in found.network.parameters())
