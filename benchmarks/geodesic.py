@@ -52,11 +52,13 @@ class Rival:
         python = folder / name / "bin" / "python"
         needs, package = RIVALS[name]
         try:
-            if not python.exists():
+            finished = folder / name / "finished"  # A build that was broken off is taken up again.
+            if not finished.exists():
                 subprocess.run([sys.executable, "-m", "venv", str(folder / name)], check=True)
                 install = [str(python), "-m", "pip", "install", "-q"]
                 subprocess.run([*install, *needs], check=True)
                 subprocess.run([*install, "--no-build-isolation", package], check=True)
+                finished.touch()
             self.process: Any = subprocess.Popen(
                 [str(python), str(Path(__file__).with_name("geodesic_rival.py"))],
                 stdin=subprocess.PIPE,
