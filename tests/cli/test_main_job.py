@@ -102,6 +102,17 @@ def test_broken_test_case_is_found_before_training(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_checked_data_are_not_all_read_again(tmp_path, monkeypatch):
+    def refuse(_):
+        raise AssertionError("the data set was read once more")
+
+    monkeypatch.setattr("sfumato.study.run.check_dataset", refuse)
+    data = str(write_cases(tmp_path / "data"))
+    arguments = ["train", recipe_file(tmp_path), "--data", data, "--out"]
+    assert run([*arguments, str(tmp_path / "first"), "--checked"]) == 0
+    assert run([*arguments, str(tmp_path / "second")]) == 1
+
+
 def test_existing_run_needs_a_word(tmp_path, capsys):
     data = str(write_cases(tmp_path / "data"))
     arguments = ["train", recipe_file(tmp_path), "--data", data, "--out", str(tmp_path / "run")]

@@ -21,6 +21,10 @@ def train(
         bool, typer.Option("--resume", help="Go on with an interrupted run from its last finished epoch.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run folder.")] = False,
+    checked: Annotated[
+        bool,
+        typer.Option("--checked", help="The data passed sfumato check: do not read every file first."),
+    ] = False,
 ) -> None:
     """Train one recipe, then predict and evaluate its test cases: one complete run folder."""
     from sfumato.cli.tables import print_summary
@@ -29,7 +33,9 @@ def train(
     from sfumato.training.recipe import read_recipe
 
     dataset = open_dataset(data, kind=kind)
-    folder = complete_run(read_recipe(recipe), dataset, out, resume=resume, overwrite=overwrite)
+    folder = complete_run(
+        read_recipe(recipe), dataset, out, resume=resume, overwrite=overwrite, checked=checked
+    )
     if folder.writes:
         print_summary([folder.path / "metrics.csv"])
         typer.echo(f"run: {out}")
