@@ -90,7 +90,12 @@ def move_cost(
     return tl.where(valid, cost, float("inf"))
 
 
-@triton.jit
+# A number that is 1 would otherwise become a constant, and every new size would be compiled anew.
+@triton.jit(
+    do_not_specialize=(
+        "depth", "height", "width", "tiles_a", "tiles_b", "tiles_c", "sets_per_item", "sets_per_mask",
+    )
+)  # fmt: skip
 def relax_tiles(
     distance, image, allowed, lengths, limits, now, later, visits,
     depth, height, width, tiles_a, tiles_b, tiles_c, sets_per_item, sets_per_mask, length_weight, step_weight,
@@ -212,7 +217,7 @@ def relax_tiles(
                 tl.store(later + target, 1, mask=there & (touched != 0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("depth", "height", "width", "classes", "count"))
 def vote_neighbours(
     labels, out, offsets, shares, depth, height, width, classes, count,
     BLOCK: tl.constexpr, CLASSES: tl.constexpr,
