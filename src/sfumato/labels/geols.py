@@ -15,7 +15,7 @@ from sfumato.geodesic.distance import is_batch
 from sfumato.labels.device_maps import geols_weights, reference_weights
 from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
 from sfumato.labels.one_hot import one_hot
-from sfumato.labels.seeds import seed_voxels
+from sfumato.labels.seeds import SEEDS, seed_voxels
 from sfumato.types import ArrayLike, Soft, Spacing
 
 
@@ -101,6 +101,12 @@ def geols(
     require_between("gamma", gamma, 0.0, float("inf"))
     require_choice("preset", preset, PRESETS)
     labels, image = as_tensor(labels), as_tensor(image)
+    # What is wrong with the arguments is said before any work on a large image.
+    require_labels(labels, num_classes)
+    if isinstance(seeds, str):
+        require_choice("seeds", seeds, SEEDS)
+    if channels is not None:
+        require_choice("channels", channels, CHANNELS)
     defaults = PRESETS[preset]
     if is_batch(image, spacing) or gpu.takes(image):
         batched = is_batch(image, spacing)
@@ -131,7 +137,6 @@ def geols(
         generator=generator,
     )
     groups = channel_groups(scaled, channels or defaults.channels)
-    require_labels(labels, num_classes)
     if alpha == 0.0:
         return one_hot(labels, num_classes=num_classes)
     if preset == "paper":
@@ -179,7 +184,6 @@ def _geols_of_batch(
         items = zip(labels, image, steps, rules, strict=True)
         return torch.stack([geols(*pair, spacing=step, seeds=rule, **options) for *pair, step, rule in items])
     require_choice("channels", scale.channels, CHANNELS)
-    require_labels(labels, num_classes)
     labels = labels.to(image.device)
     if alpha == 0.0:
         return torch.stack([one_hot(one, num_classes=num_classes) for one in labels])
