@@ -126,6 +126,58 @@ def test_soft_label_of_a_named_run_is_that_of_its_recipes_method_and_regions(run
     assert np.array_equal(np.asarray(target[1]) > 0, mask() > 0)
 
 
+REGIONS = {"whole": [1, 2], "core": [2]}
+
+
+@pytest.fixture
+def softmax_of_regions(runs, data_set) -> Path:
+    """Three labels, whose softmax is reported as two overlapping regions that the data set does not know."""
+    for name in CASES:
+        labels = mask()
+        labels[1, 2:4, 1] = 2
+        save(data_set / "labelsTr" / f"{name}.nii.gz", labels)
+    declared = json.loads((data_set / "dataset.json").read_text())
+    declared["labels"] = {"background": 0, "edema": 1, "tumour": 2}
+    (data_set / "dataset.json").write_text(json.dumps(declared))
+    run = runs / "svls-seed0-fold0" / "predictions"
+    soft = np.broadcast_to(np.array([0.5, 0.3, 0.2], dtype=np.float32), (*SHAPE, 3))
+    for name in CASES:
+        save(run / f"{name}.nii.gz", np.stack([mask(1), np.zeros(SHAPE, dtype=np.uint8)], axis=-1))
+        save(run / f"{name}_soft.nii.gz", np.ascontiguousarray(soft))
+    names = {"0": "background", "1": "edema", "2": "tumour"}
+    said = {"method": "svls", "kind": "classes", "label_names": names, "regions": REGIONS}
+    (run / "prediction.json").write_text(json.dumps(said))
+    other = runs / "singr-seed0-fold0" / "predictions" / "prediction.json"
+    other.write_text(json.dumps({"method": "singr", "kind": "signed", "label_names": names, "regions": None}))
+    return runs
+
+
+def test_soft_values_of_labels_are_added_up_to_the_regions_of_the_run(softmax_of_regions):
+    for run in (softmax_of_regions / "singr-seed0-fold0").rglob("*.json"):
+        run.unlink()
+    data = assembled(softmax_of_regions)
+    case = data.cases[0]
+    said = case.predictions["svls"]
+    assert data.label_names == {0: "background", 1: "whole", 2: "core"}
+    assert said.kind == "regions"
+    assert said.soft[:, 0, 0, 0].tolist() == pytest.approx([0.5, 0.2])
+    reference = np.asarray(case.reference)
+    assert np.array_equal(reference > 0, mask() > 0)
+    assert (reference == 2).sum() == 2, "the core lies on top of the whole"
+    assert said.target.shape == (2, *SHAPE)
+    inside = said.target[:, 2, 3, 1]
+    assert inside[0] > 0.5 > inside[1] > 0, "blurred label 1 is of the whole alone"
+
+
+def test_run_of_other_regions_than_the_legend_is_left_out_of_the_viewer_by_name(softmax_of_regions):
+    data = assembled(softmax_of_regions)
+    # Folders come in the order of their names: singr, of plain labels, gives the legend.
+    assert data.label_names[1] == "edema"
+    assert set(data.cases[0].predictions) == {"singr"}
+    assert "svls-seed0-fold0 predicts other regions: it is not in the case viewer." in data.notes
+    assert (np.asarray(data.cases[0].reference) == 2).sum() == 2
+
+
 def test_worst_and_best_cases_are_read_first(runs):
     assert [case.name for case in assembled(runs, max_cases=2).cases] == ["p2", "p1"]
     assert assembled(runs, max_cases=0).cases == ()

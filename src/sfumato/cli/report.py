@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sfumato.data.case import Case, Dataset
     from sfumato.report import Overlay, ReportCase, ReportData
     from sfumato.study.comparison import Comparison
+
+    Regions = Mapping[str, Sequence[int]]
 
 MOST_TARGET_VOXELS = 1_000_000  # soft labels of larger cases are not computed again for the viewer
 
@@ -147,16 +149,18 @@ def _cases(
     chosen = list(dict.fromkeys(_both_ends(order)))[:max_cases]
     if not chosen:
         raise DataError([f"data set {dataset.name} has none of the cases in the runs' metrics.csv"])
-    cases, notes = [], []
+    regions = _shown_regions(folders, dataset)
+    shown, notes = _alike(folders, regions)
+    cases = []
     for name in chosen:
         case = load_case(files[name], dataset)
         predictions: dict[str, Overlay] = {}
-        for folder in folders:
+        for folder in shown:
             method = found.methods[folder.resolve().name]
             if method in predictions or not (folder / "predictions" / f"{name}.nii.gz").is_file():
                 continue
             predictions[method] = _overlay(folder, case, dataset)
-        reference = None if case.labels is None else _painted(case, dataset)
+        reference = None if case.labels is None else _painted(case, regions)
         cases.append(ReportCase(name, case.image, reference, case.spacing, predictions))
     if not any(case.predictions for case in cases):
         notes.append("The runs hold no predictions: the viewer shows images and references only.")
@@ -173,14 +177,39 @@ def _both_ends(order: list[str]) -> list[str]:
     return taken
 
 
-def _painted(case: Case, dataset: Dataset) -> Any:  # noqa: ANN401 - a tensor; torch is imported late
+def _shown_regions(folders: tuple[Path, ...], dataset: Dataset) -> Regions | None:
+    """Give the regions of the first run that says what it predicts, as the page's legend does."""
+    for folder in folders:
+        described = _described(folder / "predictions" / "prediction.json")
+        if described.get("regions") or described.get("label_names"):
+            return described.get("regions") or None
+    return dataset.regions
+
+
+def _alike(folders: tuple[Path, ...], regions: Regions | None) -> tuple[list[Path], list[str]]:
+    """Choose the runs that predict these regions: colours and names of others would mean something else."""
+    shown, notes = [], []
+    for folder in folders:
+        described = _described(folder / "predictions" / "prediction.json")
+        if "regions" in described and _plain(described["regions"]) != _plain(regions):
+            notes.append(f"{folder.resolve().name} predicts other regions: it is not in the case viewer.")
+        else:
+            shown.append(folder)
+    return shown, notes
+
+
+def _plain(regions: Regions | None) -> list[tuple[str, list[int]]]:
+    return [(name, list(labels)) for name, labels in (regions or {}).items()]
+
+
+def _painted(case: Case, regions: Regions | None) -> Any:  # noqa: ANN401 - a tensor; torch is imported late
     """Give the reference as one label map; of overlapping regions the later lies on top."""
     import torch
 
-    if case.labels is None or not dataset.regions:
+    if case.labels is None or not regions:
         return case.labels
     painted = torch.zeros_like(case.labels)
-    for number, labels in enumerate(dataset.regions.values(), start=1):
+    for number, labels in enumerate(regions.values(), start=1):
         painted[torch.isin(case.labels, torch.tensor(labels))] = number
     return painted
 
@@ -199,9 +228,14 @@ def _overlay(folder: Path, case: Case, dataset: Dataset) -> Overlay:
         labels = (numbers * (labels > 0)).max(axis=-1)
     path = files / f"{case.name}_soft.nii.gz"
     soft = _channels_first(_stored(path, case), case) if path.is_file() else None
+    target = _target(folder, described, case, dataset)
     kind = described.get("kind", "classes")
     if soft is not None and described.get("soft") == "uint8" and soft.max() > 1:
         soft = soft / 255.0
+    regions = described.get("regions")
+    if regions and kind == "classes":
+        # The legend counts regions: a region weighs what its classes weigh together.
+        soft, target, kind = _summed(soft, regions), _summed(target, regions), "regions"
     uncertainty = next(iter(sorted(files.glob(f"{case.name}_uncertainty-*.nii.gz"))), None)
     for name, array in (("prediction", labels), ("soft prediction", None if soft is None else soft[0])):
         if array is not None and array.shape != case.shape:
@@ -215,8 +249,17 @@ def _overlay(folder: Path, case: Case, dataset: Dataset) -> Overlay:
         uncertainty=None
         if uncertainty is None
         else np.ascontiguousarray(_stored(uncertainty, case), dtype=np.float32),
-        target=_target(folder, described, case, dataset),
+        target=target,
     )
+
+
+def _summed(weights: Any, regions: Regions) -> Any:  # noqa: ANN401 - an array, a tensor, or None
+    """Add up class weights ``(K, *S)`` per region: ``(R, *S)``, an array; ``None`` stays ``None``."""
+    import numpy as np
+
+    if weights is None:
+        return None
+    return np.stack([np.asarray(weights)[list(labels)].sum(axis=0) for labels in regions.values()])
 
 
 def _described(path: Path) -> Mapping[str, Any]:
