@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sfumato.data import load_case, open_dataset
+from sfumato.errors import DataError
 from sfumato.methods import METHODS
 from sfumato.metrics import dice
 from sfumato.metrics.diagrams import points
@@ -145,3 +146,25 @@ def test_regions_that_overlap_are_predicted_and_scored_as_such(tmp_path):
         (row,) = [row for row in rows if (row.method, row.metric, row.structure) == (method, "dice", "whole")]
         first, second = hard[..., 0] == 1, reference > 0
         assert row.value == pytest.approx(2 * (first & second).sum() / (first.sum() + second.sum()))
+
+
+def test_broken_data_leave_the_run_that_was_to_be_overwritten(tmp_path):
+    folder = run(tmp_path, "ce")
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    broken = sorted((tmp_path / "data" / "labelsTr").iterdir())[-1]
+    broken.write_bytes(broken.read_bytes()[:40])
+    data = open_dataset(tmp_path / "data")
+    recipe = parse_recipe(tiny_recipe() | {"method": "ce", "epochs": 1}, source="test")
+    with pytest.raises(DataError, match=broken.name):
+        complete_run(recipe, data, folder.path, overwrite=True)
+    assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
+
+
+def test_split_without_validation_leaves_the_run_that_was_to_be_overwritten(tmp_path):
+    folder = run(tmp_path, "ce")
+    data = open_dataset(tmp_path / "data")
+    content = tiny_recipe() | {"method": "ce", "epochs": 1}
+    content["split"]["fractions"] = [1.0, 0.0, 0.0]
+    with pytest.raises(DataError, match="the split leaves no validation case of 6"):
+        complete_run(parse_recipe(content, source="test"), data, folder.path, overwrite=True)
+    assert (folder.path / "metrics.csv").exists()

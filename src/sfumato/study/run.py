@@ -57,10 +57,11 @@ def complete_run(
         graded values are not).
 
     Raises:
-        DataError: every problem of every case, the test cases included, before any training.
+        DataError: every problem of every case, the test cases included, before any training and before an
+            existing run is replaced.
         SfumatoError: as :func:`sfumato.training.fit.fit`.
     """
-    if not (out / "recipe.yaml").exists():
+    if overwrite or not (out / "recipe.yaml").exists():
         recipe_dataset(recipe, dataset)
         # A broken test case must not come to light after days of training.
         problems = [] if checked else check_dataset(dataset)

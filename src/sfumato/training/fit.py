@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from sfumato.data.case import Dataset
 from sfumato.data.splits import Split, count_note
 from sfumato.decode import ThresholdSearch
-from sfumato.errors import DataError, InputError
+from sfumato.errors import InputError
 from sfumato.output import atomic_output
 from sfumato.training.callbacks import History
 from sfumato.training.cases import Cases, PreparedCase, prepare_case, prepare_cases, prepare_training_case
@@ -90,11 +90,6 @@ def require_accelerator(recipe: Recipe) -> None:
 
 
 def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> tuple[Cases, Cases]:
-    for name, names in (("training", splits.train), ("validation", splits.val)):
-        if not names:
-            raise DataError(
-                [f"the split leaves no {name} case of {len(dataset.cases)}: change the recipe's split"]
-            )
     cache, bar = folder.path / "cache", folder.interactive
     train, validation = (
         prepare_cases(recipe, dataset, names, prepare=prepare, cache=cache, title=f"{name} cases", bar=bar)

@@ -20,8 +20,8 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from sfumato.data.case import Dataset
-from sfumato.data.splits import Split, make_splits, read_splits, write_splits
-from sfumato.errors import CheckpointError, OutputExistsError
+from sfumato.data.splits import Split, Splits, make_splits, read_splits, write_splits
+from sfumato.errors import CheckpointError, DataError, OutputExistsError
 from sfumato.output import atomic_output
 from sfumato.training.recipe import Recipe, differences, read_recipe, write_recipe
 
@@ -61,6 +61,7 @@ class RunFolder:
         Raises:
             OutputExistsError: the folder holds something and neither ``resume`` nor ``overwrite`` is given.
             CheckpointError: the folder's recipe differs from ``recipe``; the differing keys are named.
+            DataError: the split leaves no training or no validation case.
         """
         if not self.writes:
             return read_splits(self.path / "splits.json").fold(recipe.split.fold)
@@ -74,15 +75,7 @@ class RunFolder:
                 )
             if started:
                 return self._reopen(recipe)
-        splits = make_splits(
-            dataset,
-            seed=recipe.split.seed,
-            fractions=recipe.split.fractions,
-            counts=recipe.split.counts,
-            by=recipe.split.by,
-            folds=recipe.split.folds,
-        )
-        splits.fold(recipe.split.fold)
+        splits = _new_splits(recipe, dataset)
         # An existing run goes only after everything that can be wrong with the new one.
         if filled and overwrite:
             self._remove(started=started)
@@ -143,6 +136,25 @@ class RunFolder:
     def clear_cache(self) -> None:
         """Remove the prepared cases, which only an unfinished run needs."""
         shutil.rmtree(self.path / "cache", ignore_errors=True)
+
+
+def _new_splits(recipe: Recipe, dataset: Dataset) -> Splits:
+    """Divide the cases as the recipe says; its fold has cases to train on and to choose by."""
+    splits = make_splits(
+        dataset,
+        seed=recipe.split.seed,
+        fractions=recipe.split.fractions,
+        counts=recipe.split.counts,
+        by=recipe.split.by,
+        folds=recipe.split.folds,
+    )
+    chosen = splits.fold(recipe.split.fold)
+    for name, names in (("training", chosen.train), ("validation", chosen.val)):
+        if not names:
+            raise DataError(
+                [f"the split leaves no {name} case of {len(dataset.cases)}: change the recipe's split"]
+            )
+    return splits
 
 
 def environment() -> dict[str, Any]:
