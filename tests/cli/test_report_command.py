@@ -178,6 +178,20 @@ def test_run_of_other_regions_than_the_legend_is_left_out_of_the_viewer_by_name(
     assert (np.asarray(data.cases[0].reference) == 2).sum() == 2
 
 
+def test_soft_prediction_stored_as_bytes_keeps_its_values(runs):
+    files = runs / "svls-seed0-fold0" / "predictions"
+    path = files / "p1_soft.nii.gz"
+    soft = np.zeros((*SHAPE, 2), dtype=np.float32)
+    soft[..., 0], soft[0, 0, 0] = 0.4, (0.0, 1.0)
+    write_volume(path, soft, affine=AFFINE, spacing=SPACING, encoding="uint8", overwrite=True)
+    said = json.loads((files / "prediction.json").read_text())
+    (files / "prediction.json").write_text(json.dumps(said | {"soft": "uint8"}))
+    cases = {case.name: case for case in assembled(runs).cases}
+    found = cases["p1"].predictions["svls"].soft
+    assert found[:, 0, 0, 0].tolist() == pytest.approx([0.0, 1.0])
+    assert found[:, 3, 3, 3].tolist() == pytest.approx([0.4, 0.0])
+
+
 def test_worst_and_best_cases_are_read_first(runs):
     assert [case.name for case in assembled(runs, max_cases=2).cases] == ["p2", "p1"]
     assert assembled(runs, max_cases=0).cases == ()

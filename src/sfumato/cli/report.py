@@ -230,8 +230,6 @@ def _overlay(folder: Path, case: Case, dataset: Dataset) -> Overlay:
     soft = _channels_first(_stored(path, case), case) if path.is_file() else None
     target = _target(folder, described, case, dataset)
     kind = described.get("kind", "classes")
-    if soft is not None and described.get("soft") == "uint8" and soft.max() > 1:
-        soft = soft / 255.0
     regions = described.get("regions")
     if regions and kind == "classes":
         # The legend counts regions: a region weighs what its classes weigh together.
