@@ -72,7 +72,7 @@ class RunRows:
         raters = _rater_names(case, dataset)
         origin = self._origin(case.name)
         self._cases += scored.rows(origin, raters)
-        self._values += torch.histogram(found.soft.float(), torch.tensor(self._edges))[0].to(torch.int64)
+        self._values += value_counts(found.soft, self._edges)
         self._count("", scored)
         if self.temperature is not None:
             twin = _Scored(self.module, found, case, temperature=self.temperature)
@@ -235,6 +235,17 @@ class _Scored:
             yield self.probs, self.case.labels
         else:
             yield from self._each_region(self.case.labels)
+
+
+def value_counts(values: Tensor, edges: Sequence[float]) -> Tensor:
+    """Count the values between two edges each: ``len(edges) - 1`` integers.
+
+    A value that equals an edge lies above it, one that equals the last edge in the last bin. Values beyond
+    the first and the last edge, as rounding leaves them, count in the outermost bins.
+    """
+    # torch.histogram counts in float32, which ends at 2**24 voxels.
+    between = torch.bucketize(values.flatten().float(), torch.tensor(edges[1:-1]), right=True)
+    return torch.bincount(between, minlength=len(edges) - 1)
 
 
 def _graded(
