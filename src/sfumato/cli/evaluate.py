@@ -63,7 +63,7 @@ def evaluate(
 
     Several raters: one row against each (structure cell@rater3) and one against their consensus.
     """
-    from sfumato.cli.evaluation_cases import Scorer, name_labels, pair
+    from sfumato.cli.evaluation_cases import Scorer, name_labels, name_regions, pair
     from sfumato.cli.evaluation_files import find_predictions, find_references
     from sfumato.errors import DataError
     from sfumato.metrics.evaluation import DEFAULT_METRICS, Settings
@@ -78,7 +78,9 @@ def evaluate(
         raise DataError(problems)
     told = {"run": run, "method": method, "dataset": dataset, "seed": seed, "fold": fold}
     origin = _origin(told, found, references, predictions)
-    scorer = Scorer(found, references, name_labels(found, references, pairs), settings, origin)
+    label_names = name_labels(found, references, pairs)
+    regions = name_regions(found, references, label_names)
+    scorer = Scorer(found, references, label_names, regions, settings, origin)
     rows = _score(scorer, pairs, problems)
     _write(rows, out, settings, references, overwrite=overwrite)
     _show(rows, f"{len(pairs)} of {len(references.cases)} cases of {references.name}", out)

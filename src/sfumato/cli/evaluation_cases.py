@@ -48,6 +48,7 @@ class Scorer:
         predictions: Their files.
         references: What they are compared with.
         label_names: Name of every label, background first.
+        regions: Region name to the labels that form it; ``None``: one structure per foreground label.
         settings: Which metrics, and how.
         origin: What all rows say about themselves.
     """
@@ -55,14 +56,15 @@ class Scorer:
     predictions: PredictionFiles
     references: References
     label_names: Mapping[int, str]
+    regions: Mapping[str, tuple[int, ...]] | None
     settings: Settings
     origin: Origin
 
     @property
     def structures(self) -> dict[str, tuple[int, ...]]:
-        """The data set's regions, or one structure per foreground label."""
-        if self.references.regions:
-            return dict(self.references.regions)
+        """The regions, or one structure per foreground label."""
+        if self.regions:
+            return dict(self.regions)
         return {name: (label,) for label, name in self.label_names.items() if label != 0}
 
     def score(self, case: str, hard: Path, files: ReferenceFiles) -> list[Row]:
@@ -137,6 +139,8 @@ class Scorer:
     def _masks(self, path: Path, grid: Volume, grid_path: Source) -> Tensor:
         """Read a hard prediction: labels ``(*S)``, or one mask per structure ``(R, *S)``."""
         array = read_on_grid(path, grid, grid_path)
+        if array.ndim == len(grid.spacing) and self.predictions.regions and len(self.structures) == 1:
+            array = array[..., None]  # the mask of the only region: files drop a last axis of length one
         if array.ndim == len(grid.spacing):
             return small_labels(array, self.label_names, path)
         if array.shape[-1] != len(self.structures):
@@ -200,7 +204,7 @@ class Scorer:
         """Calibration over all classes; of regions that may overlap, each against the rest."""
         if kind == "classes":
             return evaluate_calibration(soft, labels, spacing=spacing, origin=origin, settings=self.settings)
-        if not self.references.regions:
+        if not self.regions:
             probs = with_background(soft, axis=0)
             return evaluate_calibration(probs, labels, spacing=spacing, origin=origin, settings=self.settings)
         rows: list[Row] = []
@@ -276,3 +280,22 @@ def name_labels(found: PredictionFiles, references: References, pairs: Pairs) ->
         return dict(declared or said)
     masks = [files.mask for _, files in pairs.values() if files.mask is not None]
     return labels_found([*masks, *(path for path, _ in pairs.values())])
+
+
+def name_regions(
+    found: PredictionFiles, references: References, label_names: Mapping[int, str]
+) -> Mapping[str, tuple[int, ...]] | None:
+    """Give the regions that the predictions were made for, else the reference's; None where neither has any.
+
+    Raises:
+        InputError: A region holds labels that are not declared; they are listed.
+    """
+    regions = found.regions or references.regions
+    for name, labels in (regions or {}).items():
+        unknown = sorted(set(labels) - set(label_names))
+        if unknown:
+            raise InputError(
+                f"region {name} is formed of labels {sorted(labels)}, but {unknown} are not among the labels "
+                f"{sorted(label_names)} of {references.name}"
+            )
+    return regions

@@ -58,6 +58,12 @@ class PredictionFiles:
     soft: Mapping[str, Path]
     description: Mapping[str, Any]  # of prediction.json; empty for other people's predictions
 
+    @property
+    def regions(self) -> dict[str, tuple[int, ...]] | None:
+        """The regions that the predictions say they were made for, one channel each; None: they say none."""
+        regions = self.description.get("regions")
+        return {name: tuple(labels) for name, labels in regions.items()} if regions else None
+
 
 def find_references(path: str, kind: str = "auto") -> References:
     """List the reference masks: a data set of any layout, a folder of masks, or one mask.
@@ -153,7 +159,16 @@ def _description(path: Path) -> Mapping[str, Any]:
         )
     if "kind" in content:
         require_choice(f"kind of prediction in {path}", str(content["kind"]), KINDS)
+    _require_regions(content.get("regions"), path)
     return content
+
+
+def _require_regions(regions: object, path: Path) -> None:
+    if regions is None:
+        return
+    groups = list(regions.values()) if isinstance(regions, dict) else [None]
+    if not all(isinstance(group, list) and all(isinstance(one, int) for one in group) for group in groups):
+        raise FileFormatError(f"{path} has regions {regions}: expected the labels of each, by its name")
 
 
 def _volumes(place: Path, what: str) -> dict[str, Path]:

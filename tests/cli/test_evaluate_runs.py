@@ -1,0 +1,76 @@
+"""Predictions of a training, evaluated by the command: its own table's numbers."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sfumato.cli.evaluate import evaluate
+from sfumato.data import open_dataset
+from sfumato.errors import FileFormatError, InputError
+from sfumato.metrics.table import read_rows
+from sfumato.study.run import complete_run
+from sfumato.training.recipe import parse_recipe
+from tiny_cases import tiny_recipe, write_cases
+
+APP = typer.Typer()
+APP.command()(evaluate)
+OVERLAPPING = {"whole": [1, 2], "core": [2]}
+
+
+def run(*arguments):
+    result = CliRunner().invoke(APP, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def trained(folder, axes=3, *, data=None, **changes):
+    dataset = open_dataset(data or write_cases(folder / "data", axes=axes))
+    recipe = parse_recipe(tiny_recipe(axes) | {"epochs": 1} | changes, source="test")
+    return complete_run(recipe, dataset, folder / "run").path
+
+
+def values(path, *, metrics=None):
+    """The rows of cases, of the trained method itself, by what they are about."""
+    return {
+        (row.case, row.structure, row.metric): (row.value, row.status)
+        for row in read_rows(path)
+        if row.case and not row.method.endswith("+T") and (metrics is None or row.metric in metrics)
+    }
+
+
+def require_same_rows(place, reference, out, *options):
+    run(place / "predictions", reference, "--out", out, *options)
+    found = values(out)
+    wanted = values(place / "metrics.csv", metrics={metric for _, _, metric in found})
+    assert found.keys() == wanted.keys()
+    for key, (value, status) in wanted.items():
+        assert found[key][1] == status
+        assert found[key][0] == pytest.approx(value, rel=1e-5, abs=1e-6, nan_ok=True), key
+
+
+@pytest.mark.parametrize("method", ["ce", "softseg", "singr"])
+@pytest.mark.parametrize(("axes", "regions"), [(2, {"core": [2]}), (3, OVERLAPPING)])
+def test_regions_of_the_recipe_are_scored_as_the_run_scored_them(tmp_path, method, axes, regions):
+    place = trained(tmp_path, axes, method=method, regions=regions)
+    require_same_rows(place, tmp_path / "data", tmp_path / "m.csv", "--tolerance", 1.0)
+    assert {row.structure for row in read_rows(tmp_path / "m.csv")} - {"all"} == set(regions)
+
+
+@pytest.mark.parametrize(
+    ("regions", "error", "message"),
+    [
+        ({"core": [2, 7]}, InputError, r"region core is formed of labels \[2, 7\], but \[7\] are not among"),
+        ([1, 2], FileFormatError, r"has regions \[1, 2\]: expected the labels of each, by its name"),
+        ({"core": "2"}, FileFormatError, "expected the labels of each, by its name"),
+    ],
+)
+def test_wrong_regions_of_the_predictions_are_named(tmp_path, regions, error, message):
+    write_cases(tmp_path / "data")
+    predictions = tmp_path / "data" / "labelsTr"
+    (predictions / "prediction.json").write_text(json.dumps({"regions": regions}))
+    with pytest.raises(error, match=message):
+        run(predictions, tmp_path / "data", "--out", tmp_path / "m.csv")
