@@ -76,6 +76,13 @@ def test_bland_altman_of_few_or_equal_cases_is_undefined_where_it_must_be():
     assert flat.bias == -0.5
 
 
+def test_equal_volumes_that_rounding_moves_off_their_mean_have_no_correlation():
+    for count in (3, 6, 7):
+        rising = [float(index) for index in range(count)]
+        assert math.isnan(bland_altman([0.1] * count, rising).correlation)
+        assert math.isnan(bland_altman(rising, [0.1] * count).correlation)
+
+
 def test_bland_altman_refuses_unequal_lengths_and_undefined_volumes():
     with pytest.raises(ShapeError, match="predicted has 2 volumes, but reference has 1"):
         bland_altman([1.0, 2.0], [1.0])

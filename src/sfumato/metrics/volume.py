@@ -123,8 +123,9 @@ def bland_altman(predicted: Sequence[float | int], reference: Sequence[float | i
 
 
 def _pearson(first: Tensor, second: Tensor) -> float:
-    if len(first) < 2:
+    # The mean of equal numbers may differ from them by rounding, whose correlation would be chance.
+    if len(first) < 2 or bool((first == first[0]).all()) or bool((second == second[0]).all()):
         return math.nan
     first, second = first - first.mean(), second - second.mean()
     scale = math.sqrt(float(first @ first) * float(second @ second))
-    return float(first @ second) / scale if scale > 0 else math.nan
+    return max(-1.0, min(1.0, float(first @ second) / scale)) if scale > 0 else math.nan
