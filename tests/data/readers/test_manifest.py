@@ -34,8 +34,11 @@ def test_channels_raters_and_groups_are_read(tmp_path):
     assert first.image.shape == (2, 6, 5, 4)
     assert first.labels_per_rater.shape == (1, 6, 5, 4)
     assert second.labels_per_rater.shape == (2, 6, 5, 4)
-    np.testing.assert_array_equal(second.labels.numpy(), mask())
+    np.testing.assert_array_equal(first.labels.numpy(), mask())
+    np.testing.assert_array_equal(second.labels_per_rater[0].numpy(), mask())
     assert not second.labels_per_rater[1].any()
+    # The vote of two, where background wins a tie.
+    assert not second.labels.any()
 
 
 def test_rater_columns_beside_a_reference_are_the_raters_by_number(tmp_path):
@@ -45,13 +48,16 @@ def test_rater_columns_beside_a_reference_are_the_raters_by_number(tmp_path):
     _write(tmp_path, f"case,image,mask,{header}\na,i.nii.gz,mask0.nii.gz,{row}\n", ["i.nii.gz", *names])
     dataset = open_dataset(tmp_path)
     assert [path.name for path in dataset.cases[0].rater_masks] == names[1:]
+    assert dataset.cases[0].mask.name == "mask0.nii.gz"
     assert dataset.rater_names[-1] == "mask_rater10"
 
 
-def test_raters_without_a_reference_vote(tmp_path):
+@pytest.mark.parametrize("columns", ["mask_rater1", "mask", "mask,mask_rater1"])
+def test_raters_vote_unless_the_reference_is_a_mask_of_its_own(tmp_path, columns):
+    cells = ",".join(["m1.nii.gz"] * len(columns.split(",")))
     _write(
         tmp_path,
-        "case,image,mask_rater1,mask_rater2,mask_rater3\na,i.nii.gz,m1.nii.gz,m2.nii.gz,m3.nii.gz\n",
+        f"case,image,{columns},mask_rater2,mask_rater3\na,i.nii.gz,{cells},m2.nii.gz,m3.nii.gz\n",
         ["i.nii.gz"],
     )
     votes = np.random.default_rng(3).integers(0, 2, (3, 6, 5, 4)).astype(np.uint8)
@@ -60,6 +66,7 @@ def test_raters_without_a_reference_vote(tmp_path):
     dataset = open_dataset(tmp_path)
     case = load_case(dataset.cases[0], dataset)
     np.testing.assert_array_equal(case.labels.numpy(), votes.sum(0) >= 2)
+    np.testing.assert_array_equal(case.labels_per_rater.numpy(), votes)
 
 
 def test_a_spreadsheets_byte_order_mark_and_blanks_do_no_harm(tmp_path):

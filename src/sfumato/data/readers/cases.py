@@ -34,8 +34,9 @@ def load_case(files: CaseFiles, dataset: Dataset) -> Case:
         dataset: The data set that declares labels and channels.
 
     Returns:
-        The case. ``labels`` is the mask; where only raters' masks exist, their majority vote. Masks that
-        hold just 0 and 255 become 0 and 1 where the data set has two classes.
+        The case. ``labels`` is the mask; where there is none, or it is one of the raters' own, the majority
+        vote of the raters (:func:`~sfumato.labels.majority_vote`). Masks that hold just 0 and 255 become 0
+        and 1 where the data set has two classes.
 
     Raises:
         FileFormatError: a file is missing, truncated, or not what its name says.
@@ -66,7 +67,8 @@ def inspect_case(files: CaseFiles, dataset: Dataset) -> tuple[Case | None, list[
                 f"{len(dataset.channel_names)}: {', '.join(dataset.channel_names)}"
             )
         )
-    mask = reading.labels(files.mask) if files.mask else None
+    # One rater's mask is no reference for the others: the vote of all of them is.
+    mask = reading.labels(files.mask) if files.mask and files.mask not in files.rater_masks else None
     raters = [one for path in files.rater_masks if (one := reading.labels(path)) is not None]
     soft = reading.weights(files.soft) if files.soft else None
     if reading.errors or reading.grid is None:

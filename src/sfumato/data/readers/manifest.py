@@ -19,8 +19,9 @@ def read_manifest(path: Path) -> tuple[list[CaseFiles], tuple[str, ...], list[st
 
     Columns: ``case``; ``image``, ``image2``, … one per channel; ``mask``, the reference;
     ``mask_rater1``, ``mask_rater2``, … one per rater; ``soft``, a file of class weights; ``group``, what
-    must stay together in a split. Without ``mask_rater1``, ``mask`` is the first rater. A rater's cell
-    may be empty. Data for prediction has no mask column.
+    must stay together in a split. With ``mask_rater2`` but no ``mask_rater1``, ``mask`` is the first rater's
+    and the reference is the majority vote of all of them (:func:`~sfumato.data.load_case`), as it is without
+    a ``mask``. A rater's cell may be empty. Data for prediction has no mask column.
 
     Returns:
         The cases sorted by name; the columns of the raters; one sentence per problem.
