@@ -12,9 +12,12 @@ import torch
 import yaml
 
 from sfumato.data import open_dataset
+from sfumato.data.splits import read_splits
 from sfumato.errors import CheckpointError, DataError, InputError, OutputExistsError
 from sfumato.methods import METHODS
+from sfumato.training.cases import prepare_case
 from sfumato.training.fit import fit
+from sfumato.training.module import SegmentationModule, module_from_checkpoint
 from sfumato.training.recipe import parse_recipe, write_recipe
 from tiny_cases import slice_recipe, write_cases, write_rated_cases
 
@@ -108,6 +111,56 @@ def test_early_stopping_waits_for_its_patience(content, tmp_path):
     assert len((folder.path / "history.csv").read_text().splitlines()) == 1 + 3
 
 
+def test_a_tuned_method_is_judged_at_the_best_threshold_of_each_epoch(content, tmp_path):
+    data = open_dataset(write_cases(tmp_path / "data"))
+    recipe = recipe_of(content, method="soft-sig-wing", epochs=3)
+    run = fit(recipe, data, tmp_path / "run").path
+    logged = [float(row.split(",")[3]) for row in (run / "history.csv").read_text().splitlines()[1:]]
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
+    module = module_from_checkpoint(checkpoint, source="last")
+    names = read_splits(run / "splits.json").fold(0).val
+    cases = [prepare_case(recipe, data, files) for files in data.cases if files.name in names]
+    scores = []
+    for threshold in (0.05 * step for step in range(1, 20)):
+        each = []
+        for case in cases:
+            with torch.inference_mode():
+                found = module.activated(module.case_logits(case.image)) > threshold
+            wanted = torch.stack([case.labels == 1, case.labels == 2])
+            total, shared = (found.flatten(1).sum(1) + wanted.flatten(1).sum(1)), (found & wanted)
+            each += [
+                2 * int(both) / int(size) if size else 1.0
+                for both, size in zip(shared.flatten(1).sum(1), total, strict=True)
+            ]
+        scores.append(sum(each) / len(each))
+    assert logged[-1] == pytest.approx(max(scores), rel=1e-6)
+    assert max(scores) > scores[9] + 0.01, "the case must tell the best threshold from 0.5"
+    report = json.loads((run / "finished.json").read_text())
+    assert report["val_dice"] == pytest.approx(max(logged), rel=1e-6)
+    assert report["best_epoch"] == logged.index(max(logged))
+
+
+def test_thresholds_are_scored_anew_in_every_validation(content, monkeypatch):
+    task = {"in_channels": 1, "num_classes": 2, "regions": None}
+    module = SegmentationModule(recipe_of(content, method="softseg"), task).eval()
+    logged = []
+    monkeypatch.setattr(module, "log", lambda name, value, **_: logged.append((name, float(value))))
+    labels = torch.zeros(4, 5, 6, dtype=torch.int64)
+    labels[1:3] = 1
+    # First the slab is 0.3 of its maximum, so thresholds below that find all of it; then nothing is found.
+    for inside, expected in ((0.3, 1.0), (-1.0, 0.0)):
+        logits = torch.where(labels == 1, inside, -1.0)[None, None]
+        logits[..., 1, 0, 0] = max(inside, 0.0) / 0.3
+        monkeypatch.setattr(module, "case_logits", lambda image, logits=logits: logits)
+        module.on_validation_epoch_start()
+        batch = {"image": torch.zeros(1, 4, 5, 6), "labels": labels, "target": (labels == 1)[None].float()}
+        module.validation_step(batch, 0)
+        assert [name for name, _ in logged] == ["val_loss"]
+        module.on_validation_epoch_end()
+        assert logged[-1] == ("val_dice", pytest.approx(expected))
+        logged.clear()
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "milestones"])
 def test_schedule_sets_the_learning_rate_of_each_epoch(content, tmp_path, schedule):
     data = open_dataset(write_cases(tmp_path / "data"))
@@ -165,7 +218,9 @@ COMMAND = """
 import sys
 from pathlib import Path
 from sfumato.data import open_dataset
+from sfumato.training.cases import prepare_case
 from sfumato.training.fit import fit
+from sfumato.training.module import SegmentationModule, module_from_checkpoint
 from sfumato.training.recipe import read_recipe
 import torch
 torch.set_num_threads(1)
