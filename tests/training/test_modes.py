@@ -404,3 +404,23 @@ def test_an_impossible_split_does_not_cost_an_existing_run(volumes, tmp_path):
     with pytest.raises(ValueRangeError, match="folds is 5"):
         fit(recipe_of(tiny_recipe(), split=split), volumes, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "finished.json").exists()
+
+
+# What lies beyond the image
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+@pytest.mark.parametrize("intensity", ["zscore", "zscore-nonzero"])
+def test_beyond_the_volume_the_image_is_what_preprocessing_pads_with(tmp_path, cache, intensity):
+    data = open_dataset(write_cases(tmp_path / "data", channels=2, count=4))
+    content = whole(tiny_recipe()) | {"cache": cache}
+    content["preprocess"] = content["preprocess"] | {"intensity": intensity}
+    patches = patches_of(recipe_of(content, method="ce"), data, tmp_path)
+    for index, files in enumerate(data.cases):
+        prepared = Preprocessing(intensity=intensity).apply(load_case(files, data)).image
+        inside = torch.zeros(16, 16, 16, dtype=torch.bool)
+        inside[tuple(slice((16 - n) // 2, (16 - n) // 2 + n) for n in SHAPE)] = True
+        found = patches[(0, index)]["image"]
+        assert torch.equal(found[:, inside], prepared.flatten(1))
+        low = prepared.flatten(1).amin(1) if intensity == "zscore" else torch.zeros(2)
+        assert torch.equal(found[:, ~inside], low[:, None].expand(-1, int((~inside).sum())))
