@@ -60,6 +60,32 @@ def test_several_tables_are_compared_printed_and_written(tables, tmp_path):
     assert (tmp_path / "out" / "notes.txt").read_text() == ""
 
 
+def test_agreement_of_volumes_is_printed_and_written(tmp_path):
+    volumes = {"a": (2.0, 3.5, 5.0), "ours": (1.0, 1.0, 1.0)}
+    rows = [
+        Row(f"{method}-seed0", method, "d", 0, 0, f"c{case}", "cord", metric, value, unit)
+        for method, several in volumes.items()
+        for case, volume in enumerate(several)
+        for metric, value, unit in (
+            ("dice", 0.5 + case / 10, "fraction"),
+            ("volume", volume, "ml"),
+            ("volume_ref", case + 1.0, "ml"),
+        )
+    ]
+    write_rows(rows, tmp_path / "m.csv")
+    result = invoke(tmp_path / "m.csv", "--proposed", "ours", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "d, cord: predicted against reference volume [ml]" in result.output
+    # Differences 1, 1.5, 2: mean 1.5, deviation 0.5.
+    (line,) = (line for line in result.output.splitlines() if "0.52 to 2.48" in line)
+    assert line.split() == ["a", "3", "1.000", "1.5", "0.52", "to", "2.48", "ok"]
+    with (tmp_path / "out" / "volumes.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["method"], first["n"], float(first["correlation"])) == ("a", "3", pytest.approx(1.0))
+    assert (second["correlation"], second["status"]) == ("nan", "constant_volume")
+    assert float(second["mean_difference"]) == -1.0
+
+
 def test_one_metric_and_unit_may_be_asked_for(tables, tmp_path):
     result = invoke(
         *tables, "--proposed", "geols", "--unit", "run", "--metric", "hd95", "-o", tmp_path / "out"

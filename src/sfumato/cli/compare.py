@@ -55,7 +55,7 @@ def compare(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing tables.")] = False,
 ) -> None:
-    """Compare methods: mean and spread, paired Wilcoxon tests against one of them, mean ranks."""
+    """Compare methods: mean and spread, paired Wilcoxon tests against one of them, mean ranks, volumes."""
     from sfumato.cli.console import wide_console
     from sfumato.output import require_free
     from sfumato.study.comparison import compare_methods
@@ -85,6 +85,7 @@ FILES = (
     "tests.csv",
     "ranks.csv",
     "unmatched.csv",
+    "volumes.csv",
     "notes.txt",
 )
 
@@ -92,7 +93,7 @@ FILES = (
 def print_comparison(
     console: Console, comparison: Comparison, laid_out: Sequence[Layout], spread: Literal["sd", "se"]
 ) -> None:
-    """Print the tables, the tests, the mean ranks, and what a reader must know."""
+    """Print the tables, the tests, the mean ranks, the agreement of volumes, and what a reader must know."""
     from sfumato.study.tables import caption
 
     for table in laid_out:
@@ -101,6 +102,7 @@ def print_comparison(
         console.print(line, markup=False, highlight=False)
     _print_tests(console, comparison)
     _print_ranks(console, comparison)
+    _print_volumes(console, comparison)
     for note in comparison.notes:
         console.print(f"note: {note}", markup=False, highlight=False, style="yellow")
 
@@ -181,6 +183,31 @@ def _print_ranks(console: Console, comparison: Comparison) -> None:
         console.print(line, markup=False, highlight=False)
 
 
+def _print_volumes(console: Console, comparison: Comparison) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    for key, group in comparison.volumes.groupby(["dataset", "structure", "unit"], sort=False):
+        dataset, structure, unit = map(str, key)
+        title = (
+            f"{', '.join(filter(None, (dataset, structure)))}: predicted against reference volume [{unit}]"
+        )
+        table = Table(title=Text(title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
+        table.add_column("method", overflow="fold")
+        for name in ("n", "r (Pearson)", "mean difference", "95 % limits of agreement", "status"):
+            table.add_column(name, justify="right")
+        for row in group.to_dict("records"):
+            table.add_row(
+                Text(str(row["method"])),
+                str(row["n"]),
+                f"{row['correlation']:.3f}",
+                f"{row['mean_difference']:.3g}",
+                f"{row['lower']:.3g} to {row['upper']:.3g}",
+                str(row["status"]),
+            )
+        console.print(table)
+
+
 def write_comparison(
     out: Path,
     comparison: Comparison,
@@ -201,6 +228,7 @@ def write_comparison(
         "tests.csv": comparison.tests.to_csv(index=False, na_rep="nan"),
         "ranks.csv": comparison.ranks.to_csv(index=False, na_rep="nan"),
         "unmatched.csv": comparison.unmatched.to_csv(index=False),
+        "volumes.csv": comparison.volumes.to_csv(index=False, na_rep="nan"),
         "notes.txt": "".join(f"{note}\n" for note in comparison.notes),
     }
     for name in FILES:

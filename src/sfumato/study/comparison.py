@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -20,6 +20,7 @@ from sfumato.study.statistics import (
 from sfumato.study.tidy import Value, tidy
 from sfumato.study.twins import repeats, with_repeats
 from sfumato.study.units import Unit, align, choose_unit, columns, require_method
+from sfumato.study.volumes import PREDICTED, REFERENCE, volume_table
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Comparison:
     tests: pd.DataFrame  # one row per data set, metric, structure, method other than the proposed
     ranks: pd.DataFrame  # one row per data set, metric, structure, method
     unmatched: pd.DataFrame  # one row per value that one method lacks and the other has
+    volumes: pd.DataFrame  # one row per data set, structure, method with volumes, as of volume_table
     notes: tuple[str, ...]  # what a reader must know: small n, undefined values, skipped metrics
 
 
@@ -62,7 +64,10 @@ def compare_methods(
     values = tidy(rows)
     require_method(values, proposed)
     chosen = choose_unit(values, unit)
-    names, notes = _metrics(values, metrics, settings)
+    volumes = volume_table(values)
+    names, notes = _metrics(
+        values, metrics, settings, tabulated=() if volumes.empty else (PREDICTED, REFERENCE)
+    )
     kept = [value for name in names for value in values if value.metric == name]
     methods = tuple(methods_of(values, proposed))
     tests, ranks, repeating = [], [], dict[str, str]()
@@ -85,11 +90,16 @@ def compare_methods(
             f"{names_of[0]}: where all numbers are those of {names_of[1]}, the test is the same one, not a "
             "further one, and there is one rank for both"
         )
-    return Comparison(proposed, chosen, methods, settings, summary, joined, ranked, unmatched, tuple(notes))
+    frames = (summary, joined, ranked, unmatched, volumes)
+    return Comparison(proposed, chosen, methods, settings, *frames, tuple(notes))
 
 
 def _metrics(
-    values: Sequence[Value], metrics: Sequence[str] | None, settings: Settings
+    values: Sequence[Value],
+    metrics: Sequence[str] | None,
+    settings: Settings,
+    *,
+    tabulated: Collection[str],
 ) -> tuple[list[str], list[str]]:
     found = list(dict.fromkeys(value.metric for value in values))
     if metrics is not None:
@@ -103,6 +113,8 @@ def _metrics(
         try:
             direction_of(name, settings.directions)
         except UnknownNameError:
+            if name in tabulated:
+                continue  # no score, but in a table of its own
             notes.append(f"{name} is left out: whether up, down or zero is better is not known")
         else:
             known.append(name)
