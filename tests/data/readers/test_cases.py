@@ -84,9 +84,21 @@ def test_values_outside_the_labels_are_listed(folder):
 
 def test_fractions_in_a_hard_mask_are_counted(folder):
     array = mask().astype(np.float32)
-    array[0, 0, :3] = (0.25, 0.5, np.nan)
+    array[0, 0, :3] = (0.25, 0.5, 1.75)
     write_nifti(folder / "m.nii.gz", array)
     with pytest.raises(DTypeError, match=r"3 values that are no whole numbers, such as 0\.25"):
+        load_case(_files(folder), _dataset(folder))
+
+
+@pytest.mark.parametrize("values", [(np.inf, 0, 0), (np.nan, 0.5, -np.inf), (np.nan, np.inf, -np.inf)])
+def test_nan_and_infinity_in_a_mask_are_counted(folder, values):
+    array = mask().astype(np.float32)
+    array[0, 0, :3] = values
+    write_nifti(folder / "m.nii.gz", array)
+    bad = 3 - int(np.isfinite(values).sum())
+    with pytest.raises(
+        ValueRangeError, match=rf"m\.nii\.gz has {bad} NaN or infinite values of 120: expected"
+    ):
         load_case(_files(folder), _dataset(folder))
 
 

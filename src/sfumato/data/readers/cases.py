@@ -245,11 +245,17 @@ def as_labels(
 
     Raises:
         DTypeError: fractions; how many, and an example.
-        ValueRangeError: values outside the declared labels, or the mapping, all of them listed.
+        ValueRangeError: NaN or infinite values, counted; or values outside the declared labels, or the
+            mapping, all of them listed.
     """
     if array.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
-            fractions = array[~(array == np.rint(array))]
+        bad = array.size - int(np.isfinite(array).sum())
+        if bad:
+            raise ValueRangeError(
+                f"{source} has {bad} NaN or infinite values of {array.size}: expected a hard mask of class "
+                "indices"
+            )
+        fractions = array[array != np.rint(array)]
         if fractions.size:
             raise DTypeError(
                 f"{source} has {fractions.size} values that are no whole numbers, such as {fractions[0]:g}: "
