@@ -143,12 +143,11 @@ def test_public_distance_takes_the_gpu_and_gives_the_shape_of_the_seeds(on_gpu, 
 
 
 def test_signed_distance_is_positive_inside_for_a_batch(on_gpu):
-    inside = torch.zeros(2, 1, 4, 9, dtype=torch.bool)
+    inside = torch.zeros(2, 1, 4, 9, dtype=torch.bool, device=DEVICE)
     inside[0, 0, 1:3, 2:7] = True
-    found = signed_geodesic_distance(torch.zeros(2, 1, 4, 9), inside, spacing=(1.0, 1.0), weight=0.0)
-    single = [
-        signed_geodesic_distance(torch.zeros(4, 9), one[0], spacing=(1.0, 1.0), weight=0.0) for one in inside
-    ]
+    image, options = torch.zeros(2, 1, 4, 9, device=DEVICE), {"spacing": (1.0, 1.0), "weight": 0.0}
+    found = signed_geodesic_distance(image, inside, **options)
+    single = [signed_geodesic_distance(image[0, 0], one[0], **options) for one in inside]
     assert torch.equal(found[:, 0], torch.stack(single))
     assert torch.isneginf(found[1]).all()
     assert (found[0][inside[0]] >= 0).all()
@@ -184,6 +183,18 @@ def test_wrong_input_is_named_before_any_work(on_gpu, change, error, text):
     call |= change
     with pytest.raises(error, match=text):
         geodesic_distance(call.pop("image"), call.pop("seeds"), **call)
+
+
+def test_without_a_c_compiler_the_cpu_computes(monkeypatch, caplog):
+    gpu.works.cache_clear()
+    assert gpu.works()
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(gpu.shutil, "which", lambda _: None)
+    gpu.works.cache_clear()
+    assert not gpu.works()
+    assert "no C compiler" in caplog.text
+    monkeypatch.undo()
+    gpu.works.cache_clear()
 
 
 def test_more_voxels_than_32_bits_count_are_refused():

@@ -20,9 +20,8 @@ def batch(shape, seed):
     labels = torch.from_numpy(rng.integers(0, 2, (2, *shape))) * 2
     labels[0, ..., 1:3] = 1
     image = torch.from_numpy(rng.normal(size=(2, 2, *shape)).astype(np.float32))
-    raters = torch.stack((labels, labels.flip(-1)), dim=1)
     steps = [(2.0, 1.0, 0.5)[: len(shape)], (1.0, 1.0, 3.0)[: len(shape)]]
-    return TargetBatch(labels, image, 3, steps, raters, {"whole": (1, 2), "core": (1,)}, None)
+    return TargetBatch(labels, image, 3, steps, {"whole": (1, 2), "core": (1,)}, None)
 
 
 def test_every_label_named_here_is_a_label():

@@ -66,18 +66,12 @@ def test_late_targets_are_the_data_loaders(tmp_path, axes, method, label):
     torch.testing.assert_close(found, ready["target"], rtol=1e-6, atol=1e-6)
 
 
-def test_raters_travel_with_the_batch(tmp_path):
-    data = open_dataset(write_rated_cases(tmp_path / "data"))
-    recipe = late_recipe("msvls", axes=len(data_shape(data)))
+def test_cases_with_different_numbers_of_raters_make_one_batch(tmp_path):
+    data = open_dataset(write_rated_cases(tmp_path / "data", axes=2))
+    recipe = late_recipe("svls", axes=2)
     ready, bare, options = both_ways(recipe, data, tmp_path)
-    assert bare["masks"].shape[1] == 1 + len(data.rater_names)
+    assert set(bare) == {"image", "labels", "spacing"}
     torch.testing.assert_close(late_targets(recipe, bare, **options), ready["target"])
-
-
-def data_shape(data):
-    from sfumato.data import load_case
-
-    return load_case(data.cases[0], data).shape
 
 
 def test_training_with_late_targets_ends_with_the_same_weights(tmp_path, monkeypatch):
@@ -108,11 +102,14 @@ def test_training_with_late_targets_ends_with_the_same_weights(tmp_path, monkeyp
         ("cuda", "softseg", "after", False),
         ("cuda", "superpixel", "after", False),
         ("cuda", "svls", "method", True),
+        ("cuda", "msvls", "after", False),
     ],
 )
 def test_only_late_labels_that_the_gpu_can_make_go_there(device, method, when, expected):
     recipe = parse_recipe(tiny_recipe() | {"method": method, "when": when}, source="test")
     assert made_on(device, recipe) is expected
+    halved = parse_recipe({**recipe.model_dump(mode="json"), "precision": "bf16-true"}, source="test")
+    assert not made_on(device, halved)
 
 
 def test_a_compiled_network_in_mixed_precision_takes_late_targets(tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sfumato.geodesic.gpu import works as gpu_works
 from sfumato.labels.boundary import boundary_voxels
 from sfumato.labels.geols import geols
 from sfumato.labels.seeds import seed_voxels
@@ -19,10 +20,11 @@ from sfumato.labels.sing import sing
 from sfumato.labels.targets import TARGETS, Options, RegionValues, TargetCase
 from sfumato.types import Spacing
 
-# Labels that are computed on the device of the batch; the others need a library on the CPU.
-ON_DEVICE = frozenset(
-    {"one-hot", "uniform", "ordinal", "SVLS", "mean one-hot", "mean SVLS", "geodesic", "SiNG"}
-)
+__all__ = ["ON_DEVICE", "TargetBatch", "batch_targets", "gpu_works", "marks"]
+
+# Labels that are computed on the device of the batch. The others need a library on the CPU, or the raters,
+# whose number may differ from case to case.
+ON_DEVICE = frozenset({"one-hot", "uniform", "ordinal", "SVLS", "geodesic", "SiNG"})
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,6 @@ class TargetBatch:
         image: ``(B, C, *S)``.
         num_classes: Number of classes ``K``, background included.
         spacing: Millimetres per spatial axis, for each item.
-        per_rater: ``(B, D, *S)``, or ``None`` where there is one rater.
         regions: Label values per region name; ``None`` takes one region per foreground label.
         marks: What :func:`marks` found for each item, ``(B, M, *S)``, or ``None``.
     """
@@ -43,7 +44,6 @@ class TargetBatch:
     image: Tensor
     num_classes: int
     spacing: Sequence[Spacing]
-    per_rater: Tensor | None
     regions: RegionValues | None
     marks: Tensor | None
 
@@ -55,7 +55,7 @@ class TargetBatch:
                 image=self.image[index],
                 num_classes=self.num_classes,
                 spacing=each,
-                per_rater=None if self.per_rater is None else self.per_rater[index],
+                per_rater=None,
                 regions=self.regions,
                 generator=None,
             )

@@ -118,8 +118,13 @@ def nearness_weights(distance: Tensor, labels: Tensor, alpha: float) -> Tensor:
     limit = torch.where(torch.isfinite(counted), torch.exp(first - counted), 0.0).expand_as(near)
     near = torch.where(total == 0, limit, near)
     soft = near * (alpha / near.sum(1, keepdim=True))
-    own = torch.full_like(labels[:, None], 1, dtype=soft.dtype) * (1.0 - alpha)
-    return soft.scatter_add_(1, labels[:, None].to(torch.int64), own)
+    return with_own(soft, labels, 1.0 - alpha)
+
+
+def with_own(soft: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Add ``share`` to every voxel's own class; no scatter, which is slow on a GPU where it must be exact."""
+    classes = torch.arange(soft.shape[1], device=soft.device).view(1, -1, *(1,) * (soft.ndim - 2))
+    return soft + (labels[:, None] == classes) * share
 
 
 def reference_weights(

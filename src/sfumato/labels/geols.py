@@ -12,7 +12,7 @@ from sfumato.checks import as_tensor, require_between, require_choice, require_l
 from sfumato.geodesic import geodesic_distance, gpu, nearness_labels
 from sfumato.geodesic.batch import item_spacing
 from sfumato.geodesic.distance import is_batch
-from sfumato.labels.device_maps import geols_weights, reference_weights
+from sfumato.labels.device_maps import geols_weights, reference_weights, with_own
 from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.seeds import SEEDS, seed_voxels
@@ -201,15 +201,14 @@ def _geols_of_batch(
     )
     joint = scale.channels == "joint"
     if preset == "paper":
-        groups = [scaled] if joint else [scaled[:, [index]] for index in range(scaled.shape[1])]
+        groups = [scaled] if joint else [scaled[:, index : index + 1] for index in range(scaled.shape[1])]
         parts = [
             geols_weights(group, chosen, labels, spacing=steps, alpha=alpha, weight=gamma) for group in groups
         ]
         soft = parts[0] if joint else torch.stack(parts).mean(dim=0)
     else:
         soft = alpha * reference_weights(scaled, chosen, spacing=steps, joint=joint)
-        own = torch.full_like(soft[:, :1], 1.0 - alpha)
-        soft = soft.scatter_add_(1, labels[:, None].to(torch.int64), own)
+        soft = with_own(soft, labels, 1.0 - alpha)
     return soft / soft.sum(dim=1, keepdim=True) if normalise else soft
 
 

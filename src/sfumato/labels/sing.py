@@ -187,9 +187,9 @@ def _sing_on_device(
     edges = torch.stack(
         [_edges(own, rule, options["slice_axis"]) for own, rule in zip(masks, parts["boundary"], strict=True)]
     )
-    every = list(range(raw.shape[1]))
+    single = [slice(index, index + 1) for index in range(raw.shape[1])]
     maps = []
-    for group in [every] if scale.channels == "joint" else [[index] for index in every]:
+    for group in [slice(None)] if scale.channels == "joint" else single:
         bodies = torch.stack(
             [
                 _body(body, preset, one[group], own)

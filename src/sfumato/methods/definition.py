@@ -13,7 +13,7 @@ from sfumato.activations import ACTIVATIONS
 from sfumato.checks import as_tensor
 from sfumato.decode import argmax_labels, threshold_labels, threshold_regions, with_background
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
-from sfumato.labels.batch_targets import ON_DEVICE, TargetBatch, batch_targets, marks
+from sfumato.labels.batch_targets import ON_DEVICE, TargetBatch, batch_targets, gpu_works, marks
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.targets import TARGETS, RegionValues, TargetCase, region_values
 from sfumato.losses.named import build_loss
@@ -117,8 +117,8 @@ class Method:
 
     @property
     def follows_the_batch(self) -> bool:
-        """Whether :meth:`batch_target` makes the target on whatever device the batch lies."""
-        return self.label in ON_DEVICE
+        """Whether :meth:`batch_target` makes the target on the GPU that the batch lies on."""
+        return self.label in ON_DEVICE and gpu_works()
 
     def marks(
         self,
@@ -147,7 +147,6 @@ class Method:
         *,
         num_classes: int,
         spacing: Sequence[Spacing],
-        labels_per_rater: Tensor | None = None,
         regions: RegionValues | None = None,
         options: Options | None = None,
         marks: Tensor | None = None,
@@ -159,7 +158,6 @@ class Method:
             image: ``(B, C, *S)``.
             num_classes: Number of classes ``K``, background included.
             spacing: Millimetres per spatial axis, for each item.
-            labels_per_rater: ``(B, D, *S)``; only the rater methods look at it.
             regions: Label values per region name, for region methods.
             options: Overrides of ``label_options``.
             marks: What :meth:`marks` found for each item, ``(B, M, *S)``, if it found anything.
@@ -167,7 +165,7 @@ class Method:
         Returns:
             ``(B, channels, *S)``, float32: the targets of the items, as :meth:`target` builds them.
         """
-        given = TargetBatch(labels, image, num_classes, spacing, labels_per_rater, regions, marks)
+        given = TargetBatch(labels, image, num_classes, spacing, regions, marks)
         return batch_targets(self.label, given, self.label_settings(options))
 
     def label_settings(self, options: Options | None = None) -> dict[str, Any]:

@@ -22,8 +22,12 @@ Regions = Mapping[str, tuple[int, ...]] | None
 
 
 def made_on(device: str, recipe: Recipe) -> bool:
-    """Whether the recipe's label is made on ``device``, after the batch arrived there."""
-    return device == "cuda" and made_late(recipe) and method(recipe.method).follows_the_batch
+    """Whether the recipe's label is made on ``device``, after the batch arrived there.
+
+    Not in pure half precision, where the batch would come with its image and spacing rounded.
+    """
+    exact = recipe.precision != "bf16-true"
+    return device == "cuda" and exact and made_late(recipe) and method(recipe.method).follows_the_batch
 
 
 def ingredients(
@@ -32,19 +36,17 @@ def ingredients(
     """What a target is made from on the device, for one moved patch.
 
     Returns:
-        ``image`` ``(C, *S)``, ``masks`` ``(1 + D, *S)`` (the labels, and each rater's behind them),
-        ``spacing`` ``(axes,)`` and, where the label needs them, ``marks`` ``(M, *S)``.
+        ``image`` ``(C, *S)``, ``labels`` ``(*S)`` int16, ``spacing`` ``(axes,)`` and, where the label needs
+        them, ``marks`` ``(M, *S)``.
 
     Raises:
         DataError: the patch has no mask.
     """
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to make a soft label of"])
-    raters = case.labels_per_rater
-    masks = case.labels[None] if raters is None else torch.cat((case.labels[None], raters))
     found = {
         "image": case.image,
-        "masks": masks,
+        "labels": case.labels.to(torch.int16),  # A quarter of the way to the device.
         "spacing": torch.tensor(case.spacing, dtype=torch.float64),
     }
     marked = method(recipe.method).marks(
@@ -52,7 +54,6 @@ def ingredients(
         case.image,
         num_classes=num_classes,
         spacing=case.spacing,
-        labels_per_rater=raters,
         regions=regions,
         options=recipe.label,
         generator=generator,
@@ -67,14 +68,13 @@ def late_targets(
 
     Mixed precision does not reach in here: distances are always float32.
     """
-    masks = batch["masks"]
-    with torch.no_grad(), torch.autocast(masks.device.type, enabled=False):
+    labels = batch["labels"].to(torch.int64)
+    with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
         return method(recipe.method).batch_target(
-            masks[:, 0],
+            labels,
             batch["image"].float(),
             num_classes=num_classes,
             spacing=[tuple(each) for each in batch["spacing"].tolist()],
-            labels_per_rater=masks[:, 1:] if masks.shape[1] > 1 else None,
             regions=regions,
             options=recipe.label,
             marks=batch.get("marks"),

@@ -198,7 +198,7 @@ def patch_loader(
         batch_size=recipe.batch_size,
         sampler=EpochSampler(len(patches), seed=recipe.seed, trainer=trainer),
         num_workers=recipe.workers,
-        pin_memory=recipe.accelerator == "gpu",
+        pin_memory=device == "cuda",
     )
 
 

@@ -52,6 +52,7 @@ def device_distances(
     axes = image.ndim - 2
     pixels, span = _float32(image)
     thin = (1,) * (3 - axes)
+    start = start.to(torch.float32)
     steps = [tuple(float(step) for step in each) for each in spacing]
     for each in steps:
         require_spacing(each, image.shape[2:])
@@ -97,5 +98,5 @@ def _float32(image: Tensor) -> tuple[Tensor, float]:
         return pixels.float(), high - low
     if not pixels.is_floating_point() and high - low < 2**62:
         # In integers the shift is exact.
-        return ((pixels - pixels.min()).to(torch.float64) - (high - low) / 2).float(), high - low
+        return ((pixels.to(torch.int64) - int(low)).to(torch.float64) - (high - low) / 2).float(), high - low
     return (pixels.to(torch.float64) - (low + (high - low) / 2)).float(), high - low

@@ -139,6 +139,8 @@ def relax_tiles(
     one = tl.program_id(1)
     here = one.to(tl.int64) * (tiles_a * tiles_b * tiles_c) + tile
     if tl.load(now + here) != 0:
+        # Every thread reads the mark: none may clear it before all have.
+        tl.debug_barrier()
         tl.store(now + here, 0)
         tile_a = tile // (tiles_b * tiles_c)
         tile_b = tile // tiles_c % tiles_b
@@ -241,7 +243,7 @@ def vote_neighbours(
     """
     volume = depth * height * width
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = voxel < volume
+    inside = (voxel >= 0) & (voxel < volume)  # Below 0: the last block of nearly 2^31 voxels.
     a, b, c = voxel // (height * width), voxel // width % height, voxel % width
     own = tl.load(labels + voxel, mask=inside, other=0)
     which = tl.program_id(1) * CLASSES + tl.arange(0, CLASSES)

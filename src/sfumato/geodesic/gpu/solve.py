@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +109,7 @@ def solve(
     require_countable(grid.padded)
     if start.numel() == 0:
         return torch.empty_like(start)
-    scale = torch.tensor(plan.scale, dtype=torch.float32, device=start.device)
+    scale = torch.full((), plan.scale, dtype=torch.float32, device=start.device)
     # A little more than the limit, so that rounding in the scale loses no voxel; the end is exact again.
     bound = (limits.to(torch.float32) / scale * (1 + 2.0**-22)).reshape(-1)
     first = start / scale
@@ -122,6 +123,11 @@ def solve(
     _run(distance, grid, image, allowed, lengths, bound, plan, sets, work)
     result = (inner * scale).view(start.shape)
     return result.masked_fill_(result > limits.view(items, sets, 1, 1, 1), math.inf)
+
+
+def _current(tensor: Tensor) -> AbstractContextManager[object]:
+    """Make the tensor's device the current one, which is where Triton launches."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def require_countable(shape: Sequence[int]) -> None:
@@ -149,7 +155,7 @@ def _run(
 
     pixels = image.contiguous()
     if plan.power:
-        pixels = torch.ldexp(pixels, torch.tensor(plan.power, device=image.device))
+        pixels = torch.ldexp(pixels, torch.full((), plan.power, device=image.device))
     gate = lengths if allowed is None else allowed.to(torch.uint8).contiguous()
     tiles = math.prod(grid.counts)
     now = torch.ones((len(distance), tiles), dtype=torch.int32, device=image.device)
@@ -163,7 +169,8 @@ def _run(
         "COUNTED": work is not None,
         "ROUNDS": _ROUNDS,
         **dict(zip("ABC", grid.tile, strict=True)),
-        "num_warps": _WARPS,
+        # A warp without voxels of its own would work on copies of another's, which may have seen other halos.
+        "num_warps": max(1, min(_WARPS, math.prod(grid.tile) // 32)),
         # A fused multiply-add would round once where the CPU rounds twice.
         "enable_fp_fusion": False,
     }
@@ -171,10 +178,11 @@ def _run(
     weights = (float(plan.cost.length_weight), float(plan.cost.step_weight))
     for block in itertools.count(1):  # noqa: B007 - the count is read after the loop
         for _ in range(_PASSES):
-            kernels.relax_tiles[(tiles, len(distance))](
-                distance, pixels, gate, lengths, bound, now, later, visits,
-                *grid.shape, *grid.counts, *shared, *weights, **options,
-            )  # fmt: skip
+            with _current(distance):
+                kernels.relax_tiles[(tiles, len(distance))](
+                    distance, pixels, gate, lengths, bound, now, later, visits,
+                    *grid.shape, *grid.counts, *shared, *weights, **options,
+                )  # fmt: skip
             now, later = later, now
         if not bool(now.any()):
             break
@@ -207,8 +215,9 @@ def votes(labels: Tensor, num_classes: int, offsets: Tensor, weights: Tensor) ->
     share = (weights / weights.sum() / 2).to(torch.float32)
     block = 512
     together = min(8, 1 << (num_classes - 1).bit_length())
-    kernels.vote_neighbours[(-(-labels.numel() // block), -(-num_classes // together))](
-        labels.to(torch.int32).contiguous(), out, offsets.to(labels.device, torch.int32).contiguous(),
-        share.to(labels.device), *labels.shape, num_classes, len(offsets), BLOCK=block, CLASSES=together,
-    )  # fmt: skip
+    with _current(labels):
+        kernels.vote_neighbours[(-(-labels.numel() // block), -(-num_classes // together))](
+            labels.to(torch.int32).contiguous(), out, offsets.to(labels.device, torch.int32).contiguous(),
+            share.to(labels.device), *labels.shape, num_classes, len(offsets), BLOCK=block, CLASSES=together,
+        )  # fmt: skip
     return out
