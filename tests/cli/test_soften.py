@@ -193,6 +193,15 @@ def test_the_preview_is_a_picture_of_image_mask_and_every_channel(files, method)
     assert len(np.unique(colours, axis=0)) > 100
 
 
+def test_preview_that_cannot_be_written_leaves_no_half_output(files):
+    image, labels, out = files
+    (out.parent / "taken").write_text("a file, no folder")
+    before = sorted(out.parent.rglob("*"))
+    with pytest.raises(InputError, match=r"taken/p\.png could not be written"):
+        _run(image, labels, "--method", "ls", "--out", out, "--preview", out.parent / "taken" / "p.png")
+    assert sorted(out.parent.rglob("*")) == before
+
+
 def test_the_preview_shows_the_slice_with_most_boundary():
     labels = np.zeros((20, 20, 6), dtype=np.int64)
     labels[2:18, 2:18, 1] = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -86,20 +87,21 @@ def soften(
         "masks": [path.name for path in masks],
         "raters": "each" if chosen.takes_raters else "majority vote" if len(masks) > 1 else "one",
     }
-    # The volume is written while the sidecar still has its temporary name: either both appear or none.
+    # The volume comes while the others still have their temporary names: either all appear or none.
     with atomic_output(sidecar, overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        write_volume(
-            out,
-            target.movedim(0, -1).numpy(),
-            affine=case.affine,
-            spacing=case.spacing,
-            like=image if suffix(image) in NIFTI else None,
-            encoding="uint8" if encoding == "uint8" else "exact",
-            overwrite=overwrite,
-        )
-    if preview is not None:
-        _write_preview(preview, case, target, record, overwrite=overwrite)
+        with atomic_output(preview, overwrite=overwrite) if preview else nullcontext() as picture:
+            if picture is not None:
+                _draw_preview(picture, case, target, record)
+            write_volume(
+                out,
+                target.movedim(0, -1).numpy(),
+                affine=case.affine,
+                spacing=case.spacing,
+                like=image if suffix(image) in NIFTI else None,
+                encoding="uint8" if encoding == "uint8" else "exact",
+                overwrite=overwrite,
+            )
     typer.echo(f"{out}: {chosen.title}, {' x '.join(map(str, (*case.shape, len(target))))}")
 
 
@@ -166,9 +168,7 @@ def _channel_names(chosen: Method, classes: int) -> list[str]:
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 
 
-def _write_preview(
-    path: Path, case: Case, target: Tensor, record: dict[str, object], *, overwrite: bool
-) -> None:
+def _draw_preview(path: Path, case: Case, target: Tensor, record: dict[str, object]) -> None:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -207,8 +207,7 @@ def _write_preview(
         mapped = panel.imshow(turn(weights[window]), cmap=scale, vmin=low, vmax=1, **drawing)
     figure.colorbar(mapped, ax=list(panels[2:]), fraction=0.05)
     figure.suptitle(f"{case.name}, {record['method']}{where}", fontsize=10)
-    with atomic_output(path, overwrite=overwrite) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+    figure.savefig(path, dpi=120, format="png")
 
 
 def _grey_window(picture: np.ndarray) -> dict[str, float]:
