@@ -24,7 +24,7 @@ RUNS["singr-seed0-fold0"] = ("singr", 0)
 
 
 def row(run="a-seed0-fold0", method="a", *, seed=0, case="c1", structure="head", metric="dice", value=0.5):
-    unit = {"hd95": "mm", "volume": "ml"}.get(metric, "fraction")
+    unit = {"hd95": "mm", "volume": "ml", "volume_ref": "ml"}.get(metric, "fraction")
     status = "empty_prediction" if math.isnan(value) else "ok"
     return Row(run, method, "made-up", seed, 0, case, structure, metric, value, unit, status)
 

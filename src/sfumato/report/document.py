@@ -31,6 +31,7 @@ from sfumato.report.tables import (
     summary_table,
 )
 from sfumato.report.viewer import payload
+from sfumato.report.volumes import volume_figures, volume_lines
 from sfumato.study.twins import SUFFIX as TWIN
 from sfumato.study.units import AVERAGE
 
@@ -117,6 +118,16 @@ def _drawings(data: ReportData) -> dict[str, list[Drawing]]:
             *_plot("thresholds", "", "Dice against the threshold, per method", figures.thresholds(data))
         ],
         "strips": [],
+        "volumes": [
+            drawing
+            for title, figure in volume_figures(data.rows, data.method_names).items()
+            for drawing in _plot(
+                f"volumes-{_file_name(title)}",
+                title,
+                f"Bland-Altman plots of the volume of {title}, per method",
+                figure,
+            )
+        ],
         "overlays": [],
         "raters": [],
         "sections": [
@@ -217,6 +228,7 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
         tests=_tests_of_structures(data.comparisons),
         per_rater=rater_table(data.rows),
         lines=lines,
+        volumes=volume_lines(data.rows),
         start=figures.common_start(row.case for row in data.rows),
         drawings=drawings,
         pooled={
