@@ -13,7 +13,11 @@ from sfumato.methods import METHODS
 from sfumato.metrics import dice
 from sfumato.metrics.diagrams import points
 from sfumato.metrics.table import read_rows
+from sfumato.study import run as study_run
 from sfumato.study.run import complete_run
+from sfumato.training import fit as training_fit
+from sfumato.training.fit import recipe_device
+from sfumato.training.module import SegmentationModule
 from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases
 
@@ -94,7 +98,7 @@ def test_case_of_several_raters_is_scored_against_each_and_all_of_them(tmp_path)
     found = {(r.method, r.structure, r.metric): r.value for r in rows if r.case == case.name}
     drawn = [(labels == 1)[None] for labels in case.labels_per_rater]
     scores = [float(dice(hard, one)) for one in drawn]
-    for rater, score in zip(data.rater_names, scores, strict=True):
+    for rater, score in zip(data.rater_keys(case.name), scores, strict=True):
         assert found["moh", f"cell@{rater}", "dice"] == score
         assert ("moh", f"cell@{rater}", "rater_dice") in found
     assert found["moh", "cell", "dice_raters_mean"] == pytest.approx(np.mean(scores))
@@ -167,4 +171,36 @@ def test_split_without_validation_leaves_the_run_that_was_to_be_overwritten(tmp_
     content["split"]["fractions"] = [1.0, 0.0, 0.0]
     with pytest.raises(DataError, match="the split leaves no validation case of 6"):
         complete_run(parse_recipe(content, source="test"), data, folder.path, overwrite=True)
+    assert (folder.path / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "there", "expected"),
+    [("cpu", True, "cpu"), ("gpu", True, "cuda"), ("auto", True, "cuda"), ("auto", False, "cpu")],
+)
+def test_trained_networks_predict_where_the_recipe_trains(monkeypatch, accelerator, there, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    recipe = parse_recipe(tiny_recipe() | {"accelerator": accelerator}, source="test")
+    assert recipe_device(recipe) == torch.device(expected)
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "auto"])
+def test_tuning_temperature_and_test_cases_run_on_the_recipes_device(tmp_path, monkeypatch, accelerator):
+    asked, devices = [], []
+    for module in (study_run, training_fit):
+        name = module.__name__
+        monkeypatch.setattr(
+            module, "recipe_device", lambda recipe, name=name: asked.append(name) or recipe_device(recipe)
+        )
+    logits = SegmentationModule.case_logits
+    monkeypatch.setattr(
+        SegmentationModule,
+        "case_logits",
+        lambda module, image: devices.append(image.device.type) or logits(module, image),
+    )
+    folder = run(tmp_path, "softseg", axes=2, accelerator=accelerator)
+    assert asked == ["sfumato.training.fit", "sfumato.study.run"]
+    expected = "cuda" if accelerator == "auto" and torch.cuda.is_available() else "cpu"
+    # Validation, tuning on every training and validation case, the temperature, the test cases.
+    assert devices == [expected] * (2 + 5 + 2 + 1)
     assert (folder.path / "metrics.csv").exists()

@@ -18,7 +18,7 @@ from sfumato.prediction.predict import describe, load_checkpoint, predict_case, 
 from sfumato.study.run_rows import RunRows
 from sfumato.study.temperature import run_temperature
 from sfumato.training.dataset import recipe_dataset
-from sfumato.training.fit import fit
+from sfumato.training.fit import fit, recipe_device
 from sfumato.training.recipe import Recipe
 from sfumato.training.run_folder import RunFolder
 
@@ -75,8 +75,13 @@ def complete_run(
 
 
 def evaluate_run(folder: RunFolder, dataset: Dataset, *, progress: Progress = iter) -> list[Row]:
-    """Predict and evaluate the test cases of a trained run; ``metrics.csv`` is written last."""
+    """Predict and evaluate the test cases of a trained run; ``metrics.csv`` is written last.
+
+    The network runs where the recipe trains (on the CPU where there is no GPU); the scores are computed on the
+    CPU.
+    """
     module = load_checkpoint(folder.best_checkpoint)
+    module.to(recipe_device(module.recipe))
     split = read_splits(folder.path / "splits.json").fold(module.recipe.split.fold)
     files = {entry.name: entry for entry in dataset.cases}
     fitted = run_temperature(folder.path, module, dataset, split.val)

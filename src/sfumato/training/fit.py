@@ -89,6 +89,12 @@ def require_accelerator(recipe: Recipe) -> None:
         )
 
 
+def recipe_device(recipe: Recipe) -> torch.device:
+    """Where a trained network predicts: on the GPU, unless the recipe asks for the CPU or there is none."""
+    wanted = recipe.accelerator != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if wanted else "cpu")
+
+
 def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> tuple[Cases, Cases]:
     cache, bar = folder.path / "cache", folder.interactive
     train, validation = (
@@ -207,10 +213,11 @@ def _tune(best: dict[str, Any], cases: Iterable[PreparedCase], folder: RunFolder
     module = module_from_checkpoint(best, source=str(folder.best_checkpoint))
     if module.method.decoder != "tuned":
         return
-    search = ThresholdSearch()
+    device, search = recipe_device(module.recipe), ThresholdSearch()
+    module.to(device)
     for case in cases:
         with torch.inference_mode():
-            prediction = module.activated(module.case_logits(case.image))
+            prediction = module.activated(module.case_logits(case.image.to(device))).cpu()
         search.update(prediction, region_masks(case.labels, module.task["num_classes"], module.regions))
     best[CONTENT]["threshold"] = search.best()
     with atomic_output(folder.path / "threshold.csv", overwrite=True) as temporary:
