@@ -12,7 +12,7 @@ from sfumato.errors import FileFormatError, InputError
 from sfumato.metrics.table import read_rows
 from sfumato.study.run import complete_run
 from sfumato.training.recipe import parse_recipe
-from tiny_cases import tiny_recipe, write_cases
+from tiny_cases import tiny_recipe, write_cases, write_rated_cases
 
 APP = typer.Typer()
 APP.command()(evaluate)
@@ -74,3 +74,17 @@ def test_wrong_regions_of_the_predictions_are_named(tmp_path, regions, error, me
     (predictions / "prediction.json").write_text(json.dumps({"regions": regions}))
     with pytest.raises(error, match=message):
         run(predictions, tmp_path / "data", "--out", tmp_path / "m.csv")
+
+
+def test_raters_are_named_as_the_run_names_them_also_where_a_case_lacks_one(tmp_path):
+    data = write_rated_cases(tmp_path / "data")
+    manifest = data / "manifest.csv"
+    lines = [line.split(",") for line in manifest.read_text().splitlines()]
+    for line in lines[1:]:
+        line[4] = "" if line[0] == "case3" else line[4]  # rater 2 of the test case
+    manifest.write_text("\n".join(",".join(line) for line in lines))
+    place = trained(tmp_path, data=data)
+    require_same_rows(place, data, tmp_path / "m.csv", "--tolerance", 1.0)
+    scored = {structure for case, structure, metric in values(tmp_path / "m.csv") if metric == "dice"}
+    assert scored == {f"part{label}{rater}" for label in (1, 2) for rater in ("", "@rater1", "@rater3")}
+    assert json.loads((tmp_path / "m.json").read_text())["raters"]["rater3"] == "mask_rater3"

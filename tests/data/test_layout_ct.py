@@ -79,6 +79,18 @@ def test_a_missing_reader_of_one_crop_is_a_problem(tmp_path, number):
     assert check_dataset(tmp_path) == [f"case LIDC-IDRI-0002_02: {path} is missing"]
 
 
+def test_a_reader_who_read_no_crop_of_a_patient_leaves_the_others_their_names(tmp_path):
+    names = ("LIDC-IDRI-0001_01", "LIDC-IDRI-0001_02")
+    write_lidc(tmp_path, names=names)
+    for name in names:
+        (tmp_path / name / "mask_rater2.nii.gz").unlink()
+    dataset = open_dataset(tmp_path)
+    assert dataset.notes == ("LIDC-IDRI-0001 was read by 3 of 4 raters, in all 2 crops",)
+    assert dataset.rater_keys(names[0]) == ("rater1", "rater3", "rater4")
+    case = load_case(dataset.cases[0], dataset)
+    assert torch.equal(case.labels_per_rater[1], torch.from_numpy(zones(1, 1, 1)).long())
+
+
 def test_a_patient_whose_every_crop_has_fewer_readers_is_a_note(tmp_path):
     write_lidc(tmp_path, names=("LIDC-IDRI-0001_01", "LIDC-IDRI-0001_02"), raters=2)
     write_lidc(tmp_path, names=("LIDC-IDRI-0002_01",))

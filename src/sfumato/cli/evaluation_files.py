@@ -103,11 +103,7 @@ def _is_data(place: Path) -> bool:
 def _of_dataset(dataset: Dataset) -> References:
     cases: dict[str, ReferenceFiles] = {}
     for files in dataset.cases:
-        complete = len(files.rater_masks) == len(dataset.rater_names)
-        names = [
-            f"rater{number}" if complete else stem(mask)
-            for number, mask in enumerate(files.rater_masks, start=1)
-        ]
+        names = dataset.rater_keys(files.name)
         # A mask that is one of the raters' is no consensus of them.
         consensus = None if files.mask in files.rater_masks else files.mask
         if consensus or files.rater_masks:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sfumato.errors import DataError
 from sfumato.types import Image, Labels, LabelsPerRater, Soft, Spacing
 
 
@@ -69,6 +70,8 @@ class CaseFiles:
         images: One file per channel, or one that holds them all (a colour picture, a stack of them).
         mask: The reference mask, if there is one.
         rater_masks: One mask per rater; empty where there is a single mask.
+        raters: Who drew each of ``rater_masks``, as indices into :attr:`Dataset.rater_names`; empty: the
+            first raters, in order.
         group: What must stay together in a split (the patient); ``None``: the case itself.
         soft: A file of class weights, class last, if there is one; with two classes it may hold the
             second one's weight alone.
@@ -79,9 +82,19 @@ class CaseFiles:
     images: tuple[Source, ...]
     mask: Source | None
     rater_masks: tuple[Path, ...] = ()
+    raters: tuple[int, ...] = ()
     group: str | None = None
     soft: Path | None = None
     centre: str | None = None
+
+    def mask_of(self, rater: int) -> int | None:
+        """Which of ``rater_masks`` that rater drew; ``None``: the rater drew none of this case."""
+        return self.drawn_by.index(rater) if rater in self.drawn_by else None
+
+    @property
+    def drawn_by(self) -> tuple[int, ...]:
+        """The rater of each of ``rater_masks``."""
+        return self.raters or tuple(range(len(self.rater_masks)))
 
 
 @dataclass(frozen=True)
@@ -100,6 +113,9 @@ class Dataset:
         expected_cases: Number of cases in the public release; ``None`` where nothing says it.
         label_values: Stored mask value to class index, where the two differ (BraTS stores 4 for 3).
         notes: What the layout's reader left out or found remarkable, one sentence each.
+        source: What :func:`sfumato.data.open_dataset` opens again: an absolute path, or ``sample:NAME``;
+            ``None`` for a data set that was put together otherwise.
+        kind: The kind of data that it was opened as.
     """
 
     name: str
@@ -113,6 +129,8 @@ class Dataset:
     expected_cases: int | None = None
     label_values: Mapping[int, int] | None = None
     notes: tuple[str, ...] = ()
+    source: str | None = None
+    kind: str = "auto"
 
     @property
     def num_classes(self) -> int:
@@ -123,3 +141,20 @@ class Dataset:
     def names(self) -> tuple[str, ...]:
         """Names of all cases, in order."""
         return tuple(files.name for files in self.cases)
+
+    def rater_keys(self, case: str) -> tuple[str, ...]:
+        """What tables call the raters of a case, one per mask of it.
+
+        Args:
+            case: A case's name.
+
+        Returns:
+            ``rater<number>``, counted in ``rater_names``; none where the case has a single mask.
+
+        Raises:
+            DataError: the data set has no such case.
+        """
+        for files in self.cases:
+            if files.name == case:
+                return tuple(f"rater{index + 1}" for index in files.drawn_by)
+        raise DataError([f"{self.name} has no case {case!r}"])

@@ -18,7 +18,7 @@ def agreement_rows(dataset: Dataset, cases: Iterable[Case]) -> list[Row]:
     """Score the raters of a data set that no run was evaluated on; ``raters`` stands for the method.
 
     Args:
-        dataset: Names the raters, labels and regions.
+        dataset: Names the labels and regions, and says which raters drew a case.
         cases: Cases with several raters; the others are left out.
 
     Returns:
@@ -34,7 +34,7 @@ def agreement_rows(dataset: Dataset, cases: Iterable[Case]) -> list[Row]:
             structures=groups,
             spacing=case.spacing,
             origin=Origin("raters", "raters", dataset.name, None, None, case.name),
-            raters=dataset.rater_names,
+            raters=dataset.rater_keys(case.name),
         )
     return rows
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sfumato.data.case import Case, Dataset
-from sfumato.data.readers.files import stem
 from sfumato.metrics import CalibrationBins
 from sfumato.metrics.boundary import boundary_band
 from sfumato.metrics.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
@@ -69,7 +67,7 @@ class RunRows:
             return
         self._dataset = dataset.name
         scored = _Scored(self.module, found, case)
-        raters = _rater_names(case, dataset)
+        raters = () if case.labels_per_rater is None else dataset.rater_keys(case.name)
         origin = self._origin(case.name)
         self._cases += scored.rows(origin, raters)
         self._values += value_counts(found.soft, self._edges)
@@ -261,13 +259,3 @@ def _graded(
         return scaled, None
     groups = module.region_values()
     return torch.stack([scaled[list(group)].sum(0) for group in groups]).clamp(0, 1), scaled
-
-
-def _rater_names(case: Case, dataset: Dataset) -> tuple[str, ...]:
-    """Name the raters of a case that has several; by file where some of the data set's raters lack."""
-    if case.labels_per_rater is None:
-        return ()
-    if len(case.labels_per_rater) == len(dataset.rater_names):
-        return dataset.rater_names
-    files = next(each for each in dataset.cases if each.name == case.name)
-    return tuple(stem(Path(str(path))) for path in files.rater_masks)

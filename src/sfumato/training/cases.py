@@ -198,16 +198,10 @@ def made_late(recipe: Recipe) -> bool:
 def _read(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
     case = load_case(files, dataset)
     if recipe.raters not in RATER_CHOICES:
-        masks = case.labels_per_rater
-        if masks is None or len(masks) != len(dataset.rater_names):
-            raise DataError(
-                [
-                    f"case {case.name} has {0 if masks is None else len(masks)} raters' masks, but there are "
-                    f"{len(dataset.rater_names)} raters: which mask is {recipe.raters}'s cannot be told"
-                ]
-            )
-        number = dataset.rater_names.index(recipe.raters)
-        case = replace(case, labels=masks[number], labels_per_rater=None)
+        mask = files.mask_of(dataset.rater_names.index(recipe.raters))
+        if mask is None or case.labels_per_rater is None:
+            raise DataError([f"case {case.name} has no mask of rater {recipe.raters}"])
+        case = replace(case, labels=case.labels_per_rater[mask], labels_per_rater=None)
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask: training and validation need one"])
     return case

@@ -30,6 +30,7 @@ def test_channels_raters_and_groups_are_read(tmp_path):
         assert dataset.names == ("a", "b")
     assert dataset.rater_names == ("mask", "mask_rater2")
     assert [files.group for files in dataset.cases] == ["p1", "p2"]
+    assert [files.drawn_by for files in dataset.cases] == [(0,), (0, 1)]
     first, second = (load_case(files, dataset) for files in dataset.cases)
     assert first.image.shape == (2, 6, 5, 4)
     assert first.labels_per_rater.shape == (1, 6, 5, 4)
@@ -67,6 +68,18 @@ def test_raters_vote_unless_the_reference_is_a_mask_of_its_own(tmp_path, columns
     case = load_case(dataset.cases[0], dataset)
     np.testing.assert_array_equal(case.labels.numpy(), votes.sum(0) >= 2)
     np.testing.assert_array_equal(case.labels_per_rater.numpy(), votes)
+
+
+def test_an_empty_cell_of_a_rater_moves_nobody_elses_mask(tmp_path):
+    names = ["i.nii.gz", "mask1.nii.gz", "mask3.nii.gz"]
+    text = "case,image,mask_rater1,mask_rater2,mask_rater3\na,i.nii.gz,mask1.nii.gz,,mask3.nii.gz\n"
+    _write(tmp_path, text, names)
+    dataset = open_dataset(tmp_path)
+    (files,) = dataset.cases
+    assert [files.mask_of(rater) for rater in range(3)] == [0, None, 1]
+    assert dataset.rater_keys("a") == ("rater1", "rater3")
+    with pytest.raises(DataError, match="has no case 'b'"):
+        dataset.rater_keys("b")
 
 
 def test_a_spreadsheets_byte_order_mark_and_blanks_do_no_harm(tmp_path):

@@ -138,6 +138,7 @@ def _case(
         images=paths,
         mask=mask,
         rater_masks=tuple(path for path in raters if path is not None),
+        raters=tuple(index for index, path in enumerate(raters) if path is not None),
         group=name.split("_")[0],
         soft=soft,
     )

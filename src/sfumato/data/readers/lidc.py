@@ -39,24 +39,30 @@ def _folders(folder: Path) -> list[Path]:
     return [path for path in visible(folder) if path.is_dir() and (_patient(path.name) or _is_case(path))]
 
 
-def _case(folder: Path, readers: int) -> tuple[CaseFiles, list[str]]:
+def _case(folder: Path, readers: tuple[int, ...]) -> tuple[CaseFiles, list[str]]:
     image = one_of(folder, "image", SUFFIXES)
-    masks = tuple(one_of(folder, f"mask_{rater}", SUFFIXES) for rater in RATERS[:readers])
+    masks = tuple(one_of(folder, f"mask_{RATERS[reader]}", SUFFIXES) for reader in readers)
     files = CaseFiles(
-        name=folder.name, images=(image,), mask=None, rater_masks=masks, group=_patient(folder.name)
+        name=folder.name,
+        images=(image,),
+        mask=None,
+        rater_masks=masks,
+        raters=readers,
+        group=_patient(folder.name),
     )
     problems = missing(folder.name, (image, *masks)) + doubled(folder.name, (image, *masks), SUFFIXES)
     return files, problems
 
 
-def _readers(folders: list[Path]) -> int:
-    """Number of readers of one patient: of four, fewer only where every one of several crops says so."""
-    there = [
-        number
-        for number, rater in enumerate(RATERS, start=1)
-        if any(one_of(folder, f"mask_{rater}", SUFFIXES).is_file() for folder in folders)
-    ]
-    return max(there, default=len(RATERS)) if len(folders) > 1 else len(RATERS)
+def _readers(folders: list[Path]) -> tuple[int, ...]:
+    """Which of the four read one patient: all, unless every one of several crops lacks somebody's mask."""
+    everybody = tuple(range(len(RATERS)))
+    there = tuple(
+        reader
+        for reader in everybody
+        if any(one_of(folder, f"mask_{RATERS[reader]}", SUFFIXES).is_file() for folder in folders)
+    )
+    return there if there and len(folders) > 1 else everybody
 
 
 def _scan(folder: Path) -> tuple[Dataset, list[str]]:
@@ -66,9 +72,9 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     cases, problems, notes = [], [], []
     for patient, crops in patients.items():
         readers = _readers(crops)
-        if readers < len(RATERS):
+        if len(readers) < len(RATERS):
             notes.append(
-                f"{patient} was read by {readers} of {len(RATERS)} raters, in all {len(crops)} crops"
+                f"{patient} was read by {len(readers)} of {len(RATERS)} raters, in all {len(crops)} crops"
             )
         for crop in crops:
             files, more = _case(crop, readers)

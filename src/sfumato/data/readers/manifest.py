@@ -50,6 +50,7 @@ def read_manifest(path: Path) -> tuple[list[CaseFiles], tuple[str, ...], list[st
             images=tuple(_beside(path, row[column]) for column in images if row[column]),
             mask=_beside(path, row["mask"]) if row.get("mask") else None,
             rater_masks=tuple(_beside(path, row[column]) for column in raters if row[column]),
+            raters=tuple(index for index, column in enumerate(raters) if row[column]),
             group=row.get("group") or None,
             soft=_beside(path, row["soft"]) if row.get("soft") else None,
         )
