@@ -9,6 +9,7 @@ import yaml
 from sfumato.data.dataset import open_dataset
 from sfumato.data.phantoms import write_layout
 from sfumato.errors import InputError, OutputExistsError, RecipeError, UnknownNameError
+from sfumato.methods import method
 from sfumato.metrics.evaluation import CALIBRATION_METRICS
 from sfumato.study.experiment_costs import SECONDS, Speed, cost
 from sfumato.study.experiments import EXPERIMENTS, experiment, read_experiment
@@ -75,9 +76,10 @@ def test_recipe_has_what_the_paper_says(place, setup):
 
 def test_methods_have_the_options_of_the_paper():
     label = {training.name: training.label for training in experiment("svls-table1").content.trainings}
-    assert [label[f"LS ({alpha})"] for alpha in (0.1, 0.2, 0.3)] == [{"alpha": a} for a in (0.1, 0.2, 0.3)]
+    assert [label[f"LS ({alpha})"]["alpha"] for alpha in (0.1, 0.2, 0.3)] == [0.1, 0.2, 0.3]
     seeds = {training.name: training.label for training in experiment("geols-table3").content.trainings}
-    assert seeds["GeoLS (random-7)"] == {"alpha": 0.1, "seeds": "random", "num_seeds": 7}
+    chosen = ["alpha", "seeds", "num_seeds", "gamma", "preset"]
+    assert [seeds["GeoLS (random-7)"][name] for name in chosen] == [0.1, "random", 7, 1.0, "paper"]
     margins = {
         training.name: training.label["margin"]
         for training in experiment("singr-table3").content.trainings
@@ -87,6 +89,17 @@ def test_methods_have_the_options_of_the_paper():
     assert set(margins.values()) == {0.5}
     raters = {training.name: training.raters for training in experiment("svls-table2").content.trainings}
     assert list(raters.values()) == ["rater1", "rater2", "rater3", "all", "consensus", "consensus"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_option_of_label_and_loss_is_written_out(name):
+    found = experiment(name)
+    for each in (*found.content.trainings, *found.recipes.values()):
+        options = method(each.method)
+        assert set(each.label) == set(options.label_options), each
+        assert set(each.loss) == set(options.loss_options), each
+        # A preset's own choices are options too: none is left to it.
+        assert None not in {each.label.get("intensity", ""), each.label.get("channels", "")}
 
 
 def test_recipes_of_the_experiments_say_every_key_with_a_reason():

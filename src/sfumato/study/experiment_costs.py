@@ -42,8 +42,9 @@ SECONDS: dict[str, Speed] = {
     "ivadomed-unet2d": Speed(0.45),
 }
 
-# Samples of an epoch per case, where a case is more than one: about so many axial slices.
-SLICES = {"scgm": 12, "msseg2016": 160, "brats2019": 155}
+# Samples of an epoch per case, where a case is more than one: about so many axial slices after resampling.
+# The grey matter's 12 native slices of 2.5 to 5 mm are resampled to 2 mm.
+SLICES = {"scgm": 20, "msseg2016": 250, "brats2019": 155}
 RATERS = {"lidc": 4}
 # The division by centre or by shares needs the number of cases.
 CASES = {"scgm": 80}
