@@ -28,7 +28,7 @@ def volume_lines(rows: Sequence[Row]) -> list[TableRow]:
     if not mine:
         return []
     several = len({row.dataset for row in mine}) > 1
-    lines = []
+    lines: list[TableRow] = []
     for record in volume_table(mine).to_dict("records"):
         unit = record["unit"]
         line = {"data set": record["dataset"]} if several else {}
