@@ -99,6 +99,15 @@ def test_best_mean_is_bold_and_second_underlined(page, data):
     assert line[second].startswith("<u>")
 
 
+def test_page_says_what_becomes_of_a_case_with_an_undefined_structure(page, made_up, tmp_path):
+    text = page.read_text()
+    assert "the mean over those of its structures that have one" in text
+    assert "“Average” is the mean over structures of each case" in text
+    assert "that has a value in all of them; the others are in no test of it" in text
+    alone = write_report(ReportData("t", (made_up.row(),)), tmp_path / "report.html").read_text()
+    assert "“Average”" not in alone, "there are no tests that it could speak of"
+
+
 def test_figures_are_saved_beside_the_page(page):
     names = {path.name for path in (page.parent / "figures").iterdir()}
     for name in ("learning-curves", "reliability-all", "value-distribution", "thresholds", "cases-dice"):

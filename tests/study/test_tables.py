@@ -212,7 +212,8 @@ def test_caption_names_unit_test_correction_and_average():
     assert "standard deviation over cases; unit of analysis: case" in text
     assert "Wilcoxon signed-rank test against ours, p exact" in text
     assert "Holm's correction" in text
-    assert "Average: mean over structures within each case" in text
+    assert "Average: mean over structures within each case that has a value in all of them" in text
+    assert "the others are left out" in text
     assert "Wilcoxon" not in " ".join(caption(comparison(rows(methods={"ours": 0.8}))))
 
 

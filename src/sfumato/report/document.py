@@ -225,6 +225,7 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
         structures=structure_tables(data.rows),
         main_tests=main_tests,
         further_tests=further_tests,
+        averaged=AVERAGE if any(line.get("structure") == AVERAGE for line in data.comparisons) else "",
         tests=_tests_of_structures(data.comparisons),
         per_rater=rater_table(data.rows),
         lines=lines,

@@ -205,8 +205,10 @@ def structures(rows: Iterable[Row]) -> tuple[str, ...]:
 def per_case(rows: Iterable[Row], *, structure: str) -> list[Row]:
     """Average what one case has of one metric: its structures, seeds and folds.
 
-    So the seeds of one case are never counted as independent. Undefined values are left out. Scores against
-    single raters count only where there is none against their consensus.
+    So the seeds of one case are never counted as independent. Undefined values are left out: a case is the
+    mean over the structures that have a value, where the ``Average`` of the tests
+    (:mod:`sfumato.study.units`) needs all of them. Scores against single raters count only where there is
+    none against their consensus.
 
     Returns:
         One row per method, metric and case, named ``structure``; nan with the first reason where all of

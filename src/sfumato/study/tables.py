@@ -181,7 +181,10 @@ def caption(comparison: Comparison, *, spread: Spread = "sd") -> list[str]:
             f"† p < {alpha:g} before correction only.",
         ]
     if "Average" in set(comparison.summary["structure"]):
-        lines.append(f"Average: mean over structures within each {comparison.unit} that has all of them.")
+        lines.append(
+            f"Average: mean over structures within each {comparison.unit} that has a value in all of them; "
+            "the others are left out."
+        )
     return lines
 
 
