@@ -42,8 +42,8 @@ def values(path, *, metrics=None):
     }
 
 
-def require_same_rows(place, reference, out, *options):
-    run(place / "predictions", reference, "--out", out, *options)
+def require_same_rows(place, reference, out):
+    run(place / "predictions", reference, "--out", out)
     found = values(out)
     wanted = values(place / "metrics.csv", metrics={metric for _, _, metric in found})
     assert found.keys() == wanted.keys()
@@ -56,7 +56,7 @@ def require_same_rows(place, reference, out, *options):
 @pytest.mark.parametrize(("axes", "regions"), [(2, {"core": [2]}), (3, OVERLAPPING)])
 def test_regions_of_the_recipe_are_scored_as_the_run_scored_them(tmp_path, method, axes, regions):
     place = trained(tmp_path, axes, method=method, regions=regions)
-    require_same_rows(place, tmp_path / "data", tmp_path / "m.csv", "--tolerance", 1.0)
+    require_same_rows(place, tmp_path / "data", tmp_path / "m.csv")
     assert {row.structure for row in read_rows(tmp_path / "m.csv")} - {"all"} == set(regions)
 
 
@@ -84,7 +84,23 @@ def test_raters_are_named_as_the_run_names_them_also_where_a_case_lacks_one(tmp_
         line[4] = "" if line[0] == "case3" else line[4]  # rater 2 of the test case
     manifest.write_text("\n".join(",".join(line) for line in lines))
     place = trained(tmp_path, data=data)
-    require_same_rows(place, data, tmp_path / "m.csv", "--tolerance", 1.0)
+    require_same_rows(place, data, tmp_path / "m.csv")
     scored = {structure for case, structure, metric in values(tmp_path / "m.csv") if metric == "dice"}
     assert scored == {f"part{label}{rater}" for label in (1, 2) for rater in ("", "@rater1", "@rater3")}
     assert json.loads((tmp_path / "m.json").read_text())["raters"]["rater3"] == "mask_rater3"
+
+
+def test_an_option_goes_before_the_tolerance_of_the_training(tmp_path):
+    write_cases(tmp_path / "data")
+    predictions, out = tmp_path / "data" / "labelsTr", tmp_path / "m.csv"
+    for content, options, expected in (
+        ({}, (), 2.0),
+        ({"tolerance_mm": 0.75}, (), 0.75),
+        ({"tolerance_mm": 0.75}, ("--tolerance", 3), 3.0),
+    ):
+        (predictions / "prediction.json").write_text(json.dumps(content))
+        run(predictions, tmp_path / "data", "--out", out, "--overwrite", "--metric", "dice", *options)
+        assert json.loads((tmp_path / "m.json").read_text())["tolerance_mm"] == expected
+    (predictions / "prediction.json").write_text('{"tolerance_mm": 0}')
+    with pytest.raises(FileFormatError, match="has tolerance_mm 0: expected millimetres above 0"):
+        run(predictions, tmp_path / "data", "--out", out, "--overwrite")

@@ -38,7 +38,10 @@ def evaluate(
         str,
         typer.Option(metavar="KIND", help="REF's layout, as sfumato check --dataset; auto finds it out."),
     ] = "auto",
-    tolerance: Annotated[float, typer.Option(help="Tolerance of the surface Dice in mm.")] = 2.0,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Tolerance of the surface Dice in mm; default: that of the training, else 2."),
+    ] = None,
     missing: Annotated[
         Literal["nan", "diagonal"],
         typer.Option(help="Distances where only one mask is empty: undefined, or the image diagonal."),
@@ -69,10 +72,12 @@ def evaluate(
     from sfumato.metrics.evaluation import DEFAULT_METRICS, Settings
     from sfumato.output import require_free
 
-    settings = Settings(metrics=tuple(metric or DEFAULT_METRICS), tolerance_mm=tolerance, missing=missing)
     for path in (out, _notes_path(out)):
         require_free(path, overwrite=overwrite)
     found, references = find_predictions(predictions), find_references(reference, reference_kind)
+    if tolerance is None:
+        tolerance = found.tolerance_mm or Settings().tolerance_mm
+    settings = Settings(metrics=tuple(metric or DEFAULT_METRICS), tolerance_mm=tolerance, missing=missing)
     pairs, problems = pair(found, references, partial=partial)
     if not pairs:
         raise DataError(problems)

@@ -64,6 +64,11 @@ class PredictionFiles:
         regions = self.description.get("regions")
         return {name: tuple(labels) for name, labels in regions.items()} if regions else None
 
+    @property
+    def tolerance_mm(self) -> float | None:
+        """The tolerance of the surface Dice that the training was evaluated with; None: they say none."""
+        return self.description.get("tolerance_mm")
+
 
 def find_references(path: str, kind: str = "auto") -> References:
     """List the reference masks: a data set of any layout, a folder of masks, or one mask.
@@ -156,6 +161,9 @@ def _description(path: Path) -> Mapping[str, Any]:
     if "kind" in content:
         require_choice(f"kind of prediction in {path}", str(content["kind"]), KINDS)
     _require_regions(content.get("regions"), path)
+    tolerance_mm = content.get("tolerance_mm", 1.0)
+    if not isinstance(tolerance_mm, int | float) or not tolerance_mm > 0:
+        raise FileFormatError(f"{path} has tolerance_mm {tolerance_mm!r}: expected millimetres above 0")
     return content
 
 

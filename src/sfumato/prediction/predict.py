@@ -250,6 +250,7 @@ def describe(
         "label_names": module.task["label_names"],
         "regions": module.task["regions"],
         "threshold": module.threshold,
+        "tolerance_mm": recipe.tolerance_mm,
         "soft": soft,
         "seed": recipe.seed,
         "fold": recipe.split.fold,
