@@ -71,3 +71,27 @@ def test_one_image_is_a_data_set(tmp_path):
     dataset = open_dataset(path)
     assert dataset.names == ("scan",)
     np.testing.assert_array_equal(load_case(dataset.cases[0], dataset).image[0].numpy(), picture())
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "names"),
+    [
+        ("folder", "auto", ("a", "b", "c")),
+        ("folder", "nnunet-test", ("t",)),
+        ("folder/some.csv", "auto", ("one",)),
+        ("folder/some.csv", "csv", ("one",)),
+        ("folder/imagesTr/a_0000.nii.gz", "images", ("a",)),
+        ("sample:cells", "auto", None),
+        ("cells", "sample", None),
+    ],
+)
+def test_what_was_opened_opens_again_from_anywhere(tmp_path, monkeypatch, given, kind, names):
+    folder = write_nnunet(tmp_path / "folder")
+    write_nifti(folder / "imagesTs" / "t_0000.nii.gz", picture())
+    (folder / "some.csv").write_text("case,image\none,imagesTr/a_0000.nii.gz\n")
+    monkeypatch.chdir(tmp_path)
+    first = open_dataset(given, kind=kind)
+    monkeypatch.chdir(folder)
+    second = open_dataset(first.source, kind=first.kind)
+    assert second.names == first.names == (names or first.names)
+    assert (second.source, second.kind) == (first.source, first.kind)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from sfumato.cli.report import assembled
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import DataError
 from sfumato.methods import METHODS
@@ -204,3 +205,20 @@ def test_tuning_temperature_and_test_cases_run_on_the_recipes_device(tmp_path, m
     # Validation, tuning on every training and validation case, the temperature, the test cases.
     assert devices == [expected] * (2 + 5 + 2 + 1)
     assert (folder.path / "metrics.csv").exists()
+
+
+@pytest.mark.parametrize(("given", "kind"), [("data/all.csv", "auto"), ("data", "nnunet")])
+def test_data_of_a_run_are_found_again(tmp_path, monkeypatch, given, kind):
+    # By itself the folder would be read as its manifest.
+    data = write_cases(tmp_path / "data", axes=2)
+    lines = [f"case{n},imagesTr/case{n}_0000.nii.gz,labelsTr/case{n}.nii.gz" for n in range(6)]
+    (data / "all.csv").write_text("\n".join(["case,image,mask", *lines]) + "\n")
+    (data / "manifest.csv").write_text("case,image\nother,imagesTr/case0_0000.nii.gz\n")
+    monkeypatch.chdir(tmp_path)
+    data = open_dataset(given, kind=kind)
+    recipe = parse_recipe(tiny_recipe(2) | {"method": "ce", "epochs": 1}, source="test")
+    folder = complete_run(recipe, data, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "data")
+    shown = assembled(folder.path)
+    assert shown.notes == ()
+    assert {case.name for case in shown.cases} == {row.case for row in shown.rows if row.case}

@@ -70,7 +70,7 @@ def assembled(
         runs: A folder of run folders, or one run folder.
         title: The heading; by default the data set's name.
         source: The data set; by default where the first run's ``environment.json`` says.
-        kind: The layout of the data set's files.
+        kind: The layout of the data set's files; ``auto`` takes the one that the first run read.
         max_cases: Cases to read, the worst and the best first.
 
     Returns:
@@ -128,7 +128,8 @@ def _dataset(folders: tuple[Path, ...], source: Dataset | str | None, kind: str)
         except (OSError, ValueError):
             continue
         if isinstance(content, dict) and content.get("data"):
-            return open_dataset(str(content["data"]), kind=kind)
+            known = str(content.get("kind", "auto"))
+            return open_dataset(str(content["data"]), kind=known if kind == "auto" else kind)
     raise DataError(["no run's environment.json says where the data lies; give --data"])
 
 

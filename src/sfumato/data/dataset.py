@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sfumato.checks import require_choice
@@ -57,12 +58,15 @@ def scan_dataset(path: Path | str, *, kind: str = "auto") -> tuple[Dataset, list
         sample = name.removeprefix("sample:")
         if sample not in SAMPLE_NAMES:
             raise UnknownNameError("sample", sample, SAMPLE_NAMES)
-        path, kind = SAMPLES / sample, "auto"
-    root = Path(path)
+        root, kind, source = SAMPLES / sample, "auto", f"sample:{sample}"
+    else:
+        root = Path(path)
+        source = str(root.absolute())
     if not root.exists():
         raise FileFormatError(f"data {root} does not exist: expected a folder, a CSV manifest or sample:NAME")
     found, root = _found(root) if kind == "auto" else (kind, root)
-    return scan_layout(root, found) if found in LAYOUTS else _scan_own(root, found)
+    dataset, problems = scan_layout(root, found) if found in LAYOUTS else _scan_own(root, found)
+    return replace(dataset, source=source, kind=kind), problems
 
 
 def _scan_own(root: Path, kind: str) -> tuple[Dataset, list[str]]:

@@ -77,8 +77,8 @@ def complete_run(
 def evaluate_run(folder: RunFolder, dataset: Dataset, *, progress: Progress = iter) -> list[Row]:
     """Predict and evaluate the test cases of a trained run; ``metrics.csv`` is written last.
 
-    The network runs where the recipe trains (on the CPU where there is no GPU); the scores are computed on the
-    CPU.
+    The network runs where the recipe trains (on the CPU where there is no GPU); the scores are computed on
+    the CPU.
     """
     module = load_checkpoint(folder.best_checkpoint)
     module.to(recipe_device(module.recipe))

@@ -105,7 +105,8 @@ class RunFolder:
         shutil.rmtree(self.path)
 
     def _write_environment(self, dataset: Dataset) -> None:
-        content = {**environment(), "data": str(dataset.root), "dataset": dataset.name}
+        source = dataset.source or str(dataset.root.absolute())
+        content = {**environment(), "data": source, "kind": dataset.kind, "dataset": dataset.name}
         with atomic_output(self.path / "environment.json", overwrite=True) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
