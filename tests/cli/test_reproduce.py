@@ -70,6 +70,7 @@ def test_list_shows_every_experiment_with_its_data_trainings_and_cost():
         assert f" {trainings} " in line
         assert line.split()[-1].startswith("~")
     assert "a rough estimate, not measured" in said
+    assert said.rstrip().endswith("validation and prediction come on top.")
 
 
 def broken_brats(folder):

@@ -203,8 +203,34 @@ def test_tables_hold_the_same_numbers_in_every_form():
     page = markdown_text("Title", cells, ["a | note"])
     assert "| Soft-ReLU-Wing | -1.6 ± 19.9 | -2.0 | 1 | -0.4 | yes |" in page
     assert "a \\| note" in page
-    assert caption(cells) in page
+    assert caption(cells).replace("*", "\\*") in page
     text = latex_text("Title & more", cells)
     assert "Soft-ReLU-Wing & $-1.6$ $\\pm$ 19.9 & $-2.0$ & 1 & $-0.4$ & yes \\\\" in text
     assert "Title \\& more" in text
     assert text.count("\\begin{tabular}") == 6
+
+
+def test_asterisk_of_the_paper_is_shown_and_explained():
+    cells = side_by_side(experiment("softseg-table3"), {})
+    lines = {
+        (each["metric"], each["training"]): each["published_significant"]
+        for each in csv.DictReader(io.StringIO(csv_text(cells)))
+    }
+    assert lines["Dice", "Hard-Sig-Dice"] == "yes"
+    assert lines["Recall", "Hard-Sig-Dice"] == ""
+    marked = [cell(cells, "Hard-Sig-Dice", metric, "Gray matter") for metric in ("Dice", "Recall")]
+    assert [block.lines[0][2] for block in blocks(marked)] == ["82.3 ± 5.0*", "83.3 ± 8.1"]
+    assert "82.3 ± 5.0\\* |" in markdown_text("Title", marked)
+    assert "82.3 $\\pm$ 5.0* &" in latex_text("Title", marked)
+    assert "*: the paper finds it significantly different" in caption(marked)
+    assert "*" not in caption(marked[1:])
+
+
+def test_caption_says_how_hd95_is_measured_where_there_is_one():
+    cells = side_by_side(experiment("geols-table1"), {})
+    distances = [each for each in cells if each.metric == "HD"]
+    assert "HD95: the larger of both directions, surface elements weighted by their area" in caption(
+        distances
+    )
+    assert "HD95" not in caption([each for each in cells if each.metric != "HD"])
+    assert "*" not in caption(cells)

@@ -368,7 +368,7 @@ def print_list() -> None:
             )
     console = wide_console()
     console.print(table)
-    if rough:
-        console.print(
-            "~: a rough estimate, not measured. All hours are of the training steps, in single precision."
-        )
+    rows = ["~: a rough estimate, not measured."] if rough else []
+    rows.append("GPU-hours: the training steps alone, in single precision and without early stopping;")
+    rows.append("validation and prediction come on top.")
+    console.print(" ".join(rows), soft_wrap=True)

@@ -29,6 +29,7 @@ COUNTED: Mapping[Kind, str] = {
 }
 _WITHIN = {True: "yes", False: "no", None: ""}
 ABSENT = "–"
+MARK = "*"
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,19 @@ def _line(cell: Cell) -> tuple[str, ...]:
     printed = cell.published
     decimals = printed.decimals if printed else {"%": 2, "mm": 2}.get(cell.unit, 3)
     published = ABSENT if printed is None else _with_spread(printed.mean, printed.spread)
+    if _marked(cell):
+        published += MARK
     ours = _with_spread(number(cell.ours.mean, decimals), number(cell.ours.spread, decimals, missing=""))
     if cell.ours.undefined:
         ours += f" ({cell.ours.undefined} undefined)"
     difference = number(cell.difference, decimals, missing="", sign=True)
     count = str(cell.ours.count) if cell.ours.count else ""
     return cell.training.name, published, ours, count, difference, _WITHIN[cell.within]
+
+
+def _marked(cell: Cell) -> bool:
+    """The paper calls the number significantly different from its own method's."""
+    return cell.published is not None and cell.published.significant == "yes"
 
 
 def _with_spread(mean: str, spread: str) -> str:
@@ -83,14 +91,19 @@ def number(value: float, decimals: int, *, missing: str = ABSENT, sign: bool = F
 
 
 def caption(cells: Sequence[Cell]) -> str:
-    """Say what ±, n and "within" are."""
+    """Say what ±, n and "within" are, and the asterisk and HD95 where they occur."""
     kinds = dict.fromkeys(SPREADS[cell.ours.kind] for cell in cells)
     spreads = "; ".join(text for text in kinds if text)
     counted = " or ".join(dict.fromkeys(COUNTED[cell.ours.kind] for cell in cells))
-    return (
-        f"Published, and ours ± {spreads or 'nothing'}; n: the {counted} that our mean is over. "
-        "Within: ours differs from the published mean by no more than the published spread."
-    )
+    texts = [
+        f"Published, and ours ± {spreads or 'nothing'}; n: the {counted} that our mean is over.",
+        "Within: ours differs from the published mean by no more than the published spread.",
+    ]
+    if any(_marked(cell) for cell in cells):
+        texts.append(f"{MARK}: the paper finds it significantly different from its own method's (p < 0.05).")
+    if any(cell.part.metrics[cell.metric].ours == "hd95" for cell in cells):
+        texts.append("Our HD95: the larger of both directions, surface elements weighted by their area.")
+    return " ".join(texts)
 
 
 def gaps(cells: Sequence[Cell]) -> list[str]:
@@ -130,7 +143,8 @@ def csv_text(cells: Iterable[Cell]) -> str:
     writer.writerow(
         (
             *("data", "dataset", "architecture", "training", "metric", "structure", "unit", "published"),
-            *("published_spread", "published_spread_kind", "ours", "ours_spread", "ours_spread_kind"),
+            *("published_spread", "published_spread_kind", "published_significant"),
+            *("ours", "ours_spread", "ours_spread_kind"),
             *("n", "undefined", "difference", "within", "notes"),
         )
     )
@@ -140,7 +154,7 @@ def csv_text(cells: Iterable[Cell]) -> str:
             (
                 *(cell.part.kind, cell.part.dataset, cell.training.architecture, cell.training.name),
                 *(cell.metric, cell.structure, cell.unit),
-                *((row.mean, row.spread, row.spread_kind) if row else ("", "", "")),
+                *((row.mean, row.spread, row.spread_kind, row.significant) if row else [""] * 4),
                 *(_exact(ours.mean), _exact(ours.spread), ours.kind, ours.count, ours.undefined),
                 *(_exact(cell.difference), _WITHIN[cell.within], row.notes if row else ""),
             )
