@@ -137,7 +137,7 @@ def test_a_forced_layout_that_does_not_fit_says_what_it_expected(tmp_path):
     assert "it looks like LGG FLAIR (--dataset lgg)" in message
 
 
-@pytest.mark.parametrize("command", ["check", "train", "predict", "threshold", "study", "report"])
+@pytest.mark.parametrize("command", ["check", "train", "predict", "evaluate", "threshold", "study", "report"])
 def test_every_command_that_opens_a_data_set_can_force_its_layout(command):
     commands = typer.main.get_command(app).commands
     option = next(each for each in commands[command].params if "--dataset" in each.opts)

@@ -57,7 +57,7 @@ def test_a_stack_of_slices_is_a_reference(tmp_path):
     inner = write_lgg(tmp_path / "data")
     dataset = open_dataset(inner)
     predict(dataset, tmp_path / "pred")
-    options = ("--out", tmp_path / "t.csv", "--metric", "dice", "--reference-kind", "lgg")
+    options = ("--out", tmp_path / "t.csv", "--metric", "dice", "--dataset", "lgg")
     result = run(tmp_path / "pred", inner, *options)
     assert result.exit_code == 0, result.exception
     found = dice(tmp_path / "t.csv")
@@ -72,3 +72,12 @@ def test_a_forced_layout_that_does_not_fit_the_reference_is_an_error(tmp_path):
     result = run(tmp_path / "pred", tmp_path / "data", *options)
     assert isinstance(result.exception, FileFormatError)
     assert "does not hold LIDC-IDRI" in str(result.exception)
+
+
+def test_the_name_of_the_data_set_in_the_table_may_be_given(tmp_path):
+    WRITERS["scgm"](tmp_path / "data")
+    predict(open_dataset(tmp_path / "data"), tmp_path / "pred")
+    options = ("--out", tmp_path / "t.csv", "--metric", "dice", "--dataset", "scgm", "--dataset-name", "cord")
+    assert run(tmp_path / "pred", tmp_path / "data", *options).exit_code == 0
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert {row["dataset"] for row in csv.DictReader(file)} == {"cord"}

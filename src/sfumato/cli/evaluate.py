@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sfumato.cli.dataset_option import DATASET_HELP
+
 if TYPE_CHECKING:
     from sfumato.cli.evaluation_cases import Pairs, Scorer
     from sfumato.cli.evaluation_files import PredictionFiles, References
@@ -34,9 +36,8 @@ def evaluate(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write, a CSV file.")],
-    reference_kind: Annotated[
-        str,
-        typer.Option(metavar="KIND", help="REF's layout, as sfumato check --dataset; auto finds it out."),
+    kind: Annotated[
+        str, typer.Option("--dataset", "--reference-kind", metavar="KIND", help=DATASET_HELP)
     ] = "auto",
     tolerance: Annotated[
         float | None,
@@ -57,7 +58,7 @@ def evaluate(
     run: Annotated[
         str | None, typer.Option(help="Training's name; default <method>-seed<k>-fold<j>.")
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    dataset_name: Annotated[str | None, typer.Option(help="Name of the data set in the table.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training.")] = None,
     fold: Annotated[int | None, typer.Option(help="Fold of the training.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing table.")] = False,
@@ -74,14 +75,14 @@ def evaluate(
 
     for path in (out, _notes_path(out)):
         require_free(path, overwrite=overwrite)
-    found, references = find_predictions(predictions), find_references(reference, reference_kind)
+    found, references = find_predictions(predictions), find_references(reference, kind)
     if tolerance is None:
         tolerance = found.tolerance_mm or Settings().tolerance_mm
     settings = Settings(metrics=tuple(metric or DEFAULT_METRICS), tolerance_mm=tolerance, missing=missing)
     pairs, problems = pair(found, references, partial=partial)
     if not pairs:
         raise DataError(problems)
-    told = {"run": run, "method": method, "dataset": dataset, "seed": seed, "fold": fold}
+    told = {"run": run, "method": method, "dataset": dataset_name, "seed": seed, "fold": fold}
     origin = _origin(told, found, references, predictions)
     label_names = name_labels(found, references, pairs)
     regions = name_regions(found, references, label_names)
