@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+import nibabel
+import numpy as np
 import pytest
 import yaml
 
@@ -13,7 +15,7 @@ from sfumato.methods import method
 from sfumato.metrics.evaluation import CALIBRATION_METRICS
 from sfumato.study.experiment_costs import SECONDS, Speed, cost
 from sfumato.study.experiments import EXPERIMENTS, experiment, read_experiment
-from sfumato.study.reproduction_data import data_folder, find_sources, require_sound
+from sfumato.study.reproduction_data import AXIAL, data_folder, find_sources, require_sound
 from sfumato.study.reproduction_plan import chosen_trainings, planned_runs
 from sfumato.study.reproduction_smoke import smoke_cases, smoke_recipe
 
@@ -298,3 +300,38 @@ def test_few_cases_are_the_first_ones_or_one_of_each_centre(tmp_path):
         smoke_cases(dataset, recipe.replace(split=recipe.split.model_dump() | {"by": "case"}))
         == dataset.cases[:4]
     )
+
+
+def test_crops_and_slices_of_the_recipes_are_made_for_the_axial_axis():
+    for name in EXPERIMENTS:
+        for (kind, _), recipe in experiment(name).recipes.items():
+            sizes = recipe.preprocess.crop_size or recipe.patch.size
+            unlike = [axis for axis, size in enumerate(sizes) if sizes.count(size) == 1]
+            if recipe.slice_axis is not None:
+                assert AXIAL[kind] == recipe.slice_axis
+            elif unlike and kind in AXIAL and kind != "flare2021":
+                assert unlike == [AXIAL[kind]]
+    # Of three unlike numbers the paper prints the slices first: 112 x 160 x 208.
+    assert experiment("geols-table2").recipes["flare2021", "3D U-Net"].preprocess.crop_size[2] == 112
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("kits2019", 0), ("prostatex", 2)])
+def test_cases_whose_slices_lie_along_another_axis_are_noted(tmp_path, kind, expected):
+    folder = write_layout(kind, tmp_path / "data", cases=5)
+    sources = find_sources(experiment("svls-table1"), [str(folder)])
+    assert not [note for note in require_sound(sources) if "axial" in note]
+    turned = sources[0].dataset.cases[1:]
+    for files in turned:
+        for path in (*files.images, files.mask):
+            image = nibabel.load(path)
+            # The first stored axis goes to the end or the last to the front, and the affine with it.
+            order = [1, 2, 0] if expected == 0 else [2, 0, 1]
+            affine = image.affine[:, [*order, 3]]
+            array = np.asarray(image.dataobj).transpose(order)
+            nibabel.save(nibabel.Nifti1Image(array, affine), path)
+    sources = find_sources(experiment("svls-table1"), [str(folder)], [kind])
+    (note,) = (note for note in require_sound(sources) if "axial" in note)
+    where, there = ("first", "third") if expected == 0 else ("third", "first")
+    assert f": 4 of 5 cases do not store their axial slices along the {where} axis" in note
+    names = ", ".join(f"{files.name} ({there})" for files in turned[:3])
+    assert note.endswith(f"made: {names}, …")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sfumato.data.case import Case, Dataset
@@ -29,6 +30,8 @@ class Inspection:
         raters: Number of cases with each number of raters' masks.
         voxels: Voxels of each label, over all cases.
         cases_with_label: Cases that have each label at all.
+        axial_axes: The stored axis of every volume that runs closest to head-foot, where the file says so:
+            axial slices follow each other along it.
     """
 
     dataset: Dataset | None = None
@@ -39,6 +42,7 @@ class Inspection:
     raters: Counter[int] = field(default_factory=Counter)
     voxels: Counter[int] = field(default_factory=Counter)
     cases_with_label: Counter[int] = field(default_factory=Counter)
+    axial_axes: dict[str, int] = field(default_factory=dict)
 
 
 def check_dataset(dataset: Dataset | Path | str, *, kind: str = "auto") -> list[str]:
@@ -97,6 +101,9 @@ def _says_again(problem: str, known: set[str]) -> bool:
 def _count(case: Case, found: Inspection) -> None:
     found.spacings[tuple(round(value, 4) for value in case.spacing)] += 1
     found.shapes[case.shape] += 1
+    if case.affine is not None and len(case.shape) == 3:
+        steps = np.abs(case.affine[:3, :3])
+        found.axial_axes[case.name] = int((steps[2] / np.linalg.norm(steps, axis=0)).argmax())
     found.raters[0 if case.labels_per_rater is None else len(case.labels_per_rater)] += 1
     if case.labels is None:
         return

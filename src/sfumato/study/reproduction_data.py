@@ -9,11 +9,23 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset, SliceStack
 from sfumato.data.dataset import scan_dataset
-from sfumato.data.inspection import inspect_dataset
+from sfumato.data.inspection import Inspection, inspect_dataset
 from sfumato.errors import DataError, InputError, OutputExistsError, SfumatoError
 from sfumato.study.experiments import DataPart, Draw, Experiment
 
 Progress = Callable[[int, int], None]
+AXIAL = {
+    "brats2019": 2,
+    "brats2020": 2,
+    "flare2021": 2,
+    "kits2019": 0,
+    "msseg2016": 2,
+    "prostatex": 2,
+    "scgm": 2,
+}
+"""The stored axis that recipes expect the axial slices along. LIDC's crops are cubes; LGG's files say none."""
+_ORDINALS = ("first", "second", "third")
+_NAMED = 3  # cases in a note
 
 
 @dataclass(frozen=True)
@@ -121,7 +133,8 @@ def require_sound(sources: Sequence[Source], *, progress: Progress | None = None
         progress: Called with the number of cases read and of all cases, data set by data set.
 
     Returns:
-        What deserves a look, one sentence each.
+        What deserves a look, one sentence each; also which cases store their axial slices along another axis
+        than the recipes' crops and slices are made for.
 
     Raises:
         DataError: every missing or damaged file and every wrong label value, of all data sets.
@@ -135,6 +148,7 @@ def require_sound(sources: Sequence[Source], *, progress: Progress | None = None
         said += [each for each in found.problems if not any(_same(each, other) for other in source.problems)]
         problems += [f"{source.part.dataset}: {each}" for each in said]
         warnings += [f"{source.part.dataset}: {each}" for each in found.warnings]
+        warnings += [f"{source.part.dataset}: {each}" for each in _turned(found, AXIAL.get(source.part.kind))]
         expected = source.dataset.expected_cases
         if not source.drawn and expected is not None and expected != len(source.dataset.cases):
             warnings.append(
@@ -144,6 +158,19 @@ def require_sound(sources: Sequence[Source], *, progress: Progress | None = None
     if problems:
         raise DataError(problems)
     return warnings
+
+
+def _turned(found: Inspection, expected: int | None) -> list[str]:
+    """Say which volumes are stored in another order of axes than the recipes expect."""
+    others = [(name, axis) for name, axis in found.axial_axes.items() if axis != expected]
+    if expected is None or not others:
+        return []
+    named = ", ".join(f"{name} ({_ORDINALS[axis]})" for name, axis in others[:_NAMED])
+    more = ", …" if len(others) > _NAMED else ""
+    return [
+        f"{len(others)} of {len(found.axial_axes)} cases do not store their axial slices along the "
+        f"{_ORDINALS[expected]} axis, for which the recipes' crops and slices are made: {named}{more}"
+    ]
 
 
 def _same(problem: str, other: str) -> bool:

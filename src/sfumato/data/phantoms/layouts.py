@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -146,6 +146,8 @@ def _write_flare(root: Path, case: _Case) -> None:
 
 def _write_kits(root: Path, case: _Case) -> None:
     folder = root / "data" / f"case_{case.index:05d}"
+    # The release stores its slices first: the first axis is head-foot, the third left-right.
+    case = replace(case, affine=case.affine[[2, 1, 0, 3]])
     case.save(folder / "imaging.nii.gz", case.image[0])
     case.save(folder / "segmentation.nii.gz", case.labels)
 
