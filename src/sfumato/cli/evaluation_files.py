@@ -137,8 +137,11 @@ def find_predictions(place: Path) -> PredictionFiles:
     hard = {name: path for name, path in found.items() if not _is_extra(name, around)}
     if not hard:
         raise FileFormatError(f"{place} holds no hard prediction: expected <case>.nii.gz")
-    soft = {name: around[f"{name}_soft"] for name in hard if f"{name}_soft" in around}
-    return PredictionFiles(hard, soft, _description(folder / DESCRIPTION))
+    description = _description(folder / DESCRIPTION)
+    # The predictions say that they have no graded ones: such a file was left there by others.
+    left = "soft" in description and description["soft"] is None
+    soft = {} if left else {name: around[f"{name}_soft"] for name in hard if f"{name}_soft" in around}
+    return PredictionFiles(hard, soft, description)
 
 
 def _is_extra(name: str, names: Mapping[str, Path]) -> bool:

@@ -18,7 +18,8 @@ from sfumato.data import load_case
 from sfumato.data.case import Case, Dataset
 from sfumato.data.readers.files import write_volume
 from sfumato.errors import CheckpointError, DataError, FileFormatError, InputError
-from sfumato.output import atomic_output, require_free
+from sfumato.output import atomic_output
+from sfumato.prediction.folder import DESCRIPTION, PredictionFolder
 from sfumato.training.cases import outside, preprocessing
 from sfumato.training.module import SegmentationModule, module_from_checkpoint
 
@@ -155,7 +156,9 @@ def predict(
         out: The folder for the results.
         soft: Also write the graded prediction, as ``float32`` or scaled to ``uint8``.
         names: Only these cases.
-        overwrite: Replace existing files; otherwise nothing is predicted where one exists.
+        overwrite: Replace existing files, and remove a case's graded prediction and uncertainty maps that are
+            not written anew; otherwise nothing is predicted where a file exists, or where ``prediction.json``
+            tells of another training.
         device: Where the network runs.
         progress: Wraps the case names, for a progress bar.
 
@@ -169,15 +172,15 @@ def predict(
     """
     module = load_checkpoint(checkpoint, device=device)
     chosen = chosen_cases(dataset, names)
-    for name in chosen:
-        for path in [out / f"{name}.nii.gz", *([out / f"{name}_soft.nii.gz"] if soft else [])]:
-            require_free(path, overwrite=overwrite)
+    folder = PredictionFolder(out, dataset.names, ("", "_soft") if soft else ("",))
+    folder.require_free(chosen, description(module, soft=soft), overwrite=overwrite)
     written = []
     by_name = {files.name: files for files in dataset.cases}
     for name in progress(chosen):
         found = predict_case(
             module, load_case(replace(by_name[name], mask=None, rater_masks=(), soft=None), dataset)
         )
+        folder.clear(name)
         written.append(write_prediction(found, module, out, soft=soft))
         LOG.info("predicted %s", name)
     describe(module, out, soft=soft)
@@ -239,12 +242,21 @@ def describe(
     soft: SoftFormat | None,
     changes: Mapping[str, object] | None = None,
 ) -> None:
-    """Write ``prediction.json``: which training made the files of this folder, and what they hold.
+    """Write ``prediction.json``: the :func:`description` of the files of this folder."""
+    content = description(module, soft=soft, changes=changes)
+    with atomic_output(out / DESCRIPTION, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def description(
+    module: SegmentationModule, *, soft: SoftFormat | None, changes: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Say which training made the files of a folder, and what they hold.
 
     ``changes`` adds entries, or replaces those of a single plain prediction.
     """
     recipe = module.recipe
-    content = {
+    return {
         "method": recipe.title,
         "kind": module.method.kind,
         "label_names": module.task["label_names"],
@@ -258,8 +270,6 @@ def describe(
         "run": run_name(module),
         **(changes or {}),
     }
-    with atomic_output(out / "prediction.json", overwrite=True) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 def run_name(module: SegmentationModule) -> str:

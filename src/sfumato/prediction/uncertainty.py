@@ -22,13 +22,14 @@ from sfumato.data import load_case
 from sfumato.data.case import Case, Dataset
 from sfumato.data.readers.files import write_volume
 from sfumato.errors import CheckpointError, InputError, ValueRangeError
-from sfumato.output import require_free
+from sfumato.prediction.folder import PredictionFolder
 from sfumato.prediction.predict import (
     Prediction,
     SoftFormat,
     chosen_cases,
     decoded,
     describe,
+    description,
     graded_prediction,
     load_checkpoint,
     run_name,
@@ -292,7 +293,7 @@ def predict_with_uncertainty(
         out: The folder for the results.
         soft: Also write the mean graded prediction.
         names: Only these cases.
-        overwrite: Replace existing files.
+        overwrite: Replace existing files; remove those of a case that are not written anew.
         device: Where the network runs.
         progress: Wraps the case names.
 
@@ -306,14 +307,15 @@ def predict_with_uncertainty(
     require_sampling(modules, sampling)
     chosen = chosen_cases(dataset, names)
     map_names = (f"_uncertainty-{sampling.kind}", f"_uncertainty-{sampling.kind}_mutual-information")
-    for name in chosen:
-        for ending in ("", *(["_soft"] if soft else []), *map_names):
-            require_free(out / f"{name}{ending}.nii.gz", overwrite=overwrite)
+    folder = PredictionFolder(out, dataset.names, ("", *(["_soft"] if soft else []), *map_names))
+    described = description(modules[0], soft=soft, changes=_described(modules, sampling, 0))
+    folder.require_free(chosen, described, overwrite=overwrite)
     files = {entry.name: entry for entry in dataset.cases}
     written, count = [], 0
     for name in progress(chosen):
         case = load_case(replace(files[name], mask=None, rater_masks=(), soft=None), dataset)
         found = predict_uncertain(modules, case, sampling)
+        folder.clear(name)
         for ending, values in zip(map_names, (found.entropy, found.mutual_information), strict=True):
             path = out / f"{name}{ending}.nii.gz"
             write_volume(path, values.numpy(), affine=case.affine, spacing=case.spacing, overwrite=True)
