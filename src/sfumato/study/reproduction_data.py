@@ -23,7 +23,7 @@ AXIAL = {
     "prostatex": 2,
     "scgm": 2,
 }
-"""The stored axis that recipes expect the axial slices along. LIDC's crops are cubes; LGG's files say none."""
+"""The stored axis recipes expect the axial slices along. LIDC's crops are cubes, LGG's files say none."""
 _ORDINALS = ("first", "second", "third")
 _NAMED = 3  # cases in a note
 
