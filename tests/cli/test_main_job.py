@@ -34,7 +34,7 @@ def said(capsys):
 def test_from_recipe_to_report(tmp_path, capsys):
     data = str(write_cases(tmp_path / "data"))
     out = tmp_path / "runs" / "ce-seed0-fold0"
-    assert run(["train", recipe_file(tmp_path), "--data", data, "--out", str(out)]) == 0
+    assert run(["train", "--no-report", recipe_file(tmp_path), "--data", data, "--out", str(out)]) == 0
     assert run(["predict", str(out), data, "--out", str(tmp_path / "pred"), "--soft"]) == 0
     table = tmp_path / "metrics.csv"
     assert run(["evaluate", str(tmp_path / "pred"), data, "--out", str(table)]) == 0
@@ -45,10 +45,50 @@ def test_from_recipe_to_report(tmp_path, capsys):
     assert "ce" in capsys.readouterr().out
 
 
+def test_training_leaves_a_page_of_its_own_results(tmp_path):
+    data, recipe, out = str(write_cases(tmp_path / "data", axes=2)), tmp_path / "2d.yaml", tmp_path / "run"
+    recipe.write_text(yaml.safe_dump(tiny_recipe(2) | {"method": "ce", "epochs": 1}))
+    arguments = ["train", str(recipe), "--data", data, "--out", str(out)]
+    assert run([*arguments, "--no-report"]) == 0
+    page = out / "report.html"
+    assert not page.exists()
+    assert run([*arguments, "--resume"]) == 0
+    assert 'id="viewer"' in page.read_text()
+    assert "wrote report.html" in (out / "log.txt").read_text()
+    written = page.stat().st_mtime_ns
+    assert run([*arguments, "--resume"]) == 0
+    assert page.stat().st_mtime_ns == written
+    (out / "metrics.csv").unlink()
+    assert run([*arguments, "--resume"]) == 0
+    assert page.stat().st_mtime_ns > written
+
+
+def test_page_needs_the_report_extra_and_the_log_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("sfumato.cli.train.REPORT_LIBRARIES", ("jinja2", "no_such_library"))
+    data, out = str(write_cases(tmp_path / "data")), tmp_path / "run"
+    assert run(["train", recipe_file(tmp_path), "--data", data, "--out", str(out)]) == 0
+    assert "no report.html: it needs no_such_library: pip install" in (out / "log.txt").read_text()
+    assert (out / "metrics.csv").exists()
+    assert not (out / "report.html").exists()
+
+
 def test_run_and_evaluate_command_agree_on_every_value(tmp_path):
     data = str(write_cases(tmp_path / "data"))
     out = tmp_path / "run"
-    assert run(["train", recipe_file(tmp_path, method="softseg"), "--data", data, "--out", str(out)]) == 0
+    assert (
+        run(
+            [
+                "train",
+                "--no-report",
+                recipe_file(tmp_path, method="softseg"),
+                "--data",
+                data,
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     arguments = ["evaluate", str(out / "predictions"), data, "--out", str(tmp_path / "again.csv")]
     assert run([*arguments, "--tolerance", "1.0"]) == 0
 
@@ -76,7 +116,15 @@ def test_wrong_recipe_is_one_line_and_status_two(tmp_path, capsys, changes, mess
     if changes.get("accelerator") == "gpu" and torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     data = str(write_cases(tmp_path / "data"))
-    arguments = ["train", recipe_file(tmp_path, **changes), "--data", data, "--out", str(tmp_path / "run")]
+    arguments = [
+        "train",
+        "--no-report",
+        recipe_file(tmp_path, **changes),
+        "--data",
+        data,
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert run(arguments) == 2
     assert message in said(capsys)
     assert not (tmp_path / "run").exists()
@@ -108,14 +156,22 @@ def test_checked_data_are_not_all_read_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr("sfumato.study.run.check_dataset", refuse)
     data = str(write_cases(tmp_path / "data"))
-    arguments = ["train", recipe_file(tmp_path), "--data", data, "--out"]
+    arguments = ["train", "--no-report", recipe_file(tmp_path), "--data", data, "--out"]
     assert run([*arguments, str(tmp_path / "first"), "--checked"]) == 0
     assert run([*arguments, str(tmp_path / "second")]) == 1
 
 
 def test_existing_run_needs_a_word(tmp_path, capsys):
     data = str(write_cases(tmp_path / "data"))
-    arguments = ["train", recipe_file(tmp_path), "--data", data, "--out", str(tmp_path / "run")]
+    arguments = [
+        "train",
+        "--no-report",
+        recipe_file(tmp_path),
+        "--data",
+        data,
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert run(arguments) == 0
     capsys.readouterr()
     assert run(arguments) == 2
@@ -178,7 +234,7 @@ def test_quick_demo_compares_six_methods_and_ten_raters(tmp_path, capsys):
 def test_two_processes_train_one_run(tmp_path):
     data = str(write_cases(tmp_path / "data"))
     out = tmp_path / "run"
-    arguments = ["train", recipe_file(tmp_path, devices=2), "--data", data, "--out", str(out)]
+    arguments = ["train", "--no-report", recipe_file(tmp_path, devices=2), "--data", data, "--out", str(out)]
     command = [sys.executable, "-m", "sfumato.cli.app", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)

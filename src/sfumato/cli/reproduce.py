@@ -264,7 +264,7 @@ def _train_command(run: PlannedRun, folder: Path, data: str, kind: str) -> Seque
     recipe = folder.parents[1] / "recipes" / f"{run.name}.yaml"
     train = [sys.executable, "-m", "sfumato.cli.app", "train", str(recipe), "--data", data]
     # The data were read to the last byte before the first training: not once more in each of them.
-    return [*train, "--dataset", kind, "--out", str(folder), "--resume", "--checked"]
+    return [*train, "--dataset", kind, "--out", str(folder), "--resume", "--checked", "--no-report"]
 
 
 def _finish(job: Job, outcomes: dict[str, list[Outcome]]) -> None:

@@ -88,8 +88,9 @@ def _train_command(found: Study, out: Path, kind: str) -> Callable[[PlannedRun, 
     def command(run: PlannedRun, folder: Path) -> Sequence[str]:
         recipe = str(out / "recipes" / f"{run.name}.yaml")
         train = [sys.executable, "-m", "sfumato.cli.app", "train", recipe]
-        # An unfinished folder is gone on with; a new one is begun.
-        return [*train, "--data", found.data, "--dataset", kind, "--out", str(folder), "--resume"]
+        place = ["--data", found.data, "--dataset", kind, "--out", str(folder)]
+        # An unfinished folder is gone on with; a new one is begun. The study has one report of all its runs.
+        return [*train, *place, "--resume", "--no-report"]
 
     return command
 

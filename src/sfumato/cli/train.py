@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sfumato.cli.dataset_option import DatasetKind
+
+if TYPE_CHECKING:
+    from sfumato.data.case import Dataset
+    from sfumato.training.run_folder import RunFolder
+
+LOG = logging.getLogger("sfumato.cli")
+REPORT_LIBRARIES = ("matplotlib", "jinja2", "plotly")
 
 
 def train(
@@ -25,6 +34,9 @@ def train(
         bool,
         typer.Option("--checked", help="The data passed sfumato check: do not read every file first."),
     ] = False,
+    report: Annotated[
+        bool, typer.Option(help="Write report.html into the run folder; a study has one for all its runs.")
+    ] = True,
 ) -> None:
     """Train one recipe, then predict and evaluate its test cases: one complete run folder."""
     from sfumato.cli.tables import print_summary
@@ -37,5 +49,27 @@ def train(
         read_recipe(recipe), dataset, out, resume=resume, overwrite=overwrite, checked=checked
     )
     if folder.writes:
+        if report:
+            _write_report(folder, dataset)
         print_summary([folder.path / "metrics.csv"])
         typer.echo(f"run: {out}")
+
+
+def _write_report(folder: RunFolder, dataset: Dataset) -> None:
+    """Write the run's page, unless it has one of these results; the log says where the report extra lacks."""
+    page, table = folder.path / "report.html", folder.path / "metrics.csv"
+    if page.exists() and page.stat().st_mtime_ns >= table.stat().st_mtime_ns:
+        return
+    absent = [name for name in REPORT_LIBRARIES if find_spec(name) is None]
+    with folder.logging():
+        if absent:
+            LOG.warning(
+                "no report.html: it needs %s: pip install 'sfumato[report]', then sfumato report",
+                ", ".join(absent),
+            )
+            return
+        from sfumato.cli.report import assembled
+        from sfumato.report import write_report
+
+        write_report(assembled(folder.path, source=dataset), page, overwrite=True)
+        LOG.info("wrote %s", page.name)
