@@ -142,3 +142,19 @@ def test_a_colour_picture_among_grey_ones_is_a_problem(tmp_path, sizes):
     (problem,) = check_dataset(tmp_path)
     assert "case b has" in problem
     assert "channels, but the data set has" in problem
+
+
+def test_cases_with_class_weights_only_are_noted(tmp_path):
+    for name in "ab":
+        write_nifti(tmp_path / f"{name}.nii.gz", picture())
+        write_nifti(tmp_path / f"{name}_soft.nii.gz", mask().astype(np.float32) / 2)
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "lesion": 1}}')
+    text = "case,image,soft\na,a.nii.gz,a_soft.nii.gz\nb,b.nii.gz,b_soft.nii.gz\n"
+    (tmp_path / "manifest.csv").write_text(text)
+    found = inspect_dataset(tmp_path)
+    assert found.problems == []
+    assert found.warnings == ["2 cases have class weights only: they are not trained or evaluated on"]
+    write_nifti(tmp_path / "m.nii.gz", mask())
+    text = "case,image,mask,soft\na,a.nii.gz,m.nii.gz,a_soft.nii.gz\n"
+    (tmp_path / "manifest.csv").write_text(text)
+    assert inspect_dataset(tmp_path).warnings == []

@@ -30,6 +30,7 @@ class Inspection:
         raters: Number of cases with each number of raters' masks.
         voxels: Voxels of each label, over all cases.
         cases_with_label: Cases that have each label at all.
+        weights_only: Number of cases with class weights and no mask, which no training or evaluation takes.
         axial_axes: The stored axis of every volume that runs closest to head-foot, where the file says so:
             axial slices follow each other along it.
     """
@@ -42,6 +43,7 @@ class Inspection:
     raters: Counter[int] = field(default_factory=Counter)
     voxels: Counter[int] = field(default_factory=Counter)
     cases_with_label: Counter[int] = field(default_factory=Counter)
+    weights_only: int = 0
     axial_axes: dict[str, int] = field(default_factory=dict)
 
 
@@ -106,6 +108,7 @@ def _count(case: Case, found: Inspection) -> None:
         found.axial_axes[case.name] = int((steps[2] / np.linalg.norm(steps, axis=0)).argmax())
     found.raters[0 if case.labels_per_rater is None else len(case.labels_per_rater)] += 1
     if case.labels is None:
+        found.weights_only += case.soft is not None
         return
     per_label = torch.bincount(case.labels.flatten()).tolist()
     found.voxels.update({label: count for label, count in enumerate(per_label) if count})
@@ -127,5 +130,9 @@ def _compare(found: Inspection, dataset: Dataset) -> None:
             found.problems.append(
                 f"region {region} is made of labels {unknown} that the data set does not declare"
             )
+    if found.weights_only:
+        found.warnings.append(
+            f"{found.weights_only} cases have class weights only: they are not trained or evaluated on"
+        )
     if len(found.spacings) > 1:
         found.warnings.append(f"the cases have {len(found.spacings)} different spacings: consider resampling")

@@ -36,7 +36,8 @@ def load_case(files: CaseFiles, dataset: Dataset) -> Case:
     Returns:
         The case. ``labels`` is the mask; where there is none, or it is one of the raters' own, the majority
         vote of the raters (:func:`~sfumato.labels.majority_vote`). Masks that hold just 0 and 255 become 0
-        and 1 where the data set has two classes.
+        and 1 where the data set has two classes. A case with class weights only has no ``labels``: it can be
+        predicted, but is not trained or evaluated on.
 
     Raises:
         FileFormatError: a file is missing, truncated, or not what its name says.
