@@ -19,7 +19,7 @@ from sfumato.prediction.predict import load_checkpoint, predict_case
 from sfumato.study.run import complete_run, evaluate_run
 from sfumato.study.temperature import VoxelSample, read_temperature, scaled_case
 from sfumato.training.recipe import parse_recipe
-from tiny_cases import tiny_recipe, write_cases
+from tiny_cases import tiny_recipe, write_cases, write_rated_cases
 
 
 def run(folder, method, axes=2, **changes):
@@ -242,3 +242,18 @@ def test_cases_in_pieces_give_the_same_as_in_one(monkeypatch):
 def test_nothing_to_fit_on_is_an_error():
     with pytest.raises(DataError, match="no labelled validation voxel"):
         VoxelSample().batch  # noqa: B018 - the property raises
+
+
+def test_temperature_is_fitted_on_the_consensus_also_where_one_rater_trains(tmp_path):
+    data = open_dataset(write_rated_cases(tmp_path / "data", axes=2))
+    content = tiny_recipe(2) | {"method": "ce", "epochs": 1, "raters": "mask_rater3"}
+    folder = complete_run(parse_recipe(content, source="test"), data, tmp_path / "run")
+    found, module = read_temperature(folder.path / "temperature.json"), load_checkpoint(folder.path)
+    cases = [load_case(files, data) for files in data.cases if files.name in found.cases]
+    probs = np.concatenate([predict_case(module, case).soft.flatten(1).numpy() for case in cases], axis=1)
+    consensus, third = (
+        np.concatenate([pick(case).flatten().numpy() for case in cases])
+        for pick in (lambda case: case.labels, lambda case: case.labels_per_rater[2])
+    )
+    assert found.nll == pytest.approx(nll(probs, consensus), rel=1e-5)
+    assert found.nll != pytest.approx(nll(probs, third), rel=1e-3)

@@ -106,8 +106,9 @@ def validation_temperature(
     sigmoid, a NormReLU or a tanh, is fitted on the logits of its maps in [0, 1]: where the classes exclude
     each other by the joint loss of :func:`~sfumato.metrics.temperature.map_logits`, where regions may overlap
     by the binary loss of all of them (:func:`~sfumato.metrics.temperature.fit_map_temperature`). The values
-    are those on the images' own grids, as they are evaluated and written. Of more than ``most`` voxels a
-    uniform, seeded sample is used.
+    are those on the images' own grids, as they are evaluated and written. The reference is every case's
+    consensus, as for the test cases' own scores, also where the recipe trains on one rater's masks. Of more
+    than ``most`` voxels a uniform, seeded sample is used.
 
     Args:
         module: A trained model.

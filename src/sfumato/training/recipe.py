@@ -139,7 +139,8 @@ class Recipe(Part):
     raters: str
     """Which masks train. ``consensus``: the one reference mask (labels made of several raters see them all).
     ``all``: every image with every rater's mask is a sample. ``random``: every sample has one rater, drawn
-    anew in each epoch. Or a rater's name: that one alone, for training, validation and threshold."""
+    anew in each epoch. Or a rater's name: that one alone, for training, validation and threshold;
+    the temperature is fitted on the consensus."""
     regions: (
         Annotated[dict[str, Annotated[tuple[Count, ...], Field(min_length=1)]], Field(min_length=1)] | None
     )
