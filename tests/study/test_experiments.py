@@ -91,6 +91,8 @@ def test_methods_have_the_options_of_the_paper():
     assert set(margins.values()) == {0.5}
     raters = {training.name: training.raters for training in experiment("svls-table2").content.trainings}
     assert list(raters.values()) == ["rater1", "rater2", "rater3", "all", "consensus", "consensus"]
+    for recipe in experiment("softseg-figures2-4").recipes.values():
+        assert recipe.network.options["norm_momentum"] == 0.9
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
