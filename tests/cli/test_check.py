@@ -144,3 +144,10 @@ def test_every_command_that_opens_a_data_set_can_force_its_layout(command):
     assert option.default == "auto"
     for kind in KINDS:
         assert kind in option.help
+
+
+@pytest.mark.parametrize("command", ["check", "train", "predict", "evaluate"])
+def test_help_says_which_data_can_be_given(command):
+    parameters = typer.main.get_command(app).commands[command].params
+    texts = [each.help for each in parameters if getattr(each, "help", None)]
+    assert any("older of a public data set or in nnU-Net or BIDS layout" in text for text in texts)

@@ -32,7 +32,8 @@ def evaluate(
         str,
         typer.Argument(
             metavar="REF",
-            help="Folder of masks <case>.nii.gz, one mask, nnU-Net folder, CSV manifest, or sample:NAME.",
+            help="Folder of masks <case>.nii.gz, one mask, folder of a public data set or in nnU-Net or BIDS "
+            "layout, CSV manifest, or sample:NAME.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The table to write, a CSV file.")],

@@ -29,7 +29,8 @@ def predict(
     data: Annotated[
         str,
         typer.Argument(
-            help="nnU-Net folder, folder of images, one image, CSV manifest, or sample:NAME. "
+            help="Folder of a public data set or in nnU-Net or BIDS layout, folder of images, one image, "
+            "CSV manifest, or sample:NAME. "
             "Images of several channels are named <case>_0000, <case>_0001, …"
         ),
     ],

@@ -22,7 +22,12 @@ REPORT_LIBRARIES = ("matplotlib", "jinja2", "plotly")
 def train(
     recipe: Annotated[Path, typer.Argument(help="A complete recipe (YAML); recipes/demo.yaml is one.")],
     data: Annotated[
-        str, typer.Option("--data", help="nnU-Net folder, CSV manifest, or sample:NAME (see sfumato check).")
+        str,
+        typer.Option(
+            "--data",
+            help="Folder of a public data set or in nnU-Net or BIDS layout, CSV manifest, or sample:NAME "
+            "(see sfumato check).",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     kind: DatasetKind = "auto",
