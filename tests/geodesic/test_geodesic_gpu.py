@@ -95,6 +95,14 @@ def test_a_winding_corridor_over_many_tiles_is_followed_to_its_end():
     assert work.passes % 8 == 0
 
 
+def test_a_seed_outside_the_mask_starts_nothing(on_gpu):
+    seeds = torch.tensor([[True, False, False, False, True]], device=DEVICE)
+    mask = torch.tensor([[False, True, True, True, True]], device=DEVICE)
+    image = torch.zeros(1, 5, device=DEVICE)
+    found = geodesic_distance(image, seeds, spacing=(1.0, 1.0), cost="l1", weight=0.0, mask=mask)
+    assert found.tolist() == [[math.inf, 3, 2, 1, 0]]
+
+
 def test_limits_per_set_cut_off_exactly_above_them():
     image = torch.zeros(1, 1, 1, 9)
     seeds = torch.zeros(1, 2, 1, 9, dtype=torch.bool)

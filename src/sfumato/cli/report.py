@@ -143,11 +143,12 @@ def _cases(
     from sfumato.data import load_case
     from sfumato.report import ReportCase
     from sfumato.report.tables import case_lines
+    from sfumato.report.viewer import from_both_ends
 
     files = {each.name: each for each in dataset.cases}
     order = [line.case for line in case_lines(found.rows) if line.case in files]
     order = order or [row.case for row in found.rows if row.case in files]
-    chosen = list(dict.fromkeys(_both_ends(order)))[:max_cases]
+    chosen = list(dict.fromkeys(from_both_ends(order)))[:max_cases]
     if not chosen:
         raise DataError([f"data set {dataset.name} has none of the cases in the runs' metrics.csv"])
     regions = _shown_regions(folders, dataset)
@@ -166,16 +167,6 @@ def _cases(
     if not any(case.predictions for case in cases):
         notes.append("The runs hold no predictions: the viewer shows images and references only.")
     return tuple(cases), notes
-
-
-def _both_ends(order: list[str]) -> list[str]:
-    """Take from the front and the back in turn: the worst, the best, the second worst, …."""
-    left, taken = list(order), []
-    while left:
-        taken.append(left.pop(0))
-        if left:
-            taken.append(left.pop())
-    return taken
 
 
 def _shown_regions(folders: tuple[Path, ...], dataset: Dataset) -> Regions | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from sfumato.report.data import Overlay, ReportCase
 from sfumato.report.slices import across, foreground_maps, grey, numbers, shown_mask, whole
 from sfumato.report.style import label_colour
 from sfumato.report.tables import CaseLine
+
+Item = TypeVar("Item")
 
 BUDGET_BYTES = 9_000_000  # of base64 text: leaves room for the figures below the page's 15 MB
 MOST_CASES = 24
@@ -58,7 +60,7 @@ def payload(
     notes: list[str] = []
     chosen: dict[str, dict[str, Any]] = {}
     spent = 0
-    ordered = list(_from_both_ends(_ordered(cases, lines)))
+    ordered = from_both_ends(_ordered(cases, lines))
     for case in ordered[:MOST_CASES]:
         # Half the budget each: the worst and the best are always both there.
         encoded, note, size = _fitted(case, budget // 2)
@@ -86,12 +88,14 @@ def _ordered(cases: Sequence[ReportCase], lines: Sequence[CaseLine]) -> list[Rep
     return sorted(cases, key=lambda case: place.get(case.name, len(place)))
 
 
-def _from_both_ends(cases: Sequence[ReportCase]) -> Iterator[ReportCase]:
-    left = list(cases)
+def from_both_ends(order: Sequence[Item]) -> list[Item]:
+    """Take from the front and the back in turn: the worst, the best, the second worst, …."""
+    left, taken = list(order), []
     while left:
-        yield left.pop(0)
+        taken.append(left.pop(0))
         if left:
-            yield left.pop()
+            taken.append(left.pop())
+    return taken
 
 
 def _text_of(encoded: object) -> str:
