@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,22 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from tqdm import tqdm
 
 from sfumato.data.case import Dataset
 from sfumato.data.splits import Split, count_note
-from sfumato.decode import ThresholdSearch
 from sfumato.errors import InputError
 from sfumato.output import atomic_output
+from sfumato.prediction.threshold import tuned_threshold
 from sfumato.training.callbacks import History
 from sfumato.training.cases import Cases, PreparedCase, prepare_case, prepare_cases, prepare_training_case
 from sfumato.training.dataset import recipe_dataset
-from sfumato.training.module import CONTENT, SegmentationModule, module_from_checkpoint, region_masks
+from sfumato.training.module import CONTENT, SegmentationModule, module_from_checkpoint
 from sfumato.training.patches import case_loader, patch_loader
 from sfumato.training.recipe import Recipe
 from sfumato.training.run_folder import RunFolder
+from sfumato.training.snapshots import FILE as SNAPSHOTS
+from sfumato.training.snapshots import ShownSlice, Snapshots, shown_slice
 
 LOG = logging.getLogger("sfumato.training")
 
@@ -75,7 +78,7 @@ def fit(
         if not folder.writes:
             return folder
         best = _load(folder.best_checkpoint)
-        _tune(best, itertools.chain(train, validation), folder)
+        _tune(best, dataset, (*splits.train, *splits.val), folder)
         _finish(best, folder, seconds=time.perf_counter() - started)
     return folder
 
@@ -138,7 +141,7 @@ def _train(
         num_sanity_val_steps=0,
         deterministic="warn",
         logger=_loggers(folder),
-        callbacks=_callbacks(recipe, folder),
+        callbacks=_callbacks(recipe, folder, shown_slice(module, validation)),
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder.path,
@@ -156,14 +159,22 @@ def _train(
     trainer.fit(module, patches, cases, ckpt_path=resume_from)
 
 
-def _callbacks(recipe: Recipe, folder: RunFolder) -> list[Callback]:
+def _callbacks(recipe: Recipe, folder: RunFolder, shown: ShownSlice) -> list[Callback]:
     checkpoints = folder.path / "checkpoints"
     found: list[Callback] = [History(folder.path / "history.csv", epochs=recipe.epochs)]
     if folder.interactive:
         found.append(TQDMProgressBar(refresh_rate=5))
+    found.append(Snapshots(folder.path / SNAPSHOTS, shown, epochs=recipe.epochs))
     if recipe.patience is not None:
         found.append(
-            EarlyStopping("val_dice", mode="max", patience=recipe.patience, min_delta=recipe.min_delta)
+            EarlyStopping(
+                "val_dice",
+                mode="max",
+                patience=recipe.patience,
+                min_delta=recipe.min_delta,
+                # After the validation, so that at the epoch's end it is known whether this was the last.
+                check_on_train_epoch_end=False,
+            )
         )
     # Two callbacks, because one that keeps the best saves the last only when the best is saved.
     found.append(
@@ -205,20 +216,18 @@ def _load(checkpoint: Path) -> dict[str, Any]:
     return content
 
 
-def _tune(best: dict[str, Any], cases: Iterable[PreparedCase], folder: RunFolder) -> None:
+def _tune(best: dict[str, Any], dataset: Dataset, names: Sequence[str], folder: RunFolder) -> None:
     """Choose the threshold on training and validation cases, where the method asks for a tuned one.
 
-    It is put into ``best``, the content of the best checkpoint, and into the checkpoint itself.
+    It is the best on the images' own grids, on which predictions are scored, and not on the network's. It is
+    put into ``best``, the content of the best checkpoint, and into the checkpoint itself.
     """
     module = module_from_checkpoint(best, source=str(folder.best_checkpoint))
     if module.method.decoder != "tuned":
         return
-    device, search = recipe_device(module.recipe), ThresholdSearch()
-    module.to(device)
-    for case in cases:
-        with torch.inference_mode():
-            prediction = module.activated(module.case_logits(case.image.to(device))).cpu()
-        search.update(prediction, region_masks(case.labels, module.task["num_classes"], module.regions))
+    LOG.info("tuning the threshold on %d cases, each on its own grid", len(names))
+    bar = partial(tqdm, desc="tuning the threshold", disable=not folder.interactive, leave=False)
+    search = tuned_threshold(module.to(recipe_device(module.recipe)), dataset, names, progress=bar)
     best[CONTENT]["threshold"] = search.best()
     with atomic_output(folder.path / "threshold.csv", overwrite=True) as temporary:
         lines = [f"{value:.2f},{mean!r}" for value, mean in search.mean_dice().items()]
