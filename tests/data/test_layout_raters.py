@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from layout_files import write_msseg2016, write_scgm, zones
-from sfumato.data import check_dataset, load_case, open_dataset
+from sfumato.data import check_dataset, inspect_dataset, load_case, open_dataset
 from sfumato.errors import DataError
 from tiny_data import picture, write_nifti
 
@@ -29,12 +29,40 @@ def test_scgms_site_is_the_centre_and_every_case_its_own_patient(tmp_path):
 
 def test_scgms_test_images_are_a_note_but_a_training_image_needs_its_masks(tmp_path):
     write_scgm(tmp_path)
-    assert open_dataset(tmp_path).notes == ("1 test images without masks are left out: site3-sc11",)
+    assert open_dataset(tmp_path).notes[-1] == "1 test images without masks are left out: site3-sc11"
     write_nifti(tmp_path / "site2-sc02-image.nii.gz", picture())
     problems = check_dataset(tmp_path)
     assert problems == [
         f"case site2-sc02: {tmp_path}/site2-sc02-mask-r{number}.nii.gz is missing" for number in range(1, 5)
     ]
+
+
+def test_which_of_a_sites_cases_are_not_here_is_noted_site_by_site(tmp_path):
+    write_scgm(tmp_path)
+    assert open_dataset(tmp_path).notes[:-1] == (
+        "19 cases of site1 are not here: site1-sc02 .. site1-sc20",
+        "20 cases of site2 are not here: site2-sc01 .. site2-sc20",
+        "18 cases of site3 are not here: site3-sc01 .. site3-sc09, site3-sc12 .. site3-sc20",
+        "20 cases of site4 are not here: site4-sc01 .. site4-sc20",
+    )
+    for site in range(1, 5):
+        for number in range(1, 21):
+            for name in ("image", "mask-r1", "mask-r2", "mask-r3", "mask-r4")[: 5 if number < 11 else 1]:
+                (tmp_path / f"site{site}-sc{number:02d}-{name}.nii.gz").touch()
+    (note,) = open_dataset(tmp_path).notes
+    assert note.startswith("40 test images without masks are left out: site1-sc11, ")
+    (tmp_path / "site2-sc15-image.nii.gz").unlink()
+    assert open_dataset(tmp_path).notes[0] == "1 case of site2 is not here: site2-sc15"
+
+
+def test_centres_with_fewer_cases_than_msseg_has_are_noted(tmp_path):
+    assert open_dataset(write_msseg2016(tmp_path)).notes == (
+        "fewer cases are here than in the release: Center_01 2 of 5, Center_07 1 of 5, Center_08 0 of 5",
+    )
+    for centre in ("01", "07", "08"):
+        for number in range(1, 6):
+            (tmp_path / f"Center_{centre}" / f"Patient_{number:02d}").mkdir(parents=True, exist_ok=True)
+    assert inspect_dataset(tmp_path).dataset.notes == ()
 
 
 def test_a_scgm_test_case_with_some_masks_needs_them_all(tmp_path):

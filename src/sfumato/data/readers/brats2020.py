@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sfumato.data.case import Dataset
-from sfumato.data.readers.brats import brats_case, brats_dataset
+from sfumato.data.readers.brats import CHANNELS, brats_case, brats_dataset
 from sfumato.data.readers.layout import Layout, absent_note, folders_named, one_of
 
 _CASE = re.compile(r"BraTS20_Training_\d{3}")
@@ -36,4 +36,5 @@ LAYOUT = Layout(
     expects="folders BraTS20_Training_NNN, each with <id>_flair, _t1, _t1ce, _t2 and _seg (.nii.gz or .nii)",
     recognises=lambda folder: bool(folders_named(folder, _CASE)),
     scan=_scan,
+    channels=CHANNELS,
 )

@@ -16,6 +16,7 @@ from sfumato.data.readers.layout import Layout, absent_note, doubled, missing, o
 
 _IMAGE = re.compile(r"(train_\d+)_0000")
 _MASK = re.compile(r"train_\d+")
+_CHANNELS = ("CT",)
 _NAMES = tuple(f"train_{number:03d}" for number in range(361))
 
 
@@ -36,7 +37,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         name=LAYOUT.title,
         cases=tuple(cases),
         label_names={0: "background", 1: "liver", 2: "kidney", 3: "spleen", 4: "pancreas"},
-        channel_names=("CT",),
+        channel_names=_CHANNELS,
         regions=None,
         rater_names=(),
         root=folder,
@@ -51,4 +52,5 @@ LAYOUT = Layout(
     expects="folders TrainingImg with train_NNN_0000 and TrainingMask with train_NNN (.nii.gz or .nii)",
     recognises=lambda folder: bool(_names(folder / "TrainingImg", _IMAGE)),
     scan=_scan,
+    channels=_CHANNELS,
 )

@@ -22,6 +22,7 @@ from sfumato.data.readers.layout import (
     one_of,
 )
 
+_CHANNELS = ("CT",)
 _CASE = re.compile(r"case_(\d{5})")
 # Cases from 210 on are the challenge's test set, whose masks are not public.
 _NAMES = tuple(f"case_{number:05d}" for number in range(210))
@@ -43,7 +44,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         name=LAYOUT.title,
         cases=tuple(cases),
         label_names={0: "background", 1: "kidney", 2: "tumour"},
-        channel_names=("CT",),
+        channel_names=_CHANNELS,
         regions=None,
         rater_names=(),
         root=folder,
@@ -58,4 +59,5 @@ LAYOUT = Layout(
     expects="folders case_NNNNN, each with imaging and segmentation (.nii.gz or .nii)",
     recognises=lambda folder: bool(folders_named(folder, _CASE)),
     scan=_scan,
+    channels=_CHANNELS,
 )

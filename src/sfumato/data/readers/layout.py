@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from sfumato.data.case import Dataset
-from sfumato.data.readers.files import NIFTI
+from sfumato.data.readers.files import NIFTI, stem, suffix
 
 _MOST_LISTED = 10  # Names in one note.
 
@@ -24,6 +26,7 @@ class Layout:
         recognises: Does this very folder hold the cases?
         scan: List the cases of such a folder, without reading them: the data set and one sentence
             per problem.
+        channels: The image's channels; empty where only the files tell.
     """
 
     title: str
@@ -31,6 +34,7 @@ class Layout:
     expects: str
     recognises: Callable[[Path], bool]
     scan: Callable[[Path], tuple[Dataset, list[str]]]
+    channels: tuple[str, ...] = ()
 
 
 def visible(folder: Path) -> list[Path]:
@@ -46,10 +50,23 @@ def folders_named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
     return [path for path in visible(folder) if pattern.fullmatch(path.name) and path.is_dir()]
 
 
-def one_of(folder: Path, name: str, endings: Iterable[str] = NIFTI) -> Path:
-    """Give the file ``name`` with the first of the endings it has; where there is none, the first."""
+def one_of(folder: Path, name: str, endings: Sequence[str] = NIFTI) -> Path:
+    """Give the file ``name`` with the first of the endings it has, in lower or upper case.
+
+    Where there is none, the path that it would have with the first ending.
+    """
     paths = [folder / f"{name}{ending}" for ending in endings]
-    return next((path for path in paths if path.is_file()), paths[0])
+    there = [path for path in paths if path.is_file()] or _copies(folder, name, endings)
+    return there[0] if there else paths[0]
+
+
+def _copies(folder: Path, name: str, endings: Sequence[str]) -> list[Path]:
+    """Give the files of that name and any of the endings, ``.NII.GZ`` too, in the endings' order."""
+    if not folder.is_dir():
+        return []
+    named = [path for path in folder.iterdir() if path.name.startswith(name)]
+    there = [path for path in named if stem(path) == name and suffix(path) in endings and path.is_file()]
+    return sorted(there, key=lambda path: (endings.index(suffix(path)), path.name))
 
 
 def missing(case: str, paths: Iterable[Path]) -> list[str]:
@@ -57,26 +74,52 @@ def missing(case: str, paths: Iterable[Path]) -> list[str]:
     return [f"case {case}: {path} is missing" for path in paths if not path.is_file()]
 
 
-def doubled(case: str, paths: Iterable[Path], endings: Iterable[str] = NIFTI) -> list[str]:
+def doubled(case: str, paths: Iterable[Path], endings: Sequence[str] = NIFTI) -> list[str]:
     """Give one sentence per file that lies there with two endings, such as ``.nii`` and ``.nii.gz``."""
     problems = []
     for path in paths:
-        name = next((path.name.removesuffix(one) for one in endings if path.name.endswith(one)), path.name)
-        there = [name + ending for ending in endings if (path.parent / (name + ending)).is_file()]
+        there = [copy.name for copy in _copies(path.parent, stem(path), endings)]
         if len(there) > 1:
             problems.append(f"case {case}: {' and '.join(there)} lie in {path.parent}: expected one of them")
     return problems
 
 
-def absent_note(found: Iterable[str], expected: Iterable[str]) -> tuple[str, ...]:
-    """Give a note on the cases of the public release that are not there; none where all are."""
+def absent_note(found: Iterable[str], expected: Iterable[str], *, of: str = "the release") -> tuple[str, ...]:
+    """Give a note on the cases of the public release that are not there; none where all are.
+
+    Args:
+        found: Names that are there.
+        expected: Every name of the release, or of a part of it, in order; neighbours are named as a range.
+        of: What ``expected`` are the cases of.
+    """
     there = set(found)
-    absent = [name for name in expected if name not in there]
-    return (f"{len(absent)} cases of the release are not here: {listed(absent)}",) if absent else ()
+    runs = [list(run) for here, run in groupby(expected, key=there.__contains__) if not here]
+    if not runs:
+        return ()
+    named = [f"{run[0]} .. {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs]
+    count = sum(map(len, runs))
+    said = f"1 case of {of} is" if count == 1 else f"{count} cases of {of} are"
+    return (f"{said} not here: {listed(named, 'gaps')}",)
 
 
-def listed(names: Iterable[str]) -> str:
-    """Join names with commas; beyond the tenth, say how many more."""
+def fewer_note(found: Iterable[str], expected: Mapping[str, int]) -> tuple[str, ...]:
+    """Give a note on the groups with fewer cases than the public release has; none where there is none.
+
+    For releases whose names tell no more than that.
+
+    Args:
+        found: The group of every case that is there: a centre, a grade.
+        expected: Number of cases of every group of the release.
+    """
+    there = Counter(found)
+    fewer = [
+        f"{group} {there[group]} of {count}" for group, count in expected.items() if there[group] < count
+    ]
+    return (f"fewer cases are here than in the release: {', '.join(fewer)}",) if fewer else ()
+
+
+def listed(names: Iterable[str], of: str = "") -> str:
+    """Join names with commas; beyond the tenth, say how many more (``of`` what)."""
     every = list(names)
-    more = f" and {len(every) - _MOST_LISTED} more" if len(every) > _MOST_LISTED else ""
+    more = f" and {len(every) - _MOST_LISTED} more {of}".rstrip() if len(every) > _MOST_LISTED else ""
     return ", ".join(every[:_MOST_LISTED]) + more

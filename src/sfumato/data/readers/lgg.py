@@ -18,11 +18,13 @@ from pathlib import Path
 from sfumato.data.case import CaseFiles, Dataset, SliceStack
 from sfumato.data.readers.description import read_spacing
 from sfumato.data.readers.files import stem, suffix
-from sfumato.data.readers.layout import Layout, visible
+from sfumato.data.readers.layout import Layout, fewer_note, visible
 
+_CHANNELS = ("pre", "FLAIR", "post")
 _TIFF = (".tif", ".tiff")
 # TCGA_<site>_<patient>_<date>: the site is the institution that gave the tissue.
 _SITE = re.compile(r"TCGA_([A-Z0-9]{2})_.+")
+_SITES = {"TCGA_CS": 16, "TCGA_DU": 45, "TCGA_EZ": 1, "TCGA_FG": 14, "TCGA_HT": 34}
 
 
 def _slices(patient: Path) -> tuple[dict[int, Path], dict[int, Path], list[str]]:
@@ -82,25 +84,28 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         for path in visible(folder)
         if (path.is_dir() and _SITE.fullmatch(path.name)) or _is_case(path)
     ]
+    cases = tuple(files for files, _, _ in found if files.mask != SliceStack(()))
+    fewer = fewer_note((f"TCGA_{files.centre}" for files in cases), _SITES)
     dataset = Dataset(
         name=LAYOUT.title,
-        cases=tuple(files for files, _, _ in found if files.mask != SliceStack(())),
+        cases=cases,
         label_names={0: "background", 1: "abnormality"},
-        channel_names=("pre", "FLAIR", "post"),
+        channel_names=_CHANNELS,
         regions=None,
         rater_names=(),
         root=folder,
         label_values={0: 0, 255: 1},
         spacing=read_spacing(folder),
-        notes=tuple(note for _, _, notes in found for note in notes),
+        notes=fewer + tuple(note for _, _, notes in found for note in notes),
     )
     return dataset, [one for _, more, _ in found for one in more]
 
 
 LAYOUT = Layout(
     title="LGG FLAIR",
-    expected_cases=110,
+    expected_cases=sum(_SITES.values()),
     expects="folders <patient>, each with <patient>_<slice>.tif and <patient>_<slice>_mask.tif",
     recognises=lambda folder: any(_is_case(path) for path in visible(folder)),
     scan=_scan,
+    channels=_CHANNELS,
 )

@@ -20,6 +20,7 @@ from sfumato.data.readers.files import NIFTI, SUFFIXES
 from sfumato.data.readers.layout import Layout, doubled, missing, one_of, visible
 
 RATERS = ("rater1", "rater2", "rater3", "rater4")
+_CHANNELS = ("CT",)
 _PATIENT = re.compile(r"(LIDC-IDRI-\d{4})(?:_.+)?")
 
 
@@ -80,11 +81,16 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
             files, more = _case(crop, readers)
             cases.append(files)
             problems += more
+    if len(patients) < len(cases):
+        notes.append(
+            f"the {len(cases)} cases are crops of {len(patients)} patient{'s' * (len(patients) > 1)}; "
+            f"the {LAYOUT.expected_cases} expected are scans"
+        )
     dataset = Dataset(
         name=LAYOUT.title,
         cases=tuple(sorted(cases, key=lambda files: files.name)),
         label_names={0: "background", 1: "nodule"},
-        channel_names=("CT",),
+        channel_names=_CHANNELS,
         regions=None,
         rater_names=RATERS,
         root=folder,
@@ -100,4 +106,5 @@ LAYOUT = Layout(
     expects="folders such as LIDC-IDRI-0001_01, each with image and mask_rater1 .. mask_rater4 (.nii.gz)",
     recognises=lambda folder: any(path.is_dir() and _is_case(path) for path in visible(folder)),
     scan=_scan,
+    channels=_CHANNELS,
 )

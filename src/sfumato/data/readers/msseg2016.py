@@ -14,12 +14,14 @@ import re
 from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
-from sfumato.data.readers.layout import Layout, doubled, folders_named, missing, one_of
+from sfumato.data.readers.layout import Layout, doubled, fewer_note, folders_named, missing, one_of
 
 _CENTRE = re.compile(r"Center_\d+")
 _PATIENT = re.compile(r"Patient_\d+")
 _CHANNELS = ("FLAIR", "T1", "T2", "DP", "GADO")
 _RATERS = 7
+# The training cases; a fourth centre, 03, has test cases only.
+_CENTRES = {"Center_01": 5, "Center_07": 5, "Center_08": 5}
 
 
 def _patients(folder: Path) -> list[Path]:
@@ -41,7 +43,8 @@ def _case(patient: Path) -> tuple[CaseFiles, list[str]]:
 
 
 def _scan(folder: Path) -> tuple[Dataset, list[str]]:
-    found = [_case(patient) for patient in _patients(folder)]
+    patients = _patients(folder)
+    found = [_case(patient) for patient in patients]
     dataset = Dataset(
         name=LAYOUT.title,
         cases=tuple(files for files, _ in found),
@@ -50,15 +53,17 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         regions=None,
         rater_names=tuple(f"rater{number}" for number in range(1, _RATERS + 1)),
         root=folder,
+        notes=fewer_note((patient.parent.name for patient in patients), _CENTRES),
     )
     return dataset, [one for _, more in found for one in more]
 
 
 LAYOUT = Layout(
     title="MSSEG 2016",
-    expected_cases=15,
+    expected_cases=sum(_CENTRES.values()),
     expects="folders Center_NN/Patient_NN, each with Preprocessed_Data/<channel>_preprocessed and "
     "Masks/ManualSegmentation_1 .. 7 and Masks/Consensus (.nii.gz or .nii)",
     recognises=lambda folder: bool(_patients(folder)),
     scan=_scan,
+    channels=_CHANNELS,
 )

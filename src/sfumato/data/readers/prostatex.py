@@ -18,6 +18,7 @@ from sfumato.data.readers.layout import Layout, visible
 from sfumato.data.readers.nnunet import scan_folder
 from sfumato.errors import SfumatoError
 
+_CHANNELS = ("T2w",)
 _LABELS = {0: "background", 1: "PZ", 2: "TZ", 3: "DPU", 4: "AFS"}
 
 
@@ -54,13 +55,13 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     masks = folder / "labelsTr"
     if not masks.is_dir():
         problems.append(f"{folder} has no folder labelsTr: expected the zones' masks there")
-    one_channel = replace(description, channel_names=("T2w",))
+    one_channel = replace(description, channel_names=_CHANNELS)
     cases, more = scan_folder(folder / "imagesTr", masks if masks.is_dir() else None, one_channel)
     dataset = Dataset(
         name=LAYOUT.title,
         cases=tuple(cases),
         label_names=_LABELS,
-        channel_names=("T2w",),
+        channel_names=_CHANNELS,
         regions=None,
         rater_names=(),
         root=folder,
@@ -75,4 +76,5 @@ LAYOUT = Layout(
     "or a dataset.json with labels PZ, TZ, DPU and AFS",
     recognises=_recognises,
     scan=_scan,
+    channels=_CHANNELS,
 )

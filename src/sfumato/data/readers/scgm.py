@@ -12,11 +12,13 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.files import NIFTI, stem, suffix
-from sfumato.data.readers.layout import Layout, doubled, listed, missing, one_of, visible
+from sfumato.data.readers.layout import Layout, absent_note, doubled, listed, missing, one_of, visible
 
 _FILE = re.compile(r"((site\d)-sc(\d+))-(image|mask-r\d)")
+_CHANNELS = ("T2*w",)
 _RATERS = ("r1", "r2", "r3", "r4")
 _LAST_TRAINING = 10  # site1-sc11 and on are the challenge's test images.
+_SITES = {f"site{site}": [f"site{site}-sc{number:02d}" for number in range(1, 21)] for site in range(1, 5)}
 
 
 def _names(folder: Path) -> list[str]:
@@ -26,7 +28,8 @@ def _names(folder: Path) -> list[str]:
 
 def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     cases, problems, unlabelled = [], [], []
-    for name in _names(folder):
+    names = _names(folder)
+    for name in names:
         image = one_of(folder, f"{name}-image")
         masks = tuple(one_of(folder, f"{name}-mask-{rater}") for rater in _RATERS)
         site, _, number = name.partition("-sc")
@@ -35,24 +38,27 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
             continue
         cases.append(CaseFiles(name=name, images=(image,), mask=None, rater_masks=masks, centre=site))
         problems += missing(name, (image, *masks)) + doubled(name, (image, *masks))
-    notes = (f"{len(unlabelled)} test images without masks are left out: {listed(unlabelled)}",)
+    notes = [note for site, every in _SITES.items() for note in absent_note(names, every, of=site)]
+    if unlabelled:
+        notes.append(f"{len(unlabelled)} test images without masks are left out: {listed(unlabelled)}")
     dataset = Dataset(
         name=LAYOUT.title,
         cases=tuple(cases),
         label_names={0: "background", 1: "gray matter", 2: "white matter"},
-        channel_names=("T2*w",),
+        channel_names=_CHANNELS,
         regions=None,
         rater_names=tuple(f"rater{number}" for number in range(1, len(_RATERS) + 1)),
         root=folder,
-        notes=notes if unlabelled else (),
+        notes=tuple(notes),
     )
     return dataset, problems
 
 
 LAYOUT = Layout(
     title="SCGM",
-    expected_cases=80,
+    expected_cases=sum(map(len, _SITES.values())),
     expects="files siteN-scNN-image and siteN-scNN-mask-r1 .. -mask-r4 (.nii.gz or .nii)",
     recognises=lambda folder: bool(_names(folder)),
     scan=_scan,
+    channels=_CHANNELS,
 )
