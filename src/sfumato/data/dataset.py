@@ -10,7 +10,7 @@ from sfumato.checks import require_choice
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.description import Description, read_description
 from sfumato.data.readers.files import PICTURES, read_volume, stem, suffix
-from sfumato.data.readers.layouts import LAYOUTS, layout_of, scan_layout, wrapped_layout
+from sfumato.data.readers.layouts import LAYOUTS, layout_of, looks_like, scan_layout, wrapped_layout
 from sfumato.data.readers.manifest import read_manifest
 from sfumato.data.readers.nnunet import scan_folder
 from sfumato.data.readers.undeclared import labels_in
@@ -83,7 +83,7 @@ def _scan_own(root: Path, kind: str) -> tuple[Dataset, list[str]]:
     else:
         images = root / ("imagesTs" if kind == "nnunet-test" else "imagesTr")
         if not images.is_dir():
-            raise FileFormatError(f"{root} has no folder {images.name}")
+            raise FileFormatError(f"{root} has no folder {images.name}{looks_like(root)}")
         masks = root / images.name.replace("images", "labels")
         without = kind == "nnunet-test" or not masks.is_dir()
         cases, problems = scan_folder(images, None if without else masks, description)
@@ -116,7 +116,7 @@ def _found(root: Path) -> tuple[str, Path]:
     titles = ", ".join(layout.title for layout in LAYOUTS.values())
     raise FileFormatError(
         f"folder {root} {state}: expected imagesTr and labelsTr (nnU-Net), a manifest.csv, image files, "
-        f"or the folder of {titles} (--dataset says what each must hold)"
+        f"or the folder of {titles} (--dataset says what each must hold){looks_like(root)}"
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from sfumato.data.case import Case, Dataset
 from sfumato.data.dataset import scan_dataset
 from sfumato.data.readers.cases import inspect_case
+from sfumato.data.readers.layouts import layout_around
 from sfumato.errors import SfumatoError
 from sfumato.types import Spacing
 
@@ -79,7 +80,7 @@ def inspect_dataset(
             found.problems.append(str(error))
             return found
         found.problems += problems
-    found.warnings += found.dataset.notes
+    found.warnings += [*found.dataset.notes, *_whole(found.dataset)]
     # A missing file was listed with the layout already.
     known = set(found.problems)
     for number, files in enumerate(found.dataset.cases, start=1):
@@ -91,6 +92,17 @@ def inspect_dataset(
             progress(number, len(found.dataset.cases))
     _compare(found, found.dataset)
     return found
+
+
+def _whole(dataset: Dataset) -> list[str]:
+    """Say where the masks may be that a folder of images lacks: beside it, in a public data set's layout."""
+    if not dataset.cases or any(files.mask or files.rater_masks or files.soft for files in dataset.cases):
+        return []
+    around = layout_around(dataset.root)
+    if around is None:
+        return []
+    title, folder = around
+    return [f"the images have no masks here, but lie in {folder}, which looks like {title}: give that folder"]
 
 
 def _says_again(problem: str, known: set[str]) -> bool:
@@ -121,9 +133,11 @@ def _compare(found: Inspection, dataset: Dataset) -> None:
     axes = sorted({len(shape) for shape in found.shapes})
     if len(axes) > 1:
         found.problems.append(f"the cases differ in their number of axes: {' and '.join(map(str, axes))}")
+    readable = sum(found.shapes.values())
+    among = "any case" if readable == len(dataset.cases) else f"any of the {readable} readable cases"
     for label, name in dataset.label_names.items():
         if found.voxels and not found.voxels[label]:
-            found.warnings.append(f"label {label} ({name}) has no voxel in any case")
+            found.warnings.append(f"label {label} ({name}) has no voxel in {among}")
     for region, labels in (dataset.regions or {}).items():
         unknown = [label for label in labels if label not in dataset.label_names]
         if unknown:

@@ -148,7 +148,7 @@ def _case(
 def _label_names(root: Path, derived: Iterable[_File]) -> dict[int, str] | None:
     """Find the labels' names: in ``dseg.tsv``, or two labels where every mask is 0 and 1."""
     for table in (root / "dseg.tsv", *sorted((root / "derivatives").glob("**/*dseg.tsv"))):
-        if table.is_file():
+        if table.is_file() and not table.name.startswith("."):
             return _table(table)
     files = [file for file in derived if file.kind in _KINDS]
     if not files or any(file.kind == "dseg" for file in files):
@@ -182,6 +182,13 @@ def _scan(root: Path) -> tuple[Dataset, list[str]]:
     channels = sorted({channel for found in images.values() for channel in found})
     found = [_case(name, images[name], channels, masks) for name in sorted(images)]
     cases = tuple(files for files, _ in found)
+    annotated = {*masks.references, *masks.raters, *masks.weights}
+    problems += [
+        f"case {name}: there are masks of it in derivatives, but {root} has no image "
+        f"{name}_{channels[0]}.nii.gz"
+        for name in sorted(annotated - set(images))
+        if channels
+    ]
     return Dataset(
         name=root.resolve().name,
         cases=cases,

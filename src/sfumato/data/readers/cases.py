@@ -147,15 +147,8 @@ class _Reading:
             return []
         fits = self._fits(path, volume)
         array = array.astype(np.float32)
-        bad = array.size - int(np.isfinite(array).sum())
-        if bad:
-            self.errors.append(
-                ValueRangeError(
-                    f"case {self.name}: {path} holds {bad} NaN or infinite values of {array.size}: "
-                    "remove them first"
-                )
-            )
-        if not fits or bad:
+        finite = [self._finite(*pair) for pair in self._files(path, array)]
+        if not fits or not all(finite):
             return []
         return [array] if array.ndim == axes else list(np.ascontiguousarray(np.moveaxis(array, -1, 0)))
 
@@ -176,14 +169,29 @@ class _Reading:
             )
             return None
         fits = self._fits(path, volume)
-        # A wrong value is looked for slice by slice, so that the message names the slice's own file.
-        paths = path.paths if isinstance(path, SliceStack) else (path,)
-        parts = np.moveaxis(array, -1, 0) if isinstance(path, SliceStack) else array[None]
-        labels = [self._classes(*pair) for pair in zip(paths, parts, strict=True)]
+        labels = [self._classes(*pair) for pair in self._files(path, array)]
         whole = [part for part in labels if part is not None]
         if not fits or len(whole) < len(labels):
             return None
         return np.stack(whole, axis=-1) if isinstance(path, SliceStack) else whole[0]
+
+    @staticmethod
+    def _files(path: Source, array: np.ndarray) -> list[tuple[Path, np.ndarray]]:
+        """Give every file's own part of what was read: a wrong value of a stack is named with its slice."""
+        if isinstance(path, SliceStack):
+            return list(zip(path.paths, np.moveaxis(array, 2, 0), strict=True))
+        return [(path, array)]
+
+    def _finite(self, path: Path, array: np.ndarray) -> bool:
+        bad = array.size - int(np.isfinite(array).sum())
+        if bad:
+            self.errors.append(
+                ValueRangeError(
+                    f"case {self.name}: {path} holds {bad} NaN or infinite values of {array.size}: "
+                    "remove them first"
+                )
+            )
+        return not bad
 
     def _classes(self, path: Path, array: np.ndarray) -> np.ndarray | None:
         """Give a mask's class indices, or ``None`` where its values are wrong."""

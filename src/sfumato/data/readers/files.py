@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -226,7 +227,7 @@ def _read_tiff(path: Path) -> Volume:
 
 
 def _read_stack(stack: SliceStack) -> Volume:
-    arrays: list[np.ndarray] = []
+    read: list[tuple[Path, np.ndarray]] = []
     problems = [] if stack.paths else ["a stack has no slices: expected one picture or more"]
     for path in stack.paths:
         try:
@@ -234,16 +235,21 @@ def _read_stack(stack: SliceStack) -> Volume:
         except SfumatoError as error:
             problems.append(str(error))
             continue
-        shape = volume.array.shape
         if len(volume.spacing) != 2:
-            problems.append(f"{path} has shape {shape}: expected a 2-D picture as a slice")
-        elif arrays and shape != arrays[0].shape:
-            problems.append(f"{path} has shape {shape}, but the slices before it have {arrays[0].shape}")
+            problems.append(f"{path} has shape {volume.array.shape}: expected a 2-D picture as a slice")
         else:
-            arrays.append(volume.array)
+            read.append((path, volume.array))
+    # The odd one out is named, be it the first.
+    usual = Counter(array.shape for _, array in read).most_common(1)
+    problems += [
+        f"{path} has shape {array.shape}, but most slices of its stack have {shape}"
+        for shape, _ in usual
+        for path, array in read
+        if array.shape != shape
+    ]
     if problems:
         raise DataError(problems)
-    return Volume(np.stack(arrays, axis=2), (1.0, 1.0, 1.0), None)
+    return Volume(np.stack([array for _, array in read], axis=2), (1.0, 1.0, 1.0), None)
 
 
 def write_volume(

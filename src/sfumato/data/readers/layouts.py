@@ -38,6 +38,7 @@ LAYOUTS: Mapping[str, Layout] = {
 # An archive wraps its cases in a folder or two that hold little else; a folder of cases is not looked into.
 _MOST_WRAPPED = 20
 _DEPTH = 2
+_OUTER = 3  # Center_01/Patient_01/Masks of MSSEG is the deepest folder of files.
 
 
 def layout_of(folder: Path) -> str | None:
@@ -56,6 +57,39 @@ def wrapped_layout(root: Path) -> tuple[str, Path] | None:
         if found:
             return _only(root, found)
     return None
+
+
+def layout_around(folder: Path) -> tuple[str, Path] | None:
+    """Find the data set that a folder is only a part of: its title and its own folder.
+
+    ``HGG`` of BraTS 2019, ``imagesTr`` of an nnU-Net folder or the folder of a single case, for instance.
+    """
+    for outer in list(folder.resolve().parents)[:_OUTER]:
+        try:
+            kind = layout_of(outer)
+        except OSError:
+            return None  # What may not be looked into is not the user's data set.
+        if kind is not None:
+            return LAYOUTS[kind].title, outer
+        if (outer / "imagesTr").is_dir() and folder.resolve().parent == outer:
+            return "an nnU-Net folder", outer
+    return None
+
+
+def looks_like(root: Path) -> str:
+    """Say where the data set may be that was not found in a folder, as the end of a sentence; or nothing."""
+    kind = layout_of(root)
+    if kind is not None:
+        return f"; it looks like {LAYOUTS[kind].title} (--dataset {kind})"
+    for level in _levels(root) if root.is_dir() else ():
+        for folder in level:
+            kind = layout_of(folder)
+            if kind is not None:
+                return f"; {folder} looks like {LAYOUTS[kind].title} (--dataset {kind})"
+            if (folder / "imagesTr").is_dir():
+                return f"; {folder} looks like an nnU-Net folder (--dataset nnunet)"
+    around = layout_around(root)
+    return f"; it is a part of {around[1]}, which looks like {around[0]}: give that folder" if around else ""
 
 
 def scan_layout(root: Path, kind: str) -> tuple[Dataset, list[str]]:
@@ -97,7 +131,5 @@ def _not_laid_out(root: Path, layout: Layout) -> str:
     if not root.is_dir():
         there = "it is a file"
     else:
-        kind = layout_of(root)
-        looks = f"; it looks like {LAYOUTS[kind].title} (--dataset {kind})" if kind else ""
-        there = f"found {listed(path.name for path in visible(root)) or 'nothing'}{looks}"
+        there = f"found {listed(path.name for path in visible(root)) or 'nothing'}{looks_like(root)}"
     return f"{root} does not hold {layout.title}: expected {layout.expects}; {there}"

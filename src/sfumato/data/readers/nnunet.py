@@ -23,7 +23,7 @@ def _files(folder: Path, file_ending: str | None) -> list[Path]:
         for path in folder.iterdir()
         if not path.name.startswith(".")
         and suffix(path)
-        and (file_ending is None or path.name.endswith(file_ending))
+        and (file_ending is None or path.name.lower().endswith(file_ending.lower()))
     )
 
 
@@ -105,5 +105,16 @@ def _with_masks(
             mask = folder / f"{name}{suffix(files[0])}"
             problems.append(f"case {name}: mask {mask} is missing")
         complete.append(CaseFiles(name=name, images=files, mask=mask))
-    problems += [f"case {name}: mask {path} has no image" for name, path in sorted(masks.items())]
+    problems += [
+        f"case {name}: mask {path} has no image{_expected(images, name)}"
+        for name, path in sorted(masks.items())
+    ]
     return complete, problems
+
+
+def _expected(images: dict[str, tuple[Path, ...]], name: str) -> str:
+    """Say which files a case's images would be, after the pattern of another case's."""
+    for other, files in images.items():
+        paths = [str(path.with_name(name + path.name.removeprefix(other))) for path in files]
+        return f": {' and '.join(paths)} {'is' if len(paths) == 1 else 'are'} missing"
+    return ""
