@@ -8,21 +8,24 @@ import pytest
 import torch
 
 from sfumato.data import load_case, open_dataset
+from sfumato.data.splits import read_splits
 from sfumato.decode import THRESHOLDS, tune_threshold
 from sfumato.errors import DataError, InputError, ShapeError
 from sfumato.methods import METHODS
 from sfumato.metrics import dice, relative_volume_difference
-from sfumato.prediction.predict import predict_case
+from sfumato.prediction.predict import load_checkpoint, predict_case
 from sfumato.prediction.threshold import (
     EVERY,
     SweepCounts,
     structure_maps,
     threshold_sweep,
+    tuned_threshold,
     voxels_above,
 )
+from sfumato.training.fit import fit
 from sfumato.training.module import SegmentationModule
 from sfumato.training.recipe import parse_recipe
-from tiny_cases import tiny_recipe, write_cases
+from tiny_cases import slice_recipe, tiny_recipe, write_cases, write_rated_cases
 
 
 def untrained(method, axes, *, regions=None, threshold=None):
@@ -73,6 +76,75 @@ def test_sweep_is_that_of_thresholding_each_map_by_itself(data, method):
     assert [curve.undefined for curve in sweep.curves.values()] == [0, 1, 1]
     assert sweep.chosen == tune_threshold(maps, masks)
     assert sweep.at(sweep.chosen)[0] == max(sweep.curves[EVERY].dice)
+
+
+def dice_of_predictions(module, data, names):
+    """Mean Dice per threshold of what predicting each case gives, against the case's own mask."""
+    found = torch.zeros(len(names), 2, len(THRESHOLDS), dtype=torch.float64)
+    for row, name in zip(found, names, strict=True):
+        case = load_case(data.cases[data.names.index(name)], data)
+        soft = predict_case(module, case).soft
+        for channel, values in enumerate(soft):
+            truth = case.labels == channel + 1
+            for place, value in enumerate(THRESHOLDS):
+                hard = values > value
+                total = int(hard.sum()) + int(truth.sum())
+                row[channel, place] = 2 * int((hard & truth).sum()) / total if total else 1.0
+    return found.mean(dim=(0, 1)).numpy()
+
+
+@pytest.mark.parametrize(
+    ("content", "axes"),
+    [(tiny_recipe(2), 2), (tiny_recipe(3), 3), (slice_recipe(1), 3)],
+    ids=["2d", "3d", "slices"],
+)
+def test_threshold_is_tuned_on_the_grids_that_predictions_are_scored_on(tmp_path, content, axes):
+    data = open_dataset(write_cases(tmp_path / "data", axes=axes, count=4))
+    # The crop loses part of every structure, which the native grid still has.
+    changes = {"spacing": [1.5, 1.1, 1.2][:axes], "crop_size": [6, 9, 6][:axes]}
+    content = content | {"method": "softseg", "epochs": 1, "preprocess": content["preprocess"] | changes}
+    run = fit(parse_recipe(content, source="test"), data, tmp_path / "run")
+    split = read_splits(run.path / "splits.json").fold(0)
+    curve = np.loadtxt(run.path / "threshold.csv", delimiter=",", skiprows=1)
+    module = load_checkpoint(run.path)
+    expected = dice_of_predictions(module, data, [*split.train, *split.val])
+    np.testing.assert_allclose(curve[:, 1], expected, atol=1e-6)
+    assert expected[THRESHOLDS.index(module.threshold)] == pytest.approx(expected.max())
+    assert expected.max() < 0.95, "what the crop cut off must be missed"
+
+
+def test_threshold_is_tuned_on_the_one_rater_that_trains(tmp_path):
+    data = open_dataset(write_rated_cases(tmp_path / "data", count=2))
+    case = load_case(data.cases[0], data)
+    curves = {}
+    for rater in ("consensus", "mask_rater1", "mask_rater3"):
+        module = untrained("softseg", 3)
+        module.recipe = module.recipe.replace(raters=rater)
+        curves[rater] = list(tuned_threshold(module, data, ["case0"]).mean_dice().values())
+        labels = case.labels if rater == "consensus" else case.labels_per_rater[int(rater[-1]) - 1]
+        masks = torch.stack([labels == 1, labels == 2])
+        soft = predict_case(module, case).soft
+        hard = [soft > value for value in THRESHOLDS]
+        wanted = [float(dice(each, masks, spatial_axes=3).mean()) for each in hard]
+        assert curves[rater] == pytest.approx(wanted, abs=1e-6)
+    assert len({tuple(curve) for curve in curves.values()}) == 3
+
+
+def test_tuning_shows_its_progress_case_by_case(data):
+    seen = []
+
+    def progress(names):
+        for name in names:
+            seen.append(name)
+            yield name
+
+    tuned_threshold(
+        untrained("softseg", len(load_case(data.cases[0], data).spacing)),
+        data,
+        ["case1", "case0"],
+        progress=progress,
+    )
+    assert seen == ["case1", "case0"]
 
 
 def test_threshold_in_use_is_on_the_scale_of_the_sweep(data):

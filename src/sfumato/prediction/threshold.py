@@ -1,4 +1,9 @@
-"""How Dice and volume depend on the threshold of a trained model."""
+"""How Dice and volume depend on the threshold of a trained model, and which threshold it is to use.
+
+Everything here happens on each image's own grid, where predictions are written and scored: the graded
+prediction is brought back from the network's grid before any threshold is applied to it. On the network's
+grid, resampled and cropped, the same threshold has another Dice, and what a crop cuts off is not missed.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +16,11 @@ import torch
 from torch import Tensor
 
 from sfumato.data import load_case
-from sfumato.data.case import Dataset
+from sfumato.data.case import Case, Dataset
 from sfumato.decode import THRESHOLDS, ThresholdSearch
 from sfumato.errors import DataError
 from sfumato.prediction.predict import graded_prediction, run_name
+from sfumato.training.cases import read_case
 from sfumato.training.module import SegmentationModule, region_masks
 
 LOG = logging.getLogger("sfumato.prediction")
@@ -156,6 +162,41 @@ def structure_maps(module: SegmentationModule, soft: Tensor) -> Tensor:
     return ((soft + 1) / 2 if module.method.kind == "signed" else soft).clamp(0, 1)
 
 
+def tuned_threshold(
+    module: SegmentationModule,
+    dataset: Dataset,
+    names: Sequence[str],
+    *,
+    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> ThresholdSearch:
+    """Predict the named cases and search the threshold with the highest mean Dice on the images' own grids.
+
+    Each case is predicted by :func:`~sfumato.prediction.predict.graded_prediction`, as it will be when it is
+    scored, and compared with its own, untouched mask: of several raters with their consensus, or with the one
+    rater's whom the recipe names. One case is in memory at a time.
+
+    Args:
+        module: The trained model, of a method whose decoder is tuned.
+        dataset: Where the cases lie.
+        names: Which cases: those of training and validation.
+        progress: Wraps the names.
+
+    Returns:
+        The search; its ``best()`` is the threshold, its ``mean_dice()`` the curve.
+
+    Raises:
+        DataError: a case without a mask.
+
+    References:
+        Gros, Lemay and Cohen-Adad (2021), SoftSeg, doi:10.1016/j.media.2021.102038, sections 2.4.2 and 3.2:
+        predictions are resampled to the native resolution, then binarised.
+    """
+    files, search = {entry.name: entry for entry in dataset.cases}, ThresholdSearch()
+    for name in progress(names):
+        search.update(*_maps_and_masks(module, read_case(module.recipe, dataset, files[name])))
+    return search
+
+
 def threshold_sweep(
     module: SegmentationModule,
     dataset: Dataset,
@@ -190,8 +231,7 @@ def threshold_sweep(
         if case.labels is None:
             LOG.warning("%s has no mask: it is left out", name)
             continue
-        maps = structure_maps(module, graded_prediction(module, case))
-        counts.update(maps, region_masks(case.labels, module.task["num_classes"], module.regions))
+        counts.update(*_maps_and_masks(module, case))
         seen += 1
     if not seen:
         raise DataError([f"no case with a mask to sweep the threshold of {run_name(module)} on"])
@@ -206,6 +246,14 @@ def threshold_sweep(
         chosen=counts.best(),
         stored=_stored(module),
     )
+
+
+def _maps_and_masks(module: SegmentationModule, case: Case) -> tuple[Tensor, Tensor]:
+    """The case's predicted maps in [0, 1] and its masks, both ``(R, *S)`` on the image's own grid."""
+    if case.labels is None:
+        raise DataError([f"case {case.name} has no mask to score a threshold on"])
+    masks = region_masks(case.labels, module.task["num_classes"], module.regions)
+    return structure_maps(module, graded_prediction(module, case)), masks
 
 
 def _stored(module: SegmentationModule) -> float | None:

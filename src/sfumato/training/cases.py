@@ -168,7 +168,7 @@ def prepare_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Prepared
     Raises:
         DataError: the case has no mask, or none of the rater.
     """
-    return _prepared(recipe, dataset, _read(recipe, dataset, files))
+    return _prepared(recipe, dataset, read_case(recipe, dataset, files))
 
 
 def prepare_training_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> PreparedCase:
@@ -177,7 +177,7 @@ def prepare_training_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) ->
     Raises:
         DataError: the case has no mask, or none of single raters where the recipe asks for them.
     """
-    case = _read(recipe, dataset, files)
+    case = read_case(recipe, dataset, files)
     found = _prepared(recipe, dataset, case)
     if recipe.raters not in SINGLE_RATERS:
         return found
@@ -195,7 +195,14 @@ def made_late(recipe: Recipe) -> bool:
     return recipe.moment == "after" and not method(recipe.method).moves_mask
 
 
-def _read(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
+def read_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
+    """Read one case on its own grid; its mask is the reference that the recipe trains and tunes on.
+
+    That is the case's mask; where the recipe names one rater, that rater's.
+
+    Raises:
+        DataError: the case has no mask, or none of the rater.
+    """
     case = load_case(files, dataset)
     if recipe.raters not in RATER_CHOICES:
         mask = files.mask_of(dataset.rater_names.index(recipe.raters))
