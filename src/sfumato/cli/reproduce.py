@@ -209,7 +209,9 @@ def _check(job: Job) -> None:
 
     with wide_console().status("checking the data …") as status:
         notes = require_sound(
-            job.sources, progress=lambda done, of: status.update(f"checking the data: {done} of {of} cases")
+            job.sources,
+            recipes={kind: [run.recipe for run in runs] for kind, runs in job.runs.items()},
+            progress=lambda done, of: status.update(f"checking the data: {done} of {of} cases"),
         )
     for note in notes:
         typer.echo(f"note: {note}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from sfumato.data.dataset import scan_dataset
 from sfumato.data.inspection import Inspection, inspect_dataset
 from sfumato.errors import DataError, InputError, OutputExistsError, SfumatoError
 from sfumato.study.experiments import DataPart, Draw, Experiment
+from sfumato.study.reproduction_fit import misfits
+from sfumato.training.recipe import Recipe
 
 Progress = Callable[[int, int], None]
 AXIAL = {
@@ -125,11 +127,17 @@ def _of_any_kind(experiment: Experiment, path: str) -> Source:
     return best[0]
 
 
-def require_sound(sources: Sequence[Source], *, progress: Progress | None = None) -> list[str]:
+def require_sound(
+    sources: Sequence[Source],
+    *,
+    recipes: Mapping[str, Sequence[Recipe]] | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
     """Read every file of every data set to its last byte, before anything is trained.
 
     Args:
         sources: The data sets.
+        recipes: What is to be trained on each, by the kind of its part.
         progress: Called with the number of cases read and of all cases, data set by data set.
 
     Returns:
@@ -137,13 +145,16 @@ def require_sound(sources: Sequence[Source], *, progress: Progress | None = None
         than the recipes' crops and slices are made for.
 
     Raises:
-        DataError: every missing or damaged file and every wrong label value, of all data sets.
+        DataError: every way in which the data are not what the recipes and tables are for, every missing or
+            damaged file and every wrong label value, of all data sets.
     """
     problems: list[str] = []
     warnings: list[str] = []
     for source in sources:
         found = inspect_dataset(source.dataset, progress=progress)
-        said = list(source.problems)
+        wanted = (recipes or {}).get(source.part.kind, ())
+        said = misfits(source.part, source.dataset, wanted, axes=map(len, found.shapes))
+        said += source.problems
         # A missing file was listed with the layout already.
         said += [each for each in found.problems if not any(_same(each, other) for other in source.problems)]
         problems += [f"{source.part.dataset}: {each}" for each in said]
