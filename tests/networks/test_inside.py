@@ -159,7 +159,7 @@ def test_pooling_halves_long_axes_and_keeps_single_voxels():
     [
         ("unet3d", [nn.GroupNorm, nn.Conv3d, nn.ReLU]),
         ("svls-unet3d", [nn.Conv3d, nn.ReLU, nn.GroupNorm]),
-        ("ivadomed-unet2d", [nn.Conv2d, nn.ReLU, nn.BatchNorm2d, nn.Dropout]),
+        ("ivadomed-unet2d", [nn.Conv2d, nn.ReLU, nn.BatchNorm2d, nn.Dropout2d]),
     ],
 )
 def test_layers_come_in_the_published_order(name, order):
@@ -178,7 +178,27 @@ def test_norms_have_the_published_groups_momentum_and_dropout():
     slices = build("ivadomed-unet2d", in_channels=1, out_channels=2, norm_momentum=0.9)
     parts = list(slices.modules())
     assert {part.momentum for part in parts if isinstance(part, nn.BatchNorm2d)} == {0.9}
-    assert {part.p for part in parts if isinstance(part, nn.Dropout)} == {0.3}
+    assert {part.p for part in parts if isinstance(part, nn.Dropout2d)} == {0.3}
+
+
+def test_momentum_is_the_weight_of_the_newest_batch_as_softseg_trained():
+    torch.manual_seed(0)
+    network = build("ivadomed-unet2d", in_channels=1, out_channels=1, depth=1, filters=2, norm_momentum=0.9)
+    convolution, relu, norm = network.encoder[0][:3]
+    expected = torch.zeros(2)
+    for _ in range(3):
+        image = torch.randn(4, 1, 9, 7) + 5
+        expected = 0.1 * expected + 0.9 * relu(convolution(image)).mean(dim=(0, 2, 3))
+        network(image)
+    torch.testing.assert_close(norm.running_mean, expected)
+
+
+def test_ivadomed_unet2d_drops_whole_channels():
+    torch.manual_seed(0)
+    network = build("ivadomed-unet2d", in_channels=1, out_channels=1, depth=1, filters=32, dropout=0.5)
+    features = network.encoder[0](torch.randn(2, 1, 9, 7)).flatten(2)
+    dropped = (features == 0).float().mean(dim=2)
+    assert set(dropped.unique().tolist()) == {0.0, 1.0}
 
 
 def test_transbts_is_deterministic_in_evaluation_but_drops_channels_in_training():

@@ -20,7 +20,7 @@ def ivadomed_unet2d(
     dropout: float = 0.3,
     norm_momentum: float = 0.1,
 ) -> nn.Module:
-    """Two layers per level, each 3x3 convolution, ReLU, batch normalisation and dropout, in this order.
+    """Two layers per level: 3x3 convolution, ReLU, batch normalisation, dropout of channels, in this order.
 
     The width doubles per level; the bottom has the width of the level above it. Max-pooling down, bilinear
     interpolation with aligned corners up, skips concatenated, 3x3 head.
@@ -30,9 +30,13 @@ def ivadomed_unet2d(
         out_channels: Logits per pixel.
         depth: Number of poolings: 3 in SoftSeg's grey-matter experiments, 4 in the others.
         filters: Feature channels of the finest level.
-        dropout: Dropout probability after every layer, in ``[0, 1)``.
+        dropout: Probability with which a whole feature channel is dropped after every layer, in ``[0, 1)``.
+            SoftSeg prints 0.3, which its configurations set; the toolbox of that time read the rate under
+            another name and trained with its default, 0.4.
         norm_momentum: Weight of the newest batch in the running mean and variance, in ``[0, 1]``. SoftSeg's
-            configurations set 0.9; we read that in PyTorch's sense, which is this one.
+            configurations set 0.9, which the toolbox hands to PyTorch's layer, whose momentum is this one
+            (Keras gives the name to 1 minus it). So evaluation all but takes the statistics of the last
+            training batch, and validation varies much from epoch to epoch.
 
     Returns:
         A module from ``(B, in_channels, *S)`` to logits ``(B, out_channels, *S)`` with two spatial axes of
@@ -63,7 +67,7 @@ def ivadomed_unet2d(
             nn.Conv2d(before, after, kernel_size=3, padding=1),
             nn.ReLU(inplace=True),
             nn.BatchNorm2d(after, momentum=norm_momentum),
-            nn.Dropout(dropout),
+            nn.Dropout2d(dropout),
         ]
 
     def block(before: int, after: int) -> nn.Sequential:
