@@ -147,14 +147,21 @@ def test_a_colour_picture_among_grey_ones_is_a_problem(tmp_path, sizes):
 def test_cases_with_class_weights_only_are_noted(tmp_path):
     for name in "ab":
         write_nifti(tmp_path / f"{name}.nii.gz", picture())
-        write_nifti(tmp_path / f"{name}_soft.nii.gz", mask().astype(np.float32) / 2)
+        write_nifti(tmp_path / f"{name}_soft.nii.gz", mask().astype(np.float32) * 0.75)
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "lesion": 1}}')
     text = "case,image,soft\na,a.nii.gz,a_soft.nii.gz\nb,b.nii.gz,b_soft.nii.gz\n"
     (tmp_path / "manifest.csv").write_text(text)
     found = inspect_dataset(tmp_path)
     assert found.problems == []
-    assert found.warnings == ["2 cases have class weights only: they are not trained or evaluated on"]
+    assert (found.weights_only, found.weights_beside) == (2, 0)
+    assert found.voxels == {0: 2 * (120 - 16), 1: 2 * 16}
+    (warning,) = found.warnings
+    assert warning.startswith("class weights and no mask in 2 of 2 cases: methods that take soft")
+    assert "takes the class that weighs most, the lowest of equals" in warning
     write_nifti(tmp_path / "m.nii.gz", mask())
     text = "case,image,mask,soft\na,a.nii.gz,m.nii.gz,a_soft.nii.gz\n"
     (tmp_path / "manifest.csv").write_text(text)
-    assert inspect_dataset(tmp_path).warnings == []
+    found = inspect_dataset(tmp_path)
+    assert (found.weights_only, found.weights_beside) == (0, 1)
+    (warning,) = found.warnings
+    assert warning.startswith("class weights beside the mask in 1 of 1 cases: SoftSeg's methods")

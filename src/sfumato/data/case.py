@@ -19,11 +19,13 @@ class Case:
     Attributes:
         name: The case's name, unique in its data set.
         image: Channels, ``(C, *S)``, float32, in the stored axis order.
-        labels: Class per voxel, ``(*S)``, int64; ``None`` where there is no mask.
+        labels: Class per voxel, ``(*S)``, int64; ``None`` where there is neither mask nor class weights.
         labels_per_rater: One label map per rater, ``(D, *S)``, int64; ``None`` with a single mask.
         spacing: Millimetres between voxel centres, one value per spatial axis.
         affine: Voxel index to millimetres, 4 x 4; ``None`` for pictures, which have none.
-        soft: A probabilistic reference, ``(K, *S)``, if the data set has one.
+        soft: Class weights of the reference (partial volumes, averaged raters), ``(K, *S)``, if the data set
+            has any.
+        labels_from_soft: There is no mask: ``labels`` is the class with the largest weight.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Case:
     spacing: Spacing
     affine: np.ndarray | None
     soft: Soft | None = None
+    labels_from_soft: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -73,8 +76,9 @@ class CaseFiles:
         raters: Who drew each of ``rater_masks``, as indices into :attr:`Dataset.rater_names`; empty: the
             first raters, in order.
         group: What must stay together in a split (the patient); ``None``: the case itself.
-        soft: A file of class weights, class last, if there is one; with two classes it may hold the
-            second one's weight alone.
+        soft: Files of class weights; empty where there are none. One file holds all classes, class last, or
+            with two classes the second one's weight alone; several hold one foreground class each, in order,
+            and the background is what they leave of 1.
         centre: Where the case was acquired, if the names tell.
     """
 
@@ -84,7 +88,7 @@ class CaseFiles:
     rater_masks: tuple[Path, ...] = ()
     raters: tuple[int, ...] = ()
     group: str | None = None
-    soft: Path | None = None
+    soft: tuple[Path, ...] = ()
     centre: str | None = None
 
     def mask_of(self, rater: int) -> int | None:

@@ -31,7 +31,8 @@ class Inspection:
         raters: Number of cases with each number of raters' masks.
         voxels: Voxels of each label, over all cases.
         cases_with_label: Cases that have each label at all.
-        weights_only: Number of cases with class weights and no mask, which no training or evaluation takes.
+        weights_only: Number of cases with class weights and no mask.
+        weights_beside: Number of cases with class weights beside their mask.
         axial_axes: The stored axis of every volume that runs closest to head-foot, where the file says so:
             axial slices follow each other along it.
     """
@@ -45,6 +46,7 @@ class Inspection:
     voxels: Counter[int] = field(default_factory=Counter)
     cases_with_label: Counter[int] = field(default_factory=Counter)
     weights_only: int = 0
+    weights_beside: int = 0
     axial_axes: dict[str, int] = field(default_factory=dict)
 
 
@@ -120,8 +122,9 @@ def _count(case: Case, found: Inspection) -> None:
         found.axial_axes[case.name] = int((steps[2] / np.linalg.norm(steps, axis=0)).argmax())
     found.raters[0 if case.labels_per_rater is None else len(case.labels_per_rater)] += 1
     if case.labels is None:
-        found.weights_only += case.soft is not None
         return
+    found.weights_only += case.labels_from_soft
+    found.weights_beside += case.soft is not None and not case.labels_from_soft
     per_label = torch.bincount(case.labels.flatten()).tolist()
     found.voxels.update({label: count for label, count in enumerate(per_label) if count})
     found.cases_with_label.update(label for label, count in enumerate(per_label) if count)
@@ -144,9 +147,17 @@ def _compare(found: Inspection, dataset: Dataset) -> None:
             found.problems.append(
                 f"region {region} is made of labels {unknown} that the data set does not declare"
             )
+    every = len(dataset.cases)
     if found.weights_only:
         found.warnings.append(
-            f"{found.weights_only} cases have class weights only: they are not trained or evaluated on"
+            f"class weights and no mask in {found.weights_only} of {every} cases: methods that take soft "
+            "masks train on the weights as they are; what needs a hard mask (other methods, Dice, "
+            "thresholds) takes the class that weighs most, the lowest of equals (of two: above 0.5)"
+        )
+    if found.weights_beside:
+        found.warnings.append(
+            f"class weights beside the mask in {found.weights_beside} of {every} cases: SoftSeg's methods "
+            "train on the weights, the others on the mask, and every score compares with the mask"
         )
     if len(found.spacings) > 1:
         found.warnings.append(f"the cases have {len(found.spacings)} different spacings: consider resampling")

@@ -4,6 +4,7 @@ from sfumato.labels.boundary import Boundary, boundary_voxels
 from sfumato.labels.dilation import dilation
 from sfumato.labels.distance_sigmoid import distance_sigmoid
 from sfumato.labels.geols import geols
+from sfumato.labels.hard_labels import hard_labels
 from sfumato.labels.interpolated import interpolated
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.ordinal import ordinal
@@ -23,6 +24,7 @@ __all__ = [
     "dilation",
     "distance_sigmoid",
     "geols",
+    "hard_labels",
     "interpolated",
     "label_regions",
     "majority_vote",

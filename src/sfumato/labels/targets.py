@@ -18,7 +18,7 @@ from sfumato.labels.interpolated import interpolated
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.ordinal import ordinal
 from sfumato.labels.raters import average_raters, majority_vote, staple
-from sfumato.labels.regions import label_regions
+from sfumato.labels.regions import label_regions, region_weights
 from sfumato.labels.signed_distance import signed_distance
 from sfumato.labels.sing import sing
 from sfumato.labels.superpixel import superpixel
@@ -42,6 +42,8 @@ class TargetCase:
         per_rater: ``(D, *S)``, or ``None`` where there is one rater.
         regions: Label values per region name; ``None`` takes one region per foreground label.
         generator: Source of random seeds.
+        soft: Class weights ``(K, *S)`` that the target is made of in place of ``labels``, for the labels that
+            are :data:`MADE_OF_WEIGHTS`; ``None`` otherwise.
     """
 
     labels: Tensor
@@ -51,6 +53,7 @@ class TargetCase:
     per_rater: Tensor | None
     regions: RegionValues | None
     generator: torch.Generator | None
+    soft: Tensor | None = None
 
     def raters(self) -> Tensor:
         """Labels per rater; the labels alone are one rater's."""
@@ -61,6 +64,12 @@ class TargetCase:
         # A label beyond num_classes must not vanish into the background.
         require_labels(self.labels, self.num_classes)
         return label_regions(self.labels, values=region_values(self.num_classes, self.regions))
+
+    def maps(self) -> Tensor:
+        """The regions as they are: their masks, or their weights ``(R, *S)`` where there are weights."""
+        if self.soft is None:
+            return self.masks()
+        return region_weights(self.soft, values=region_values(self.num_classes, self.regions))
 
     def intensities(self) -> ArrayLike:
         """The image.
@@ -86,6 +95,8 @@ def region_values(num_classes: int, regions: RegionValues | None) -> list[Sequen
 
 
 def _one_hot(case: TargetCase, _: Options) -> Tensor:
+    if case.soft is not None:
+        return case.soft.to(torch.float32)
     return one_hot(case.labels, num_classes=case.num_classes)
 
 
@@ -101,7 +112,9 @@ def _svls(case: TargetCase, options: Options) -> Tensor:
     return _svls_of(case.labels, case, options)
 
 
-def _mean_one_hot(case: TargetCase, _: Options) -> Tensor:
+def _mean_one_hot(case: TargetCase, options: Options) -> Tensor:
+    if case.soft is not None:
+        return _one_hot(case, options)
     each = [one_hot(labels, num_classes=case.num_classes) for labels in case.raters()]
     return average_raters(torch.stack(each))
 
@@ -180,7 +193,7 @@ def _sing(case: TargetCase, options: Options) -> Tensor:
 
 
 def _mask(case: TargetCase, _: Options) -> Tensor:
-    return interpolated(case.masks())
+    return interpolated(case.maps())
 
 
 TARGETS: dict[str, Callable[[TargetCase, Options], Tensor]] = {
@@ -204,3 +217,7 @@ TARGETS: dict[str, Callable[[TargetCase, Options], Tensor]] = {
     "interpolated mask": _mask,
     "binarised mask": _mask,
 }
+
+# Labels that are nothing but the mask itself: of class weights they are the weights, moved before anything is
+# rounded. The others start from the shape of a hard mask.
+MADE_OF_WEIGHTS = frozenset({"one-hot", "mean one-hot", "region mask", "interpolated mask", "binarised mask"})

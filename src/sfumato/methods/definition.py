@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from sfumato.activations import ACTIVATIONS
 from sfumato.checks import as_tensor
 from sfumato.decode import argmax_labels, threshold_labels, threshold_regions, with_background
-from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
+from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
 from sfumato.labels.batch_targets import ON_DEVICE, TargetBatch, batch_targets, gpu_works, marks
 from sfumato.labels.one_hot import one_hot
-from sfumato.labels.targets import TARGETS, RegionValues, TargetCase, region_values
+from sfumato.labels.targets import MADE_OF_WEIGHTS, TARGETS, RegionValues, TargetCase, region_values
 from sfumato.losses.named import build_loss
 from sfumato.types import ArrayLike, Spacing
 
@@ -91,6 +91,7 @@ class Method:
         regions: RegionValues | None = None,
         options: Options | None = None,
         generator: torch.Generator | None = None,
+        soft: ArrayLike | None = None,
     ) -> Tensor:
         """Build the target of one case.
 
@@ -104,16 +105,35 @@ class Method:
                 foreground label.
             options: Overrides of ``label_options``.
             generator: Source of random seeds.
+            soft: Class weights, ``(K, *S)``, that the target is made of in place of ``labels``; only for
+                methods with :meth:`takes_weights`.
 
         Returns:
             ``(channels, *S)``, float32.
 
         Raises:
-            InputError: the method needs an image and there is none.
+            InputError: the method needs an image and there is none, or it needs labels and weights are given.
             UnknownNameError: an option is not one of the label's.
         """
         case = _case(labels, image, num_classes, spacing, labels_per_rater, regions, generator)
+        if soft is not None:
+            if self.label not in MADE_OF_WEIGHTS:
+                raise InputError(
+                    f"method {self.name!r} makes its label of a hard mask: give it no class weights"
+                )
+            case = replace(case, soft=as_tensor(soft))
         return TARGETS[self.label](case, self.label_settings(options))
+
+    def takes_weights(self, *, beside_mask: bool) -> bool:
+        """Whether a data set's own class weights are what the method's target is made of.
+
+        Labels that are the mask itself take weights in its place; moved masks, which are never binarised,
+        prefer them to it.
+
+        Args:
+            beside_mask: The case has a mask as well.
+        """
+        return self.moves_mask if beside_mask else self.label in MADE_OF_WEIGHTS
 
     @property
     def follows_the_batch(self) -> bool:

@@ -178,7 +178,7 @@ def predict(
     by_name = {files.name: files for files in dataset.cases}
     for name in progress(chosen):
         found = predict_case(
-            module, load_case(replace(by_name[name], mask=None, rater_masks=(), soft=None), dataset)
+            module, load_case(replace(by_name[name], mask=None, rater_masks=(), soft=()), dataset)
         )
         folder.clear(name)
         written.append(write_prediction(found, module, out, soft=soft))

@@ -313,7 +313,7 @@ def predict_with_uncertainty(
     files = {entry.name: entry for entry in dataset.cases}
     written, count = [], 0
     for name in progress(chosen):
-        case = load_case(replace(files[name], mask=None, rater_masks=(), soft=None), dataset)
+        case = load_case(replace(files[name], mask=None, rater_masks=(), soft=()), dataset)
         found = predict_uncertain(modules, case, sampling)
         folder.clear(name)
         for ending, values in zip(map_names, (found.entropy, found.mutual_information), strict=True):

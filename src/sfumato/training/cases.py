@@ -40,6 +40,9 @@ class PreparedCase:
         spacing: mm per axis of this grid.
         rater_targets: The soft label made of each rater's mask alone, ``(D, channels, *S)`` float32, where
             single raters train and labels are made before augmentation; else None.
+        target_from_soft: ``target`` is the data set's own class weights: training moves it, whenever labels
+            are made.
+        labels_from_soft: The case has class weights and no mask: ``labels`` is the class that weighs most.
     """
 
     name: str
@@ -49,6 +52,8 @@ class PreparedCase:
     target: Tensor
     spacing: tuple[float, ...]
     rater_targets: Tensor | None = None
+    target_from_soft: bool = False
+    labels_from_soft: bool = False
 
     def of_rater(self, number: int) -> PreparedCase:
         """The case as if rater ``number`` had annotated it alone."""
@@ -73,6 +78,8 @@ class PreparedCase:
             self.target.select(axis + 1, index),
             _without(self.spacing, axis),
             None if targets is None else targets.select(axis + 2, index),
+            self.target_from_soft,
+            self.labels_from_soft,
         )
 
 
@@ -157,7 +164,28 @@ def prepare_cases(
     if problems:
         raise DataError(problems)
     LOG.info("prepared %d %s", len(names), title)
-    return prepared if recipe.cache == "memory" else CasesOnDisk(paths)
+    cases: Cases = prepared if recipe.cache == "memory" else CasesOnDisk(paths)
+    _say_weights(cases, recipe, title)
+    return cases
+
+
+def _say_weights(cases: Cases, recipe: Recipe, title: str) -> None:
+    """Log what is made of the data set's own class weights: nothing is rounded in silence."""
+    kept = hardened = 0
+    for case in cases:
+        kept += case.target_from_soft
+        hardened += case.labels_from_soft and not case.target_from_soft
+    if kept:
+        LOG.info("%d of %d %s: the target is the data set's own class weights", kept, len(cases), title)
+    if hardened:
+        LOG.warning(
+            "%d of %d %s have class weights and no mask, but %s makes its label of a hard mask: "
+            "it takes the class that weighs most",
+            hardened,
+            len(cases),
+            title,
+            recipe.method,
+        )
 
 
 def prepare_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> PreparedCase:
@@ -198,7 +226,8 @@ def made_late(recipe: Recipe) -> bool:
 def read_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
     """Read one case on its own grid; its mask is the reference that the recipe trains and tunes on.
 
-    That is the case's mask; where the recipe names one rater, that rater's.
+    That is the case's mask; where the recipe names one rater, that rater's. Class weights are kept where
+    the recipe's method makes its target of them, which it never does when it trains on single raters.
 
     Raises:
         DataError: the case has no mask, or none of the rater.
@@ -211,15 +240,26 @@ def read_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
         case = replace(case, labels=case.labels_per_rater[mask], labels_per_rater=None)
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask: training and validation need one"])
-    return case
+    kept = method(recipe.method).takes_weights(beside_mask=not case.labels_from_soft)
+    return case if kept and recipe.raters == "consensus" else replace(case, soft=None)
 
 
 def _prepared(recipe: Recipe, dataset: Dataset, case: Case) -> PreparedCase:
-    grid = preprocessing(recipe).apply(case)
+    # Weights are moved with the target that is made of them.
+    grid = preprocessing(recipe).apply(replace(case, soft=None))
     if grid.labels is None:
         raise DataError([f"case {case.name} lost its mask in preprocessing"])
     target = _target(recipe, dataset, case, grid)
-    return PreparedCase(case.name, grid.image, grid.labels, grid.labels_per_rater, target, grid.spacing)
+    return PreparedCase(
+        case.name,
+        grid.image,
+        grid.labels,
+        grid.labels_per_rater,
+        target,
+        grid.spacing,
+        target_from_soft=case.soft is not None,
+        labels_from_soft=case.labels_from_soft,
+    )
 
 
 def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
@@ -236,8 +276,9 @@ def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
             generator=generator,
         )
 
-    # A mask that is never binarised is made soft by resampling: it starts on its own grid.
-    if chosen.moves_mask:
+    # A mask that is never binarised is made soft by resampling, and class weights are soft already: both
+    # start on their own grid.
+    if chosen.moves_mask or case.soft is not None:
         target = label(case)
         target = preprocessing(recipe).apply_soft(target, case, padding=outside(chosen, len(target)))
         return chosen.finished(target)
@@ -285,7 +326,7 @@ def soft_label(
     regions: Mapping[str, tuple[int, ...]] | None,
     generator: torch.Generator,
 ) -> Tensor:
-    """The recipe's soft label of one image and its masks: ``(channels, *S)`` float32."""
+    """The recipe's soft label of one image and its masks, or class weights: ``(channels, *S)`` float32."""
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to make a soft label of"])
     return method(recipe.method).target(
@@ -297,4 +338,5 @@ def soft_label(
         regions=regions,
         options=recipe.label,
         generator=generator,
+        soft=case.soft,
     )

@@ -45,7 +45,8 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         regions: dict[str, tuple[int, ...]] | None,
         device: str = "cpu",
     ) -> None:
-        self.ingredients = made_on(device, recipe)
+        # A batch is of one form: with class weights among its cases, all patches carry their targets.
+        self.ingredients = made_on(device, recipe) and not any(case.target_from_soft for case in cases)
         self.cases, self.recipe, self.num_classes, self.regions = cases, recipe, num_classes, regions
         self.samples = training_samples(cases, recipe)
         part = recipe.augment
@@ -73,7 +74,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
 
     def _patch(self, case: PreparedCase, generator: torch.Generator) -> dict[str, Tensor]:
         chosen, size = method(self.recipe.method), self.recipe.patch.size
-        late = made_late(self.recipe)
+        late = made_late(self.recipe) and not case.target_from_soft
         # Rotation and shrinking reach beyond the patch: cut it larger, move it, then cut the centre.
         wide = tuple(round(self.margin * side) for side in size)
         start = self._start(case, wide, generator)

@@ -97,7 +97,7 @@ def test_data_for_prediction_needs_no_mask_column(tmp_path):
 
 def test_a_soft_reference_comes_class_first(tmp_path):
     _write(tmp_path, "case,image,mask,soft\na,i.nii.gz,mask.nii.gz,s.nii.gz\n", ["i.nii.gz", "mask.nii.gz"])
-    soft = np.random.default_rng(0).random((6, 5, 4, 2)).astype(np.float32)
+    soft = np.random.default_rng(0).dirichlet((1, 1), (6, 5, 4)).astype(np.float32)
     write_nifti(tmp_path / "s.nii.gz", soft)
     dataset = open_dataset(tmp_path)
     np.testing.assert_array_equal(load_case(dataset.cases[0], dataset).soft.numpy(), np.moveaxis(soft, -1, 0))

@@ -5,9 +5,11 @@ A case is one subject, or one session of it. Its channels are the ``anat`` image
 
 - ``…_dseg`` (labels) and ``…_mask`` (0 and 1), of one annotator or without ``desc-``: the reference;
 - several of them with ``desc-<annotator>``: one rater each; ``desc-consensus`` stays the reference;
-- ``…_probseg``: class weights, class last, or the weight of the only foreground class.
+- ``…_probseg``: class weights, class last, or the weight of the only foreground class;
+- several of them with ``label-<name>``: the weight of one foreground class each.
 
-Label names come from ``dseg.tsv`` (columns ``index``, ``name``) or from ``label-<name>`` of a mask.
+Label names come from ``dseg.tsv`` (columns ``index``, ``name``) or from ``label-<name>`` of masks or weights;
+weights of a class per file are read in their order, which without ``dseg.tsv`` is the alphabet's.
 
 References:
     Gorgolewski et al. (2016), The brain imaging data structure, Scientific Data 3:160044,
@@ -113,8 +115,33 @@ def _single(files: list[_File], what: str, case: str, problems: list[str]) -> Pa
     return files[0].path if files else None
 
 
+def _weights(
+    files: list[_File], case: str, label_names: Mapping[int, str] | None, problems: list[str]
+) -> tuple[Path, ...]:
+    """Give the one file of all classes, or one file per foreground class in the labels' order."""
+    if len(files) < 2:
+        return tuple(file.path for file in files)
+    by_label: dict[str, list[_File]] = defaultdict(list)
+    for file in files:
+        by_label[file.entities.get("label", "")].append(file)
+    wanted = tuple(name for index, name in sorted((label_names or {}).items()) if index)
+    if set(by_label) != set(wanted) or len(files) > len(wanted):
+        names = ", ".join(str(file.path) for file in files)
+        expected = ", ".join(f"label-{name}" for name in wanted) or "label-<name>"
+        problems.append(
+            f"case {case}: several files are the class weights: {names}: expected one that holds "
+            f"all classes, or one for each of {expected}"
+        )
+        return ()
+    return tuple(by_label[name][0].path for name in wanted)
+
+
 def _case(
-    name: str, images: Mapping[str, Path], channels: Iterable[str], masks: _Derivatives
+    name: str,
+    images: Mapping[str, Path],
+    channels: Iterable[str],
+    masks: _Derivatives,
+    label_names: Mapping[int, str] | None,
 ) -> tuple[CaseFiles, list[str]]:
     beside = next(iter(images.values()))
     paths = tuple(images.get(channel, beside.with_name(f"{name}_{channel}.nii.gz")) for channel in channels)
@@ -125,13 +152,13 @@ def _case(
         for rater in masks.rater_names
     ]
     mask = _single(masks.references.get(name, []), "the reference mask", name, problems)
-    soft = _single(masks.weights.get(name, []), "the class weights", name, problems)
+    soft = _weights(masks.weights.get(name, []), name, label_names, problems)
     for rater, path in zip(masks.rater_names, raters, strict=True):
         if path is None:
             problems.append(f"case {name}: mask {name}_desc-{rater}_dseg.nii.gz is missing in derivatives")
     if masks.references and not raters and mask is None:
         problems.append(f"case {name}: mask {name}_dseg.nii.gz is missing in derivatives")
-    if masks.weights and soft is None:
+    if masks.weights and not masks.weights.get(name):
         problems.append(f"case {name}: weights {name}_probseg.nii.gz are missing in derivatives")
     files = CaseFiles(
         name=name,
@@ -146,7 +173,7 @@ def _case(
 
 
 def _label_names(root: Path, derived: Iterable[_File]) -> dict[int, str] | None:
-    """Find the labels' names: in ``dseg.tsv``, or two labels where every mask is 0 and 1."""
+    """Find the labels' names: in ``dseg.tsv``, those of weights, or two where every mask is 0 and 1."""
     for table in (root / "dseg.tsv", *sorted((root / "derivatives").glob("**/*dseg.tsv"))):
         if table.is_file() and not table.name.startswith("."):
             return _table(table)
@@ -154,6 +181,9 @@ def _label_names(root: Path, derived: Iterable[_File]) -> dict[int, str] | None:
     if not files or any(file.kind == "dseg" for file in files):
         return None
     names = sorted({file.entities["label"] for file in files if "label" in file.entities})
+    if all(file.kind == "probseg" for file in files):
+        # Weights of all classes in one file have no names: they are counted.
+        return dict(enumerate(["background", *names])) if names else None
     return {0: "background", 1: names[0] if len(names) == 1 else "foreground"}
 
 
@@ -180,7 +210,8 @@ def _scan(root: Path) -> tuple[Dataset, list[str]]:
     derived = [file for pipeline in pipelines for file in _files(pipeline)]
     masks = _derivatives(derived)
     channels = sorted({channel for found in images.values() for channel in found})
-    found = [_case(name, images[name], channels, masks) for name in sorted(images)]
+    label_names = _label_names(root, derived)
+    found = [_case(name, images[name], channels, masks, label_names) for name in sorted(images)]
     cases = tuple(files for files, _ in found)
     annotated = {*masks.references, *masks.raters, *masks.weights}
     problems += [
@@ -192,7 +223,7 @@ def _scan(root: Path) -> tuple[Dataset, list[str]]:
     return Dataset(
         name=root.resolve().name,
         cases=cases,
-        label_names=_label_names(root, derived) or labels_in(cases),
+        label_names=label_names or labels_in(cases),
         channel_names=tuple(channels),
         regions=None,
         rater_names=masks.rater_names,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sfumato.data.case import Case, CaseFiles, Dataset, SliceStack, Source
 from sfumato.data.readers.files import Volume, read_volume
+from sfumato.data.readers.weights import as_weights
 from sfumato.errors import (
     DataError,
     DTypeError,
@@ -20,7 +21,7 @@ from sfumato.errors import (
     ShapeError,
     ValueRangeError,
 )
-from sfumato.labels import majority_vote
+from sfumato.labels import hard_labels, majority_vote
 from sfumato.types import Spacing
 
 _MISPLACED_VOXELS = 0.01  # How far apart, in voxels, two grids' corners may be and count as one grid.
@@ -36,8 +37,8 @@ def load_case(files: CaseFiles, dataset: Dataset) -> Case:
     Returns:
         The case. ``labels`` is the mask; where there is none, or it is one of the raters' own, the majority
         vote of the raters (:func:`~sfumato.labels.majority_vote`). Masks that hold just 0 and 255 become 0
-        and 1 where the data set has two classes. A case with class weights only has no ``labels``: it can be
-        predicted, but is not trained or evaluated on.
+        and 1 where the data set has two classes. Of a case with class weights only, ``labels`` is the class
+        with the largest weight (:func:`~sfumato.labels.hard_labels`), and ``labels_from_soft`` says so.
 
     Raises:
         FileFormatError: a file is missing, truncated, or not what its name says.
@@ -78,14 +79,16 @@ def inspect_case(files: CaseFiles, dataset: Dataset) -> tuple[Case | None, list[
     labels: Tensor | None = None if mask is None else torch.from_numpy(mask)
     if labels is None and per_rater is not None:
         labels = majority_vote(per_rater, num_classes=dataset.num_classes)
+    hardened = labels is None and soft is not None
     return Case(
         name=files.name,
         image=torch.from_numpy(np.stack(channels)),
-        labels=labels,
+        labels=hard_labels(soft) if hardened and soft is not None else labels,
         labels_per_rater=per_rater,
         spacing=reading.spacing,
         affine=reading.grid.affine,
-        soft=None if soft is None else torch.from_numpy(soft),
+        soft=soft,
+        labels_from_soft=hardened,
     ), []
 
 
@@ -206,35 +209,28 @@ class _Reading:
             self.errors.append(error)
             return None
 
-    def weights(self, path: Source) -> np.ndarray | None:
-        """Read class weights, class last, as float32 with the class first."""
-        volume = self._open(path)
-        if volume is None or self.grid is None:
+    def weights(self, paths: Sequence[Path]) -> Tensor | None:
+        """Read class weights ``(K, *S)`` float32, or ``None`` if they are wrong."""
+        volumes = [self._open(path) for path in paths]
+        found = [volume for volume in volumes if volume is not None]
+        if len(found) < len(volumes) or self.grid is None:
             return None
-        shape, classes = self.grid.array.shape[: len(self.grid.spacing)], self.dataset.num_classes
-        array = volume.array
-        if array.shape == shape and classes == 2:
-            array = np.stack([1 - array.astype(np.float32), array.astype(np.float32)], axis=-1)
-        elif array.size == np.prod(shape) * classes:
-            array = array.reshape(*shape, classes)
-        if array.shape != (*shape, classes):
-            self.errors.append(
-                ShapeError(
-                    f"case {self.name}: soft reference {path} has shape {volume.array.shape}, "
-                    f"expected {(*shape, classes)}, class last"
-                )
+        for path, volume in zip(paths, found, strict=True):
+            # A picture's classes may come as NIfTI, where they lie behind a third axis of one slice.
+            if len(volume.spacing) == len(self.grid.spacing) and not self._fits(path, volume):
+                return None
+        names = " and ".join(str(path) for path in paths)
+        try:
+            weights = as_weights(
+                [volume.array for volume in found],
+                shape=self.grid.array.shape[: len(self.grid.spacing)],
+                num_classes=self.dataset.num_classes,
+                source=f"case {self.name}: soft reference {names}",
             )
+        except SfumatoError as error:
+            self.errors.append(error)
             return None
-        stored = volume.array
-        if not np.all((stored >= 0) & (stored <= 1)):
-            self.errors.append(
-                ValueRangeError(
-                    f"case {self.name}: soft reference {path} holds values {stored.min():g} .. "
-                    f"{stored.max():g}: expected class weights in 0 .. 1"
-                )
-            )
-            return None
-        return np.ascontiguousarray(np.moveaxis(array, -1, 0).astype(np.float32))
+        return torch.from_numpy(weights)
 
 
 def as_labels(

@@ -52,9 +52,9 @@ def read_manifest(path: Path) -> tuple[list[CaseFiles], tuple[str, ...], list[st
             rater_masks=tuple(_beside(path, row[column]) for column in raters if row[column]),
             raters=tuple(index for index, column in enumerate(raters) if row[column]),
             group=row.get("group") or None,
-            soft=_beside(path, row["soft"]) if row.get("soft") else None,
+            soft=(_beside(path, row["soft"]),) if row.get("soft") else (),
         )
-        every = dict.fromkeys((*files.images, files.mask, *files.rater_masks, files.soft))
+        every = dict.fromkeys((*files.images, files.mask, *files.rater_masks, *files.soft))
         problems += [
             f"case {name}: {file} does not exist"
             for file in every

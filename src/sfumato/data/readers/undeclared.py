@@ -1,8 +1,9 @@
-"""Labels that no file declares: they are found by reading the masks."""
+"""Labels that no file declares: they are found by reading the masks, or the class weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +19,13 @@ def labels_in(cases: Iterable[CaseFiles]) -> dict[int, str]:
 
     Returns:
         ``0 .. K-1`` with made-up names, up to the highest value there is; masks of just 0 and 255 have two.
+        Without masks, as many as the first case's weights have.
     """
+    cases = tuple(cases)
     values: set[int] = set()
     paths = dict.fromkeys(path for files in cases for path in (files.mask, *files.rater_masks) if path)
+    if not paths:
+        values = set(range(next((_classes(files.soft) for files in cases if files.soft), 0)))
     for path in paths:
         try:
             array = read_volume(path).array
@@ -32,3 +37,15 @@ def labels_in(cases: Iterable[CaseFiles]) -> dict[int, str]:
         values = {0, 1}
     sensible = [value for value in values if 0 <= value < _MOST_LABELS]
     return {0: "background"} | {value: f"label {value}" for value in range(1, max(sensible, default=0) + 1)}
+
+
+def _classes(soft: Sequence[Path]) -> int:
+    """Count the classes of one case's weights; 0 where they cannot be read."""
+    if len(soft) > 1:
+        return len(soft) + 1
+    try:
+        volume = read_volume(soft[0])
+    except SfumatoError:
+        return 0
+    spatial = len(volume.spacing)
+    return volume.array.shape[-1] if volume.array.ndim > spatial else 2
