@@ -89,6 +89,13 @@ def evaluate(
     regions = name_regions(found, references, label_names)
     scorer = Scorer(found, references, label_names, regions, settings, origin)
     rows = _score(scorer, pairs, problems)
+    hardened = sum(not files.hard for _, files in pairs.values())
+    if hardened:
+        typer.echo(
+            f"{hardened} of {len(pairs)} references are class weights: MSE, soft Dice and soft IoU compare "
+            "with the weights, every other score with the class that weighs most",
+            err=True,
+        )
     _write(rows, out, settings, references, overwrite=overwrite)
     _show(rows, f"{len(pairs)} of {len(references.cases)} cases of {references.name}", out)
 

@@ -19,13 +19,15 @@ from sfumato.cli.evaluation_files import (
     read_graded,
     read_on_grid,
     read_reference,
+    read_weights,
     small_labels,
 )
 from sfumato.data.case import Source
 from sfumato.data.readers.files import Volume, stem
 from sfumato.decode import with_background
 from sfumato.errors import InputError, ShapeError, ValueRangeError
-from sfumato.labels import majority_vote
+from sfumato.labels import hard_labels, majority_vote
+from sfumato.labels.regions import region_weights
 from sfumato.metrics.evaluation import (
     Origin,
     Settings,
@@ -74,8 +76,14 @@ class Scorer:
             InputError: A file is missing, damaged, or does not fit; the message names it.
         """
         paths = [path for path in (files.mask, *(path for _, path in files.raters)) if path is not None]
-        grid = read_reference(paths[0], self.references.spacing)
-        targets = self._targets(case, files, grid, paths[0])
+        weights: Tensor | None = None
+        if files.hard:
+            grid = read_reference(paths[0], self.references.spacing)
+            targets = self._targets(case, files, grid, paths[0])
+        else:
+            paths, classes = [*files.weights], max(self.label_names) + 1
+            grid, weights = read_weights(files.weights, self.references.spacing, num_classes=classes)
+            targets = [(replace(self.origin, case=case), hard_labels(weights))]
         masks = self._masks(hard, grid, paths[0])
         rows: list[Row] = []
         for origin, labels in targets:
@@ -94,7 +102,7 @@ class Scorer:
         del masks
         soft = self.predictions.soft.get(stem(hard))
         if soft is not None:
-            rows += self._graded_rows(soft, targets, grid, paths[0])
+            rows += self._graded_rows(soft, targets, grid, paths[0], weights)
         return rows
 
     def _rater_rows(self, masks: Tensor, targets: list[tuple[Origin, Tensor]], grid: Volume) -> list[Row]:
@@ -153,7 +161,12 @@ class Scorer:
         return torch.from_numpy(array == 1).movedim(-1, 0)
 
     def _graded_rows(
-        self, path: Path, targets: list[tuple[Origin, Tensor]], grid: Volume, grid_path: Source
+        self,
+        path: Path,
+        targets: list[tuple[Origin, Tensor]],
+        grid: Volume,
+        grid_path: Source,
+        weights: Tensor | None,
     ) -> list[Row]:
         soft = read_graded(path, grid, grid_path)
         structures = self.structures
@@ -164,7 +177,10 @@ class Scorer:
         rows: list[Row] = []
         for index, (name, values) in enumerate(structures.items()):
             one = soft[index : index + 1] if kind != "classes" else _sum_of(soft, values)
-            rows += self._map_rows(one.clamp(0, 1), {name: values}, targets, grid)
+            truths = targets
+            if weights is not None:
+                truths = [(targets[0][0], region_weights(weights, values=[values]))]
+            rows += self._map_rows(one.clamp(0, 1), {name: values}, truths, grid)
         for origin, labels in targets:
             rows += self._calibration_rows(soft, kind, labels, origin, grid.spacing)
         return rows
@@ -176,7 +192,10 @@ class Scorer:
         targets: list[tuple[Origin, Tensor]],
         grid: Volume,
     ) -> list[Row]:
-        """Score the graded map ``(1, *S)`` of one structure against every reference, and all raters' mean."""
+        """Score the graded map ``(1, *S)`` of one structure against every reference, and all raters' mean.
+
+        The targets are labels; of a reference that is class weights, this structure's weight ``(1, *S)``.
+        """
         rows: list[Row] = []
         for origin, labels in targets:
             rows += evaluate_maps(

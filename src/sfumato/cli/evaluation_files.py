@@ -19,6 +19,7 @@ from sfumato.data.readers.cases import as_labels, grid_difference
 from sfumato.data.readers.description import read_description
 from sfumato.data.readers.files import Volume, read_volume, stem, suffix
 from sfumato.data.readers.layouts import layout_of, wrapped_layout
+from sfumato.data.readers.weights import as_weights
 from sfumato.errors import DTypeError, FileFormatError, GeometryError, InputError, ShapeError, ValueRangeError
 from sfumato.types import Spacing
 
@@ -30,10 +31,16 @@ _PIECE = 2**20  # voxels looked at together: a large volume is not copied as a w
 
 @dataclass(frozen=True)
 class ReferenceFiles:
-    """The reference masks of one case: a consensus, raters, or both."""
+    """The reference of one case: a consensus, raters, or both; class weights where there is neither."""
 
     mask: Source | None
     raters: tuple[tuple[str, Path], ...] = ()
+    weights: tuple[Path, ...] = ()
+
+    @property
+    def hard(self) -> bool:
+        """Whether there is a mask of anyone."""
+        return self.mask is not None or bool(self.raters)
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,8 @@ def _of_dataset(dataset: Dataset) -> References:
         consensus = None if files.mask in files.rater_masks else files.mask
         if consensus or files.rater_masks:
             cases[files.name] = ReferenceFiles(consensus, tuple(zip(names, files.rater_masks, strict=True)))
+        elif files.soft:
+            cases[files.name] = ReferenceFiles(None, weights=files.soft)
     return References(
         dataset.name,
         cases,
@@ -207,6 +216,32 @@ def read_reference(path: Source, spacing: Spacing | None) -> Volume:
     if volume.affine is None and spacing is not None and len(spacing) == array.ndim:
         return Volume(array, spacing, None)
     return Volume(array, volume.spacing, volume.affine)
+
+
+def read_weights(
+    paths: Sequence[Path], spacing: Spacing | None, *, num_classes: int
+) -> tuple[Volume, Tensor]:
+    """Read a case's class weights: their grid, and ``(K, *S)`` float32.
+
+    Raises:
+        GeometryError: The files of several classes are not on one grid.
+        ShapeError, ValueRangeError: They hold another number of classes, or no class weights.
+    """
+    volumes = [read_volume(path) for path in paths]
+    first, axes = volumes[0], len(volumes[0].spacing)
+    for path, volume in zip(paths[1:], volumes[1:], strict=True):
+        difference = grid_difference(first, volume)
+        if difference:
+            raise GeometryError(f"{paths[0]} and {path} are not on one grid: {difference}")
+    weights = as_weights(
+        [volume.array for volume in volumes],
+        shape=first.array.shape[:axes],
+        num_classes=num_classes,
+        source=" and ".join(str(path) for path in paths),
+    )
+    declared = first.affine is None and spacing is not None and len(spacing) == axes
+    grid = Volume(first.array, spacing if declared and spacing else first.spacing, first.affine)
+    return grid, torch.from_numpy(weights)
 
 
 def small_labels(

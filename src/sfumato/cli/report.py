@@ -288,6 +288,8 @@ def _target(folder: Path, described: Mapping[str, Any], case: Case, dataset: Dat
     if name not in METHODS or case.labels is None or math.prod(case.shape) > MOST_TARGET_VOXELS:
         return None
     method = METHODS[name]
+    consensus = recipe.get("raters", "consensus") == "consensus"
+    taken = consensus and method.takes_weights(beside_mask=not case.labels_from_soft)
     try:
         return method.target(
             case.labels,
@@ -298,6 +300,7 @@ def _target(folder: Path, described: Mapping[str, Any], case: Case, dataset: Dat
             regions=recipe.get("regions") or dataset.regions,
             options=recipe.get("label"),
             generator=torch.Generator().manual_seed(0),
+            soft=case.soft if taken else None,
         )
     except SfumatoError:
         # A recipe of another version may name options that are gone: the page does without this layer.

@@ -140,6 +140,7 @@ def evaluate_case(
     settings: Settings = DEFAULT_SETTINGS,
     soft: ArrayLike | None = None,
     probs: ArrayLike | None = None,
+    reference_maps: ArrayLike | None = None,
 ) -> list[Row]:
     """Score one case: hard masks, and where there are any, graded maps and class probabilities.
 
@@ -153,6 +154,8 @@ def evaluate_case(
         soft: Graded prediction in [0, 1], one map per structure ``(R, *S)``: adds MSE and soft Dice.
         probs: Class probabilities ``(K, *S)``, background first: adds the calibration, with structure
             ``all``; the reference must then be labels.
+        reference_maps: The reference's own weight of each structure in [0, 1], ``(R, *S)``, where it has no
+            mask and ``reference`` is those weights made hard: graded maps are then compared with them.
 
     Returns:
         One row per structure and metric. A structure that is empty in both masks has overlap 1, distance
@@ -168,8 +171,9 @@ def evaluate_case(
         prediction, reference, structures=structures, spacing=spacing, origin=origin, settings=settings
     )
     if soft is not None:
+        truth = reference if reference_maps is None else reference_maps
         rows += evaluate_maps(
-            soft, reference, structures=structures, spacing=spacing, origin=origin, settings=settings
+            soft, truth, structures=structures, spacing=spacing, origin=origin, settings=settings
         )
     if probs is not None:
         rows += evaluate_calibration(probs, reference, spacing=spacing, origin=origin, settings=settings)
@@ -208,7 +212,10 @@ def evaluate_maps(
     origin: Origin,
     settings: Settings = DEFAULT_SETTINGS,
 ) -> list[Row]:
-    """Score graded maps ``(R, *S)`` in [0, 1] against hard masks; arguments as :func:`evaluate_case`."""
+    """Score graded maps ``(R, *S)`` in [0, 1] against hard masks; arguments as :func:`evaluate_case`.
+
+    The reference may be graded itself: one map per structure, ``(R, *S)`` in [0, 1].
+    """
     maps, ref = as_tensor(soft), checked("reference", reference, spacing, structures)
     require_same_shape("soft", maps.shape, "structures and axes", (len(structures), *_space(ref, spacing)))
     rows: list[Row] = []

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sfumato.data.case import Case, Dataset
+from sfumato.labels.regions import region_weights
 from sfumato.metrics import CalibrationBins
 from sfumato.metrics.boundary import boundary_band
 from sfumato.metrics.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
@@ -35,7 +36,7 @@ from sfumato.types import ArrayLike
 LOG = logging.getLogger("sfumato.study")
 BAND_MM = 3.0  # reach of the boundary band in the reliability diagrams, to either side of the surface
 BIN_SETS = ("all", "foreground", "boundary")
-VALUE_BINS = 50
+VALUE_BINS = 100  # of values in [0, 1] an edge lies at 0.01, up to which SoftSeg counts a prediction as 0
 # Lesions besides what every evaluation has: a run cannot be asked for them afterwards.
 RUN_METRICS = (*DEFAULT_METRICS, "lesion_tpr", "lesion_fdr")
 
@@ -137,6 +138,7 @@ class _Scored:
                 origin=one,
                 settings=self.settings,
                 soft=self.maps,
+                reference_maps=self._reference_maps(),
             )
             rows += self._calibration_rows(labels, one)
         if raters:
@@ -153,9 +155,10 @@ class _Scored:
             if row.metric in decided
         ]
         for labels, one in self._references(origin, raters):
+            graded = self._reference_maps()
             twins += evaluate_maps(
                 self.maps,
-                labels,
+                labels if graded is None else graded,
                 structures=self.structures,
                 spacing=self.case.spacing,
                 origin=one,
@@ -215,6 +218,12 @@ class _Scored:
             origin=origin,
             settings=self.settings,
         )
+
+    def _reference_maps(self) -> Tensor | None:
+        """The structures' own weights ``(R, *S)`` where the case has class weights in place of a mask."""
+        if self.case.soft is None or not self.case.labels_from_soft:
+            return None
+        return region_weights(self.case.soft, values=self.module.region_values())
 
     def _drawn(self) -> list[Tensor]:
         return [] if self.case.labels_per_rater is None else list(self.case.labels_per_rater)
