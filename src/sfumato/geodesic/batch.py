@@ -80,7 +80,7 @@ def item_spacing(spacing: Steps, items: int) -> list[tuple[float, ...]]:
     Raises:
         ShapeError: there is not one spacing for each item.
     """
-    if not len(spacing) or not isinstance(spacing[0], Sequence | Tensor | np.ndarray):
+    if not len(spacing) or np.ndim(spacing[0]) == 0:
         return [tuple(float(step) for step in spacing)] * items  # type: ignore[arg-type]
     if len(spacing) != items:
         raise ShapeError(f"spacing has {len(spacing)} items, but image has {items}: give one for each")

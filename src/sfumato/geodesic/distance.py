@@ -68,7 +68,7 @@ def geodesic_distance(
             batch.
         seed_cost: ``(*S)`` or as ``seeds``: what a path pays to start there, at least 0; infinite: no seed.
             ``(B, K, *S)`` for a batch.
-        out: Where to write: float32, of the result's shape.
+        out: Where to write: float32, of the result's shape; it may share memory with the arguments.
         threads: At most so many threads; ``None``: as torch uses, and one inside a worker process. Of no
             meaning on a GPU.
 
@@ -101,7 +101,7 @@ def geodesic_distance(
     task = prepare(image, seeds, spacing=spacing, cost=cost, weight=weight, mask=mask, seed_cost=seed_cost)
     if out is not None:
         _require_fitting(out, task.shape)
-    if isinstance(out, np.ndarray) and out.flags.c_contiguous:
+    if isinstance(out, np.ndarray) and out.flags.c_contiguous and not task.reads(out):
         result: np.ndarray[Any, np.dtype[Any]] = out
     else:
         result = np.empty(task.shape, np.float32)
@@ -112,7 +112,7 @@ def geodesic_distance(
 
 def is_batch(image: ArrayLike, spacing: Sequence[float] | Sequence[Sequence[float]]) -> bool:
     """Whether ``image`` is ``(B, C, *S)``, as its axes or one spacing per item tell."""
-    if len(spacing) and isinstance(spacing[0], Sequence | Tensor | np.ndarray):
+    if len(spacing) and np.ndim(spacing[0]) > 0:
         return True
     return len(spacing) in (2, 3) and image.ndim == len(spacing) + 2
 
@@ -126,6 +126,8 @@ def _require_fitting(out: ArrayLike, shape: Sequence[int]) -> None:
     require_same_shape("out", out.shape, "the result", shape)
     if str(out.dtype).removeprefix("torch.") != "float32":
         raise DTypeError(f"out has dtype {out.dtype}: it must be float32")
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise ValueRangeError("out is read-only: give an array that can be written to")
 
 
 def _written(found: Array, out: Array) -> Array:
@@ -230,7 +232,7 @@ def euclidean_distance(mask: Array, *, spacing: Sequence[float]) -> Array:
     require_spacing(spacing, mask.shape[mask.ndim - axes :], name="mask")
     flags = boolean("mask", mask)
     result = np.full(flags.shape, np.inf, np.float32)
-    sets = flags.reshape(-1, *flags.shape[flags.ndim - axes :])
+    sets = flags if flags.ndim > axes else flags[None]
     for target, one in zip(result.reshape(sets.shape), sets, strict=True):
         if one.any():
             target[...] = scipy.ndimage.distance_transform_edt(~one, sampling=tuple(spacing))

@@ -37,6 +37,11 @@ class Task:
         """The image made ready for the kernels; the plan must be safe."""
         return Field(self.image, self.spacing, self.plan, self.mask)
 
+    def reads(self, array: Array) -> bool:
+        """Whether the computation may read ``array``'s memory, so that results must not go there."""
+        inputs = (self.image, self.starts, self.price, self.mask)
+        return any(each is not None and np.may_share_memory(array, each) for each in inputs)
+
 
 def prepare(
     image: ArrayLike,
@@ -51,12 +56,14 @@ def prepare(
     """Check the arguments of ``geodesic_distance``, which documents them, before any work."""
     require_cost(cost, weight)
     axes = len(spacing)
-    pixels = as_tensor(image).detach().cpu()
+    pixels = as_tensor(_signed(image)).detach().cpu()
     if axes not in (2, 3) or pixels.ndim not in (axes, axes + 1):
         raise ShapeError(
             f"spacing has {axes} values, but image has {pixels.ndim} axes {tuple(pixels.shape)}: "
             "give an image (*S) or (C, *S), and the mm between voxels for each of its 2 or 3 spatial axes"
         )
+    if pixels.ndim > axes and not len(pixels):
+        raise ShapeError(f"image has shape {tuple(pixels.shape)}: give at least one channel")
     spatial = tuple(pixels.shape[pixels.ndim - axes :])
     require_spacing(spacing, spatial)
     shape = (*(1,) * (3 - axes), *spatial)
@@ -90,6 +97,13 @@ def boolean(name: str, array: ArrayLike) -> Array:
     return flags.numpy()
 
 
+def _signed(image: ArrayLike) -> ArrayLike:
+    """Unsigned 64-bit integers moved down into the signed ones that torch has; differences stay."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint64:
+        return image
+    return (image ^ np.uint64(1 << 63)).view(np.int64)
+
+
 def _float32(pixels: torch.Tensor) -> tuple[Array, float]:
     """The image in float32, and the largest difference within a channel.
 
@@ -114,8 +128,9 @@ def _float32(pixels: torch.Tensor) -> tuple[Array, float]:
     middle = low + (high - low) / 2
     if numbers.dtype.kind == "i":
         # In integers the shift is exact, and unsigned 64 bits hold every difference.
-        shifted = numbers.astype(np.int64).view(np.uint64) - np.uint64(int(numbers.min()) % 2**64)
-        return (shifted.astype(np.float64) - (high - low) / 2).astype(np.float32), high - low
+        least, span = int(numbers.min()), int(numbers.max()) - int(numbers.min())
+        shifted = numbers.astype(np.int64).view(np.uint64) - np.uint64(least % 2**64)
+        return (shifted.astype(np.float64) - span / 2).astype(np.float32), float(span)
     if high - low > 3e38:
         raise ValueRangeError(f"image spans {low} .. {high}: float32 cannot hold it, scale it first")
     return (numbers - middle).astype(np.float32), high - low
