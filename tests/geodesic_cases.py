@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from sfumato.geodesic.reference import geodesic_distance_reference
 
-KINDS = ("noise", "constant", "checkerboard", "steep", "ramp")
+KINDS = ("noise", "constant", "checkerboard", "steep", "cliffs", "ramp")
+LAYOUTS = ("plain", "fortran", "reversed", "strided")
 SEEDINGS = ("some", "corner", "all", "none", "one")
 
 
@@ -17,6 +18,9 @@ def picture(kind, shape, channels, rng):
         return np.stack([parity * (c + 1.0) for c in range(channels)]).astype(np.float32)
     if kind == "steep":
         return (rng.integers(0, 2, (channels, *shape)) * 1e6).astype(np.float32)
+    if kind == "cliffs":
+        steps = rng.integers(0, 2, (channels, *shape)) * 1e6
+        return (rng.normal(size=(channels, *shape)) + steps).astype(np.float32)
     if kind == "ramp":
         return np.stack([np.indices(shape).sum(axis=0) * (c + 0.3) for c in range(channels)]).astype(
             np.float32
@@ -51,6 +55,17 @@ def serpentine(shape):
     return path
 
 
+def laid_out(array, layout):
+    """The same values, elsewhere in memory."""
+    if layout == "fortran":
+        return np.asfortranarray(array)
+    if layout == "reversed":
+        return array[..., ::-1].copy()[..., ::-1]
+    if layout == "strided":
+        return np.repeat(array, 2, axis=-1)[..., ::2]
+    return array
+
+
 @st.composite
 def cases(draw):
     """``(image, seeds, spacing, mask, seed_cost)`` on a small grid, one long axis, NumPy, any strides."""
@@ -59,12 +74,14 @@ def cases(draw):
     shape[draw(st.integers(0, axes - 1))] = draw(st.sampled_from((1, 4, 15, 16, 17, 33)))
     rng = np.random.default_rng(draw(st.integers(0, 2**31 - 1)))
     image = picture(draw(st.sampled_from(KINDS)), tuple(shape), draw(st.sampled_from((1, 1, 2))), rng)
-    if draw(st.booleans()):
-        image = np.asfortranarray(image)
     seeds = sowing(draw(st.sampled_from(SEEDINGS)), tuple(shape), rng)
     spacing = tuple(draw(st.sampled_from((0.05, 0.78, 1.0, 5.0))) for _ in range(axes))
     mask = rng.random(shape) < 0.8 if draw(st.booleans()) else None
     price = (rng.random(shape) * 3).astype(np.float32) if draw(st.booleans()) else None
+    layout = draw(st.sampled_from(LAYOUTS))
+    image, seeds, mask, price = (
+        None if array is None else laid_out(array, layout) for array in (image, seeds, mask, price)
+    )
     return image, seeds, spacing, mask, price
 
 

@@ -26,6 +26,33 @@ def test_the_number_of_threads_does_not_change_a_bit(recipe):
         np.testing.assert_array_equal(solve(*recipe, threads=threads), alone)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(131, 3, 32), (5, 400, 250)])
+def test_many_planes_and_large_ones_are_filled_and_sown_to_the_last(shape, threads):
+    image = rng.normal(size=shape).astype(np.float32)
+    seeds = rng.random(shape) < 0.01
+    result = geodesic_distance(image, seeds, spacing=SPACING, cost="l1", weight=0.6, threads=threads)
+    # The price of nothing and the turned axes take other ways through the same sums.
+    free = np.zeros(shape[::-1])
+    turned = geodesic_distance(image.T, seeds.T, spacing=SPACING[::-1], cost="l1", weight=0.6, seed_cost=free)
+    assert (result[seeds] == 0).all()
+    np.testing.assert_array_equal(result, turned.T)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_error_in_a_thread_reaches_the_caller(threads):
+    done = []
+
+    def work(index):
+        if index == 1:
+            raise MemoryError(index)
+        done.append(index)
+
+    with pytest.raises(MemoryError):
+        engine.run_side_by_side(work, 3, threads)
+    assert 0 in done
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("budget", [0, 1, 3])
 @pytest.mark.parametrize("threads", [1, 2])
