@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import nibabel
 import numpy as np
@@ -13,8 +14,7 @@ from sfumato.data.phantoms import write_layout
 from sfumato.errors import InputError, OutputExistsError, RecipeError, UnknownNameError
 from sfumato.methods import method
 from sfumato.metrics.evaluation import CALIBRATION_METRICS
-from sfumato.study.experiment_costs import SECONDS, Speed, cost
-from sfumato.study.experiments import EXPERIMENTS, experiment, read_experiment
+from sfumato.study.experiments import ALIASES, EXPERIMENTS, experiment, read_experiment
 from sfumato.study.reproduction_data import AXIAL, data_folder, find_sources, require_sound
 from sfumato.study.reproduction_plan import chosen_trainings, planned_runs
 from sfumato.study.reproduction_smoke import smoke_cases, smoke_recipe
@@ -166,10 +166,22 @@ def test_impossible_seeds_are_refused(seeds, text):
         planned_runs(found, found.part("lidc"), seeds=seeds)
 
 
-def test_unknown_experiment_is_named_with_the_nearest_and_single_figures_are_known():
+def test_unknown_experiment_is_named_with_the_nearest():
     with pytest.raises(UnknownNameError, match="Did you mean 'geols-table1'"):
         experiment("geols-tabel1")
-    assert experiment("softseg-figure3").name == "softseg-figures2-4"
+    with pytest.raises(UnknownNameError, match="Did you mean 'softseg-figure"):
+        experiment("softseg-figure5")
+
+
+def test_every_published_name_is_known_and_makes_the_set_that_lists_it():
+    for name in EXPERIMENTS:
+        found = experiment(name)
+        for listed, part in found.listed.items():
+            assert re.fullmatch(r"[a-z]+-(table|figure)\d", listed)
+            assert experiment(listed).name == name
+            assert set(part.data) <= set(found.trainings_per_kind)
+    assert set(ALIASES) == set(experiment("softseg-figures2-4").listed)
+    assert list(experiment("svls-table2").listed) == ["svls-table2"]
 
 
 def changed(tmp_path, change):
@@ -197,6 +209,10 @@ def changed(tmp_path, change):
         (lambda c: c["trainings"].append(c["trainings"][0]), r"One-hot \(Set 1\) on lidc is given twice"),
         (lambda c: c["data"][0]["metrics"]["DSC"].update(ours="dise"), "unknown metric 'dise'"),
         (lambda c: c.update(tables=["svls_table9"]), "unknown published table 'svls_table9'"),
+        (
+            lambda c: c.update(listed={"svls-figure9": {"title": "t", "data": ["scgm"]}}),
+            "unknown data of svls-figure9 'scgm'",
+        ),
     ],
 )
 def test_mistake_in_the_file_is_named(tmp_path, change, message):
@@ -227,21 +243,6 @@ def test_smoke_recipe_is_small_and_keeps_what_makes_the_method():
                 # All cases of a small folder may be one patient's.
                 assert small.split.by == ("centre" if part.kind == "scgm" else "case")
                 assert math.prod(small.patch.size) <= 64 * 32 * 32
-
-
-def test_cost_counts_the_steps_of_all_trainings(monkeypatch):
-    found = experiment("geols-table1")
-    # 235 cases in batches of 4: 59 steps, 200 epochs, 15 trainings; a batch is 4 x 192 x 192 x 128 voxels.
-    steps = 59 * 200 * 15
-    monkeypatch.setitem(SECONDS, "svls-unet3d", Speed(0.1, "some GPU"))
-    spent = cost(found, found.part("brats2019"))
-    assert (spent.trainings, spent.steps, spent.rough) == (15, steps, False)
-    assert spent.hours == pytest.approx(steps * 4 * 192 * 192 * 128 / 1e6 * 0.1 / 3600)
-    assert all(
-        cost(experiment(name), part).hours > 0
-        for name in EXPERIMENTS
-        for part in experiment(name).content.data
-    )
 
 
 def test_folders_are_told_apart_and_forced_kinds_are_obeyed(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ import typer
 from sfumato.errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
+    from sfumato.study.experiment_costs import Speed
     from sfumato.study.experiments import Experiment
     from sfumato.study.many import Outcome
     from sfumato.study.plan import PlannedRun
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sfumato.study.reproduction_data import Source
 
 OUT = Path("reproduced")
+SHARED = "as above"  # in the list, in place of trainings that stand there already
 
 
 def reproduce(
@@ -60,6 +62,10 @@ def reproduce(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Train again what is finished; else it is kept.")
     ] = False,
+    speeds: Annotated[
+        Path | None,
+        typer.Option(help="With --list: your GPU's step times, as benchmarks/networks.py --csv writes them."),
+    ] = None,
 ) -> None:
     """Train a published experiment and print the paper's numbers beside yours.
 
@@ -68,8 +74,10 @@ def reproduce(
     other; the exit status is then 1 if the machine failed, 2 if a run's input was wrong.
     """
     if show:
-        print_list()
+        print_list(speeds)
         return
+    if speeds is not None:
+        raise InputError("--speeds is for the hours of --list: leave it out, or add --list")
     if name is None:
         raise InputError("name the table or figure to reproduce; sfumato reproduce --list shows them all")
     job = _job(name, data or [], dataset or [], methods, seeds, out, smoke=smoke)
@@ -341,36 +349,39 @@ def _print_tables(job: Job, cells: Sequence[Cell], notes: Sequence[str]) -> None
     )
 
 
-def print_list() -> None:
+def print_list(speeds: Path | None = None) -> None:
     """Print every experiment: what it trains, on what, and about how many GPU-hours that takes."""
     from rich.table import Table
 
     from sfumato.cli.console import wide_console
-    from sfumato.study.experiment_costs import cost
+    from sfumato.study.experiment_costs import hours_note, read_speeds
     from sfumato.study.experiments import EXPERIMENTS, experiment
 
+    measured = {} if speeds is None else read_speeds(speeds)
     table = Table("name", "what", "data (--dataset)", box=None, header_style="bold", pad_edge=False)
     for heading in ("trainings", "steps", "GPU-hours"):
         table.add_column(heading, justify="right")
-    rough = False
-    for name in EXPERIMENTS:
-        found = experiment(name)
-        for part in found.content.data:
-            first = part is found.content.data[0]
-            spent = cost(found, part)
-            rough |= spent.rough
-            hours = "n/a" if spent.hours != spent.hours else f"{'~' if spent.rough else ''}{spent.hours:,.0f}"
-            table.add_row(
-                name if first else "",
-                found.content.title if first else "",
-                f"{part.dataset} ({part.kind})",
-                str(spent.trainings),
-                f"{spent.steps:,}",
-                hours,
-            )
+    lines = [line for name in EXPERIMENTS for line in _list_lines(experiment(name), measured)]
+    for line in lines:
+        table.add_row(*line)
     console = wide_console()
     console.print(table)
-    rows = ["~: a rough estimate, not measured."] if rough else []
-    rows.append("GPU-hours: the training steps alone, in single precision and without early stopping;")
-    rows.append("validation and prediction come on top.")
-    console.print(" ".join(rows), soft_wrap=True)
+    notes = [hours_note(measured, rough=any(line[-1].startswith("~") for line in lines))]
+    if any(line[3] == SHARED for line in lines):
+        notes.append(f'"{SHARED}": these figures share their trainings, and each name makes them all.')
+    console.print(" ".join(notes), soft_wrap=True)
+
+
+def _list_lines(found: Experiment, measured: Mapping[str, Speed]) -> Iterator[tuple[str, ...]]:
+    """One line per data set of what the experiment makes; trainings that it shares are counted once."""
+    from sfumato.study.experiment_costs import cost
+
+    counted: set[str] = set()
+    for name, listed in found.listed.items():
+        for kind in listed.data:
+            part, spent = found.part(kind), cost(found, found.part(kind), measured)
+            first = (name, listed.title) if kind == listed.data[0] else ("", "")
+            hours = "n/a" if spent.hours != spent.hours else f"{'~' if spent.rough else ''}{spent.hours:,.0f}"
+            numbers = (str(spent.trainings), f"{spent.steps:,}", hours)
+            yield (*first, f"{part.dataset} ({kind})", *((SHARED, "", "") if kind in counted else numbers))
+            counted.add(kind)

@@ -30,6 +30,7 @@ EXPERIMENTS = (
 )
 """Every experiment, in the order of the papers."""
 ALIASES = dict.fromkeys(("softseg-figure2", "softseg-figure3", "softseg-figure4"), "softseg-figures2-4")
+"""The single figures of a set, whose trainings are shared: each name makes them all."""
 FILE = "experiment.yaml"
 Figure = Literal["alpha", "pairs", "reliability", "softseg"]
 
@@ -95,6 +96,14 @@ class Training(Part):
     raters: str
 
 
+class Listed(Part):
+    """One of several figures that are made together, as the list shows it."""
+
+    title: str
+    data: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Kinds of the data sets that it shows."""
+
+
 class Content(Part):
     """What an ``experiment.yaml`` holds."""
 
@@ -103,6 +112,8 @@ class Content(Part):
     """Published tables with numbers of this experiment."""
     figure: Figure | None
     """What is drawn besides the table."""
+    listed: dict[str, Listed] = Field(default_factory=dict)
+    """The published figures that the experiment makes together, by name; {}: the experiment is one."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     resplit: bool
     """Every seed divides the cases anew; else the split is the same for all."""
@@ -125,6 +136,10 @@ class Content(Part):
         for measure in (measure for part in self.data for measure in part.metrics.values()):
             if measure.ours not in UNITS_OF:
                 raise UnknownNameError("metric", measure.ours, UNITS_OF)
+        for name, each in self.listed.items():
+            for kind in each.data:
+                if kind not in parts:
+                    raise UnknownNameError(f"data of {name}", kind, parts)
         for training in self.trainings:
             if training.method not in METHODS:
                 raise UnknownNameError(f"method of training {training.name!r}", training.method, METHODS)
@@ -183,6 +198,12 @@ class Experiment:
         return found
 
     @property
+    def listed(self) -> dict[str, Listed]:
+        """What it makes, by the published names: a table or figure, or several figures together."""
+        kinds = tuple(part.kind for part in self.content.data)
+        return self.content.listed or {self.name: Listed(title=self.content.title, data=kinds)}
+
+    @property
     def trainings_per_kind(self) -> dict[str, int]:
         """How many trainings each data set needs: rows times seeds times folds."""
         seeds = len(self.content.seeds)
@@ -193,14 +214,14 @@ class Experiment:
 
 
 def experiment(name: str) -> Experiment:
-    """Read one of :data:`EXPERIMENTS`.
+    """Read one of :data:`EXPERIMENTS`, or the set of one of :data:`ALIASES`.
 
     Raises:
         UnknownNameError: there is no such experiment; the nearest name is suggested.
     """
+    if name not in (*EXPERIMENTS, *ALIASES):
+        raise UnknownNameError("experiment", name, (*EXPERIMENTS, *ALIASES))
     name = ALIASES.get(name, name)
-    if name not in EXPERIMENTS:
-        raise UnknownNameError("experiment", name, EXPERIMENTS)
     return read_experiment(recipe_file(f"{name}/{FILE}"))
 
 
