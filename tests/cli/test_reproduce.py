@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import re
 import shutil
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -52,6 +53,9 @@ def test_experiment_runs_in_small_from_data_to_table(name, tmp_path):
     assert f"{printed[0]['published']} " in said
     pictures = sorted(path.name for path in out.glob("*.svg"))
     assert bool(pictures) == ("-figure" in name)
+    if name == "softseg-figures2-4":
+        figures = [f"softseg-figure{number}.svg" for number in (2, 3, 4)]
+        assert pictures == [*figures, "softseg-figures2-4-centres.svg"]
     for picture in pictures:
         assert (out / picture).with_suffix(".png").stat().st_size > 5000
         assert picture.removesuffix(".svg") in (out / part.kind / "report.html").read_text()
@@ -63,14 +67,34 @@ def test_list_shows_every_experiment_with_its_data_trainings_and_cost():
     status, said, _ = called("--list")
     assert status == 0
     for name in EXPERIMENTS:
-        (line,) = (line for line in said.splitlines() if line.startswith(f"{name} "))
-        part = experiment(name).content.data[0]
-        trainings = experiment(name).trainings_per_kind[part.kind]
+        found = experiment(name)
+        first = next(iter(found.listed))
+        (line,) = (line for line in said.splitlines() if line.startswith(f"{first} "))
+        part = found.content.data[0]
+        trainings = found.trainings_per_kind[part.kind]
         assert f"({part.kind}) " in line
         assert f" {trainings} " in line
         assert line.split()[-1].startswith("~")
-    assert "a rough estimate, not measured" in said
+    assert "20 TFLOP/s and 1 TB/s are assumed" in said
     assert said.rstrip().endswith("validation and prediction come on top.")
+
+
+def test_list_has_every_figure_of_a_set_by_its_name_and_counts_its_trainings_once():
+    _, said, _ = called("--list")
+    lines = said.splitlines()
+    names = [line.split()[0] for line in lines[1:] if re.match(r"(geols|singr|svls|softseg)-", line)]
+    assert names[-3:] == ["softseg-figure2", "softseg-figure3", "softseg-figure4"]
+    assert len(names) == 17  # eleven tables, and the figures of GeoLS, SiNGR, SVLS and SoftSeg: 1, 1, 1 and 3
+    assert all(re.fullmatch(r"[a-z]+-(table|figure)\d", name) for name in names)
+    start = next(index for index, line in enumerate(lines) if line.startswith("softseg-figure2 "))
+    second, third, fourth, *others = lines[start : start + 5]
+    assert "SCGM (scgm)  " in second
+    assert re.search(r" 20 +[0-9,]+ +~\d+$", second)
+    assert third.rstrip().endswith("as above")
+    assert fourth.rstrip().endswith("as above")
+    for line, kind in zip(others, ("msseg2016", "brats2019"), strict=True):
+        assert re.search(rf"\({kind}\) +5 +[0-9,]+ +~\d+$", line)
+    assert '"as above": these figures share their trainings' in said
 
 
 def broken_brats(folder):

@@ -3,15 +3,16 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
+from scipy import stats
 
 from sfumato.report.data import ReliabilityBin, ReportData, Section, ValueBin
 from sfumato.report.document import write_report
 from sfumato.report.published_figures import (
     alpha_sweep,
     centre_bars,
-    learning_panel,
     paired_networks,
     pooled_values,
     reliability_panels,
@@ -81,26 +82,46 @@ def test_threshold_panels_show_the_mean_and_each_trainings_best():
     (axes,) = figure.axes
     assert list(axes.lines[0].get_ydata()) == pytest.approx([0.6, 0.75])
     assert sorted(map(tuple, axes.collections[1].get_offsets().tolist())) == [(0.1, 0.7), (0.5, 0.9)]
+    band = axes.collections[0].get_paths()[0].vertices
+    assert {tuple(map(float, place)) for place in band} == {(0.1, 0.5), (0.1, 0.7), (0.5, 0.6), (0.5, 0.9)}
     assert threshold_panels({}) is None
 
 
-def test_values_are_a_density_without_the_zeros():
-    runs = [[ValueBin(0.0, 0.5, 90), ValueBin(0.5, 1.0, 10)], [ValueBin(0.0, 0.5, 5), ValueBin(0.5, 1.0, 30)]]
+def histogram(values):
+    counts, edges = np.histogram(values, np.linspace(0, 1, 101).round(2))
+    return [ValueBin(low, high, int(n)) for low, high, n in zip(edges, edges[1:], counts, strict=False)]
+
+
+def test_values_are_scipys_density_of_what_is_above_a_hundredth():
+    draw = np.random.default_rng(0)
+    # On the middles of the bins a histogram loses nothing.
+    values = np.floor(np.concatenate([draw.beta(2, 5, 3000), draw.beta(9, 1, 2000)]) * 100) / 100 + 0.005
+    zeros = np.full(90_000, 0.005)
+    runs = [histogram(np.concatenate([values[:2500], zeros])), histogram(values[2500:])]
     pooled = pooled_values(runs)
-    assert pooled == [ValueBin(0.0, 0.5, 95), ValueBin(0.5, 1.0, 40)]
-    figure = value_panels({"SCGM": {"a": pooled}, "MS": {"a": [ValueBin(0.0, 1.0, 7)]}})
+    assert sum(each.count for each in pooled) == 95_000
+    figure = value_panels({"SCGM": {"a": pooled}, "MS": {"a": histogram(zeros)}})
     (axes,) = figure.axes
-    assert list(axes.lines[0].get_ydata()) == pytest.approx([2.0])  # 40 of 40 values, 0.5 wide
-    assert value_panels({"MS": {"a": [ValueBin(0.0, 1.0, 7)]}}) is None
+    places, density = axes.lines[0].get_data()
+    kept = values[values > 0.01]
+    assert len(kept) < len(values)
+    np.testing.assert_allclose(density, stats.gaussian_kde(kept)(places), rtol=2e-3, atol=1e-6)
+    assert np.trapezoid(density, places) == pytest.approx(1.0, abs=0.01)
+    assert value_panels({"MS": {"a": histogram(zeros)}}) is None
 
 
-def test_learning_and_centres_have_a_colour_per_candidate():
-    figure = learning_panel({"a": [[(0, 0.1), (1, 0.4)], [(0, 0.2)]], "b": [[]]})
-    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[0.1, 0.4], [0.2]]
+def test_values_of_one_kind_are_as_wide_as_a_bin():
+    figure = value_panels({"SCGM": {"a": histogram(np.full(5000, 0.505))}})
+    places, density = figure.axes[0].lines[0].get_data()
+    assert places[density.argmax()] == pytest.approx(0.505, abs=0.003)
+    assert np.trapezoid(density, places) == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_allclose(density, stats.norm(0.505, 0.01).pdf(places), atol=1e-9)
+
+
+def test_centres_have_a_colour_per_candidate():
     figure = centre_bars({"a": {0: 80.0}, "b": {0: 90.0}}, {0: 86.2, 1: 81.2})
     assert [bar.get_height() for bar in figure.axes[0].patches] == [80.0, 90.0]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["centre 1", "centre 2"]
-    assert learning_panel({"b": [[]]}) is None
     assert centre_bars({}) is None
 
 
@@ -110,7 +131,7 @@ def test_without_a_number_of_ours_nothing_is_drawn():
 
 
 def test_section_with_a_table_and_a_figure_stands_on_the_page(tmp_path):
-    figure = learning_panel({"a": [[(0, 0.1), (1, 0.4)]]})
+    figure = threshold_panels({"a": [{0.1: 0.5, 0.5: 0.9}]})
     section = Section(
         "Published & ours",
         "Text.",

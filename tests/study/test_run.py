@@ -66,7 +66,7 @@ def test_every_voxel_is_counted_once_in_reliability_and_histogram(tmp_path, meth
         assert [(each.low, each.high) for each in mine] == [(n / 10, (n + 1) / 10) for n in range(10)]
         assert sum(each.value for each in mine) == voxels
     values = list(points(rows, "values"))
-    assert len(values) == 50
+    assert len(values) == 100
     assert sum(each.value for each in values) == voxels * (3 if method == "ce" else 2)
     assert (values[0].low, values[-1].high) == ((-1.0 if method == "singr" else 0.0), 1.0)
 

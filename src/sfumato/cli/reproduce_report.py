@@ -48,11 +48,7 @@ def draw(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, Repor
             "reliability": _reliability,
             "softseg": _softseg,
         }[experiment.content.figure](experiment, cells, runs)
-        return [
-            Drawn(f"{experiment.name}-{name}" if name else experiment.name, text, figure)
-            for name, text, figure in found
-            if figure is not None
-        ]
+        return [Drawn(name, text, figure) for name, text, figure in found if figure is not None]
 
 
 Found = Iterator[tuple[str, str, "Figure | None"]]
@@ -65,13 +61,17 @@ def _nothing(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, R
 def _alpha(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
     from sfumato.report.published_figures import alpha_sweep
 
-    yield "", "Score against the smoothing factor; rings: published numbers", alpha_sweep(cells)
+    yield experiment.name, "Score against the smoothing factor; rings: published numbers", alpha_sweep(cells)
 
 
 def _pairs(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
     from sfumato.report.published_figures import paired_networks
 
-    yield "", "Hard labels and SiNGR per network; rings: published numbers", paired_networks(cells)
+    yield (
+        experiment.name,
+        "Hard labels and SiNGR per network; rings: published numbers",
+        paired_networks(cells),
+    )
 
 
 def _reliability(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
@@ -85,33 +85,26 @@ def _reliability(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[st
             names = [training.name for training in experiment.trainings(part.kind)]
             panels[part.dataset] = {name: pooled[name] for name in names if name in pooled}
     text = "Share of voxels and accuracy against confidence, over voxels whose reference is foreground"
-    yield "", text, reliability_panels(panels)
+    yield experiment.name, text, reliability_panels(panels)
 
 
 def _softseg(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
-    from sfumato.report.published_figures import (
-        learning_panel,
-        pooled_values,
-        threshold_panels,
-        value_panels,
-    )
+    from sfumato.report.progress import progress_panels, slice_text
+    from sfumato.report.published_figures import pooled_values, threshold_panels, value_panels
 
     scgm = runs.get("scgm")
     names = [training.name for training in experiment.content.trainings]
     if scgm is not None:
-        yield (
-            "figure2",
-            "Dice on the validation cases against the epoch",
-            learning_panel(_curves(scgm, names)),
-        )
-        yield "centres", "Dice per test centre", _centres(scgm, names)
+        shown = {name: several[0] for name, several in _per_method(scgm, scgm.progressions, names).items()}
+        text = f"Predictions while learning: {slice_text(shown.values())}; transparent is 0, red is 1"
+        yield "softseg-figure2", text, progress_panels(shown)
         sweeps = _per_method(scgm, scgm.thresholds, names)
         found = {name: [dict(sweep) for sweep in several] for name, several in sweeps.items()}
-        yield (
-            "figure3",
-            "Dice on training and validation cases against the threshold",
-            threshold_panels(found),
+        text = (
+            "Dice on training and validation cases against the threshold: mean and range over the trainings; "
+            "dots: each training's best"
         )
+        yield "softseg-figure3", text, threshold_panels(found)
     histograms = {
         part.dataset: {
             name: pooled_values(several)
@@ -120,23 +113,16 @@ def _softseg(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, R
         for part in experiment.content.data
         if part.kind in runs
     }
-    yield "figure4", "Density of the predictions' values above 0", value_panels(histograms)
+    text = "Density of the predictions' values above 0 (0.01 and less count as 0); each area is 1"
+    yield "softseg-figure4", text, value_panels(histograms)
+    if scgm is not None:
+        yield f"{experiment.name}-centres", "Dice per test centre", _centres(scgm, names)
 
 
 def _per_method(data: ReportData, found: Mapping[str, T], names: Sequence[str]) -> dict[str, list[T]]:
     """Sort what every run has by the run's method, in the order of ``names``."""
     groups = {name: [each for run, each in found.items() if data.method_of(run) == name] for name in names}
     return {name: several for name, several in groups.items() if several}
-
-
-def _curves(data: ReportData, names: Sequence[str]) -> dict[str, list[list[tuple[float, float]]]]:
-    return {
-        name: [
-            [(line["epoch"], line["val_dice"]) for line in curve if line.get("val_dice") is not None]
-            for curve in several
-        ]
-        for name, several in _per_method(data, data.histories, names).items()
-    }
 
 
 def _centres(data: ReportData, names: Sequence[str]) -> Figure | None:

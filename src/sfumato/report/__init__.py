@@ -1,11 +1,21 @@
 """One self-contained page of results: tables, figures and a viewer of the cases."""
 
-from sfumato.report.data import Overlay, RaterPanel, ReliabilityBin, ReportCase, ReportData, Section, ValueBin
+from sfumato.report.data import (
+    Overlay,
+    Progression,
+    RaterPanel,
+    ReliabilityBin,
+    ReportCase,
+    ReportData,
+    Section,
+    ValueBin,
+)
 from sfumato.report.document import write_report
 from sfumato.report.runs import load_runs, run_folders
 
 __all__ = [
     "Overlay",
+    "Progression",
     "RaterPanel",
     "ReliabilityBin",
     "ReportCase",

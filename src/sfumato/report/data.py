@@ -48,6 +48,46 @@ class ValueBin:
 
 
 @dataclass(frozen=True, eq=False)
+class Progression:
+    """What a run predicted for one slice of a validation case as it learned.
+
+    Attributes:
+        case: The case.
+        structure: Which structure is predicted.
+        axis: The spatial axis of the case that the slice is perpendicular to; ``None`` for a picture.
+        index: Number of the slice.
+        spacing: Millimetres between voxel centres, two values.
+        image: The slice's grey values, ``(*S)`` with two axes in the stored order.
+        reference: Mask of the structure, ``(*S)``.
+        predictions: Finished epochs, ascending, to the prediction then, ``(*S)`` in [0, 1]; at least one. The
+            last is that of the last epoch, once the run is finished.
+
+    Raises:
+        ShapeError: an array does not fit the image.
+    """
+
+    case: str
+    structure: str
+    axis: int | None
+    index: int
+    spacing: Spacing
+    image: ArrayLike
+    reference: ArrayLike
+    predictions: Mapping[int, ArrayLike]
+
+    def __post_init__(self) -> None:
+        space, place = tuple(self.image.shape), f"image of slice {self.index} of {self.case}"
+        require_spacing(self.spacing, space, name=place)
+        for name, array in (("reference", self.reference), *self.predictions.items()):
+            require_same_shape(str(name), array.shape, place, space)
+
+    @property
+    def last(self) -> int:
+        """The last epoch."""
+        return max(self.predictions)
+
+
+@dataclass(frozen=True, eq=False)
 class Overlay:
     """What one method says about one case.
 
@@ -181,6 +221,7 @@ class ReportData:
         reliability: Run name to its bins, per set of voxels.
         values: Run name to the histogram of its soft predictions.
         thresholds: Run name to (threshold, Dice) pairs of its threshold sweep.
+        progressions: Run name to its predictions of one slice, epoch by epoch.
         recipes: Run name to the text of its recipe.
         environments: Run name to the text of its environment.
         methods: Run name to method name, for runs whose name does not say it.
@@ -201,6 +242,7 @@ class ReportData:
     reliability: Mapping[str, Mapping[BinSet, tuple[ReliabilityBin, ...]]] = field(default_factory=dict)
     values: Mapping[str, tuple[ValueBin, ...]] = field(default_factory=dict)
     thresholds: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    progressions: Mapping[str, Progression] = field(default_factory=dict)
     recipes: Mapping[str, str] = field(default_factory=dict)
     environments: Mapping[str, str] = field(default_factory=dict)
     methods: Mapping[str, str] = field(default_factory=dict)

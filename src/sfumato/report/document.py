@@ -20,6 +20,7 @@ from sfumato import __version__
 from sfumato.output import atomic_output, require_free
 from sfumato.report import figures, pictures
 from sfumato.report.data import BIN_SETS, ReportCase, ReportData, TableRow
+from sfumato.report.progress import first_progressions, progress_panels, slice_text
 from sfumato.report.tables import (
     GROUPS,
     SUMMARY_METRICS,
@@ -105,6 +106,7 @@ def _write(path: Path, content: bytes) -> None:
 def _drawings(data: ReportData) -> dict[str, list[Drawing]]:
     found: dict[str, list[Drawing]] = {
         "learning": [*_plot("learning-curves", "", "Learning curves", figures.learning_curves(data))],
+        "progress": _progress(data),
         "reliability": [],
         "values": [
             *_plot(
@@ -158,6 +160,15 @@ def _drawings(data: ReportData) -> dict[str, list[Drawing]]:
         figure = pictures.rater_panel(panel)
         found["raters"].append(_picture(f"raters-{_file_name(panel.name)}", panel.name, alt, figure))
     return found
+
+
+def _progress(data: ReportData) -> list[Drawing]:
+    shown = first_progressions(data)
+    figure = progress_panels(shown)
+    if figure is None:
+        return []
+    alt = f"Each method's prediction as it learned: {slice_text(shown.values())}"
+    return [_picture("progress", "", alt, figure)]
 
 
 def _plot(name: str, tab: str, alt: str, figure: Figure | None) -> Iterator[Drawing]:

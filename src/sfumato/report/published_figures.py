@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from sfumato.report.data import ReliabilityBin, ValueBin
 from sfumato.report.figures import WIDTH
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 Bins = Mapping[str, Sequence[ReliabilityBin]]  # per method
 Sweeps = Mapping[str, Sequence[Mapping[float, float]]]  # per method and run: threshold to Dice
 Histograms = Mapping[str, Sequence[ValueBin]]  # per method
+Numbers = NDArray[np.float64]
 HARD, SOFT = "#0072B2", "#D55E00"
+ZERO = 0.01  # up to here a prediction says nothing
+PLACES: Numbers = np.linspace(-0.1, 1.1, 481)  # where a density is drawn
 
 
 def alpha_sweep(cells: Sequence[Cell]) -> Figure | None:
@@ -198,32 +202,35 @@ def threshold_panels(sweeps: Sweeps) -> Figure | None:
 
 
 def value_panels(panels: Mapping[str, Histograms]) -> Figure | None:
-    """Draw the density of the predictions' values above 0, a panel per data set (SoftSeg, figure 4).
+    """Draw the density of the predictions' values other than 0, a panel per data set (SoftSeg, figure 4).
+
+    A Gaussian kernel smooths the histogram, so that the curves reach a little beyond 0 and 1; the area under
+    each is 1. Values up to 0.01 count as 0, as in the released toolbox, which sets them to 0.
 
     Args:
-        panels: Data set to the histogram of each method. The lowest bin comes first; it holds
-            the zeros and is left out.
+        panels: Data set to the histogram of each method, with an edge at 0.01.
 
     Returns:
-        None where no prediction is above 0.
+        None where no prediction is above 0.01.
     """
     shown = {
-        dataset: {method: density for method, bins in methods.items() if (density := _density(bins))}
+        dataset: {method: bins for method, bins in methods.items() if _above_zero(bins)}
         for dataset, methods in panels.items()
     }
     shown = {dataset: methods for dataset, methods in shown.items() if methods}
     if not shown:
         return None
-    figure = Figure(figsize=(WIDTH * max(0.5, len(shown) / 3), 3.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH * max(0.5, len(shown) / 3), 3.4), layout="constrained")
     drawn = pens(dict.fromkeys(method for methods in panels.values() for method in methods))
     for axes, (dataset, methods) in zip(
         figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True
     ):
-        for method, (middles, densities) in methods.items():
+        for method, bins in methods.items():
             pen = drawn[method]
-            axes.plot(middles, densities, color=pen.colour, linestyle=pen.dash, label=method)
-        axes.set(title=dataset, xlabel="Prediction value", yscale="log", xlim=(0, 1))
-    figure.axes[0].set_ylabel("Density of values above 0")
+            axes.plot(PLACES, _density(_above_zero(bins)), color=pen.colour, linestyle=pen.dash, label=method)
+        axes.set(title=dataset, xlabel="Prediction value", ylim=(0, None))
+        axes.set_xlim(PLACES[0], PLACES[-1])
+    figure.axes[0].set_ylabel("Density of the values above 0")
     handles = dict(
         reversed(pair) for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)
     )
@@ -240,42 +247,24 @@ def pooled_values(several: Iterable[Iterable[ValueBin]]) -> list[ValueBin]:
     return [ValueBin(low, high, count) for (low, high), count in sorted(counts.items())]
 
 
-def _density(bins: Sequence[ValueBin]) -> tuple[list[float], list[float]] | None:
-    kept = list(bins)[1:]
-    total = sum(each.count for each in kept)
-    if not total:
-        return None
-    middles = [(each.low + each.high) / 2 for each in kept]
-    return middles, [each.count / (total * (each.high - each.low)) or math.nan for each in kept]
+def _above_zero(bins: Sequence[ValueBin]) -> list[ValueBin]:
+    return [each for each in bins if each.low >= ZERO and each.count]
 
 
-def learning_panel(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> Figure | None:
-    """Draw the validation Dice of every training against the epoch, a colour per candidate.
+def _density(kept: Sequence[ValueBin]) -> Numbers:
+    """Estimate the density at :data:`PLACES`.
 
-    SoftSeg's figure 2 shows the same progress as pictures: the prediction on one slice, epoch by epoch.
-
-    Args:
-        curves: Method to one curve per training: (epoch, Dice).
-
-    Returns:
-        None without a point.
+    The kernel's width follows Scott (1992), Multivariate Density Estimation: standard deviation times
+    ``n ** (-1/5)``; never below a bin's, which is all that a histogram knows.
     """
-    curves = {method: [curve for curve in several if curve] for method, several in curves.items()}
-    if not any(curves.values()):
-        return None
-    figure = Figure(figsize=(WIDTH * 0.72, 3.3), layout="constrained")
-    axes = figure.subplots()
-    for method, pen in pens(curves).items():
-        for number, curve in enumerate(curves[method]):
-            epochs, dice = zip(*curve, strict=True)
-            label = method if number == 0 else None
-            marker = pen.marker if len(curve) < 30 else None
-            axes.plot(
-                epochs, dice, color=pen.colour, linestyle=pen.dash, marker=marker, label=label, alpha=0.8
-            )
-    axes.set(xlabel="Epoch", ylabel="Dice on the validation cases", ylim=(0, 1))
-    axes.legend()
-    return figure
+    counts = np.array([each.count for each in kept], dtype=np.float64)
+    middles = np.array([(each.low + each.high) / 2 for each in kept])
+    share = counts / counts.sum()
+    deviation = math.sqrt(float(share @ (middles - share @ middles) ** 2))
+    width = max(deviation * counts.sum() ** -0.2, kept[0].high - kept[0].low)
+    distances = (PLACES[:, None] - middles) / width
+    density: Numbers = np.exp(-(distances**2) / 2) @ share / (width * math.sqrt(2 * math.pi))
+    return density
 
 
 def centre_bars(

@@ -1,4 +1,4 @@
-"""Read a folder of runs: the numbers and texts that a report shows, none of its images.
+"""Read a folder of runs: the numbers and texts that a report shows, and how predictions grew; no whole image.
 
 Every number comes from ``metrics.csv``: scores of cases, and points of diagrams.
 """
@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from sfumato.errors import FileFormatError
+import numpy as np
+
+from sfumato.errors import FileFormatError, ShapeError
 from sfumato.metrics.diagrams import Point, points
 from sfumato.metrics.table import Row, is_diagram, read_rows
-from sfumato.report.data import BIN_SETS, BinSet, ReliabilityBin, ReportData, ValueBin
+from sfumato.report.data import BIN_SETS, BinSet, Progression, ReliabilityBin, ReportData, ValueBin
 from sfumato.study.agreement import agreement_table
 from sfumato.study.twins import SUFFIX as TWIN
 
 METRICS = "metrics.csv"
+SNAPSHOTS = "snapshots.npz"
 T = TypeVar("T")
 
 
@@ -69,6 +73,9 @@ def load_runs(folder: Path | str, *, title: str = "") -> ReportData:
         reliability=_each_run(tables, "reliability", _reliability),
         values=_each_run(tables, "values", _values),
         thresholds=_each_run(tables, "threshold", _thresholds),
+        progressions={
+            names[path]: _progression(path / SNAPSHOTS) for path in folders if _has(path, SNAPSHOTS)
+        },
         recipes={names[path]: _text(path / "recipe.yaml") for path in folders if _has(path, "recipe.yaml")},
         environments={
             names[path]: _text(path / "environment.json")
@@ -150,6 +157,25 @@ def _json(path: Path) -> dict[str, object]:
             f"{path} holds {type(content).__name__}: expected an object of names and values"
         )
     return content
+
+
+def _progression(path: Path) -> Progression:
+    try:
+        # numpy itself leaves a file open that turns out to be broken.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            axis = int(content["axis"])
+            return Progression(
+                case=str(content["case"]),
+                structure=str(content["structure"]),
+                axis=None if axis < 0 else axis,
+                index=int(content["slice"]),
+                spacing=tuple(content["spacing"].tolist()),
+                image=content["image"],
+                reference=content["reference"],
+                predictions=dict(zip(content["epochs"].tolist(), content["predictions"], strict=True)),
+            )
+    except (OSError, ValueError, KeyError, ShapeError, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"cannot read {path}: {error}") from error
 
 
 def _history(curve: Sequence[Point]) -> tuple[dict[str, float], ...]:

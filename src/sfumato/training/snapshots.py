@@ -127,6 +127,7 @@ class Snapshots(Callback):
                 stream,
                 case=np.array(shown.case),
                 structure=np.array(names[shown.structure]),
+                axis=np.array(-1 if shown.axis is None else shown.axis),
                 slice=np.array(shown.number),
                 spacing=np.array(shown.spacing),
                 image=shown.cut(shown.image[0]).float().numpy(),
