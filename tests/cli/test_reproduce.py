@@ -76,7 +76,7 @@ def test_list_shows_every_experiment_with_its_data_trainings_and_cost():
         assert f" {trainings} " in line
         assert line.split()[-1].startswith("~")
     assert "20 TFLOP/s and 1 TB/s are assumed" in said
-    assert said.rstrip().endswith("validation and prediction come on top.")
+    assert "without early stopping; validation and prediction on top." in said
 
 
 def test_list_has_every_figure_of_a_set_by_its_name_and_counts_its_trainings_once():
