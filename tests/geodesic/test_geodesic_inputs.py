@@ -9,6 +9,7 @@ import torch
 from geodesic_cases import check
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.geodesic import distance, euclidean_distance, geodesic_distance, signed_geodesic_distance
+from sfumato.geodesic.batch import item_spacing
 from sfumato.geodesic.reference import geodesic_distance_reference
 
 rng = np.random.default_rng(7)
@@ -77,10 +78,12 @@ def test_memory_that_is_foreign_shared_or_read_only_is_taken_as_it_is():
     check(geodesic_distance(one, SEEDS[0], **options), one, SEEDS[0], **options)
 
 
-def test_the_spacing_may_be_an_array_or_a_tensor():
-    expected = geodesic_distance(IMAGE, SEEDS, spacing=SPACING)
-    for spacing in (list(SPACING), np.array(SPACING), torch.tensor(SPACING, dtype=torch.float64)):
-        np.testing.assert_array_equal(geodesic_distance(IMAGE, SEEDS, spacing=spacing), expected)
+def test_one_spacing_is_for_all_items_whatever_holds_it():
+    for spacing in (SPACING, list(SPACING), np.array(SPACING), torch.tensor(SPACING, dtype=torch.float64)):
+        assert item_spacing(spacing, 2) == [SPACING, SPACING]
+    assert item_spacing([SPACING, SPACING[::-1]], 2) == [SPACING, SPACING[::-1]]
+    with pytest.raises(ShapeError, match="spacing has 2 items, but image has 3"):
+        item_spacing([SPACING, SPACING], 3)
 
 
 @pytest.mark.parametrize("size", [1.0, 1e25])  # Engine in float32, and in float64.
