@@ -63,12 +63,19 @@ def test_every_layout_with_an_experiment_is_tried_here():
     assert set(EXPERIMENTS) == {kind for kind in LAYOUTS if kind != "bids"}
 
 
-@pytest.mark.parametrize("kind", EXPERIMENTS)
-def test_a_missing_a_halved_and_a_wrong_file_are_all_listed_before_any_training(tmp_path, monkeypatch, kind):
+@pytest.fixture
+def untrained(monkeypatch):
+    """Whoever starts a training fails."""
+
     def refuse(*_arguments, **_options):
         raise AssertionError("a training was started")
 
     monkeypatch.setattr("sfumato.study.many.run_many", refuse)
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize("kind", EXPERIMENTS)
+def test_a_missing_a_halved_and_a_wrong_file_are_all_listed_before_any_training(tmp_path, kind):
     root = write_layout(kind, tmp_path / "data", cases=4, size=(8, 8, 6))
     first, second, third, *_ = open_dataset(root, kind=kind).cases
     missing, halved = file_of(first.images[-1]), file_of(second.images[0])
@@ -87,6 +94,7 @@ def test_a_missing_a_halved_and_a_wrong_file_are_all_listed_before_any_training(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("untrained")
 def test_pictures_for_an_experiment_on_volumes_are_refused_once(tmp_path):
     root = write_nnunet(tmp_path / "data", cases=list("abcdef"), description=False)
     shape = (6, 5)
