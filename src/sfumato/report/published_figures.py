@@ -24,7 +24,7 @@ Histograms = Mapping[str, Sequence[ValueBin]]  # per method
 Numbers = NDArray[np.float64]
 HARD, SOFT = "#0072B2", "#D55E00"
 ZERO = 0.01  # up to here a prediction says nothing
-PLACES: Numbers = np.linspace(-0.1, 1.1, 481)  # where a density is drawn
+PLACES: Numbers = np.linspace(-0.2, 1.2, 561)  # where a density is drawn
 
 
 def alpha_sweep(cells: Sequence[Cell]) -> Figure | None:
@@ -234,7 +234,9 @@ def value_panels(panels: Mapping[str, Histograms]) -> Figure | None:
     handles = dict(
         reversed(pair) for axes in figure.axes for pair in zip(*axes.get_legend_handles_labels(), strict=True)
     )
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5)
+    # One panel is too narrow for all names in a line.
+    ncols = 3 if len(shown) == 1 else 5
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
     return figure
 
 
