@@ -37,6 +37,9 @@ def norm_relu(logits: Tensor, *, scope: str = "sample") -> Batch:
     ``scope="batch"``, what the released code does: the maximum over the whole tensor, so that a case depends
     on the others of its batch, and with several channels a division by their sum.
 
+    A weakness of the method itself: where no logit of a channel is above 0, the channel's gradient is 0, and
+    a network that comes to give only such logits for every sample learns it no more. A training says so.
+
     Args:
         logits: ``(B, C, *S)``, floating.
         scope: Over what the maximum is taken.

@@ -130,6 +130,19 @@ def test_threshold_is_tuned_on_the_one_rater_that_trains(tmp_path):
     assert len({tuple(curve) for curve in curves.values()}) == 3
 
 
+def test_a_structure_that_is_predicted_nowhere_is_named(data, caplog):
+    module = untrained("softseg", len(load_case(data.cases[0], data).spacing))
+    module.network.register_forward_hook(
+        lambda network, inputs, logits: torch.stack(
+            [torch.ones_like(logits[:, 0]), -logits[:, 0].abs()], dim=1
+        )
+    )
+    tuned_threshold(module, data, ["case0", "case1"])
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "part2 is predicted 0 everywhere in all 2 cases: no threshold finds it"
+    ]
+
+
 def test_tuning_shows_its_progress_case_by_case(data):
     seen = []
 

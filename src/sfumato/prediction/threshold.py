@@ -151,6 +151,11 @@ def voxels_above(values: Tensor, thresholds: Sequence[float]) -> Tensor:
     return counts.flip(0).cumsum(0).flip(0)[1:].cpu().double()
 
 
+def structure_names(module: SegmentationModule) -> list[str]:
+    """Name what is segmented: the data set's regions, or each foreground label; in the order of the maps."""
+    return list(module.regions) if module.regions else list(module.task["label_names"].values())[1:]
+
+
 def structure_maps(module: SegmentationModule, soft: Tensor) -> Tensor:
     """Give one map in [0, 1] per structure, ``(R, *S)``, of an activated prediction ``(channels, *S)``.
 
@@ -173,7 +178,8 @@ def tuned_threshold(
 
     Each case is predicted by :func:`~sfumato.prediction.predict.graded_prediction`, as it will be when it is
     scored, and compared with its own, untouched mask: of several raters with their consensus, or with the one
-    rater's whom the recipe names. One case is in memory at a time.
+    rater's whom the recipe names. One case is in memory at a time. A structure that is predicted 0 everywhere
+    is named in a warning.
 
     Args:
         module: The trained model, of a method whose decoder is tuned.
@@ -192,8 +198,16 @@ def tuned_threshold(
         predictions are resampled to the native resolution, then binarised.
     """
     files, search = {entry.name: entry for entry in dataset.cases}, ThresholdSearch()
+    structures = structure_names(module)
+    empty = set(structures)
     for name in progress(names):
-        search.update(*_maps_and_masks(module, read_case(module.recipe, dataset, files[name])))
+        maps, masks = _maps_and_masks(module, read_case(module.recipe, dataset, files[name]))
+        search.update(maps, masks)
+        empty -= {structure for structure, values in zip(structures, maps, strict=True) if values.any()}
+    for structure in sorted(empty):
+        LOG.warning(
+            "%s is predicted 0 everywhere in all %d cases: no threshold finds it", structure, len(names)
+        )
     return search
 
 
@@ -224,8 +238,7 @@ def threshold_sweep(
     missing = [name for name in names if name not in files]
     if missing:
         raise DataError([f"{dataset.name} has no case {name!r}" for name in missing])
-    structures = list(module.regions) if module.regions else list(module.task["label_names"].values())[1:]
-    counts, seen = SweepCounts(structures, thresholds), 0
+    counts, seen = SweepCounts(structure_names(module), thresholds), 0
     for name in progress(names):
         case = load_case(files[name], dataset)
         if case.labels is None:

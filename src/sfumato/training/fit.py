@@ -22,10 +22,11 @@ from sfumato.data.case import Dataset
 from sfumato.data.splits import Split, count_note
 from sfumato.errors import InputError
 from sfumato.output import atomic_output
-from sfumato.prediction.threshold import tuned_threshold
+from sfumato.prediction.threshold import structure_names, tuned_threshold
 from sfumato.training.callbacks import History
 from sfumato.training.cases import Cases, PreparedCase, prepare_case, prepare_cases, prepare_training_case
 from sfumato.training.dataset import recipe_dataset
+from sfumato.training.empty_predictions import EmptyPredictions
 from sfumato.training.module import CONTENT, SegmentationModule, module_from_checkpoint
 from sfumato.training.patches import case_loader, patch_loader
 from sfumato.training.recipe import Recipe
@@ -141,7 +142,7 @@ def _train(
         num_sanity_val_steps=0,
         deterministic="warn",
         logger=_loggers(folder),
-        callbacks=_callbacks(recipe, folder, shown_slice(module, validation)),
+        callbacks=_callbacks(module, folder, shown_slice(module, validation)),
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder.path,
@@ -159,12 +160,14 @@ def _train(
     trainer.fit(module, patches, cases, ckpt_path=resume_from)
 
 
-def _callbacks(recipe: Recipe, folder: RunFolder, shown: ShownSlice) -> list[Callback]:
-    checkpoints = folder.path / "checkpoints"
+def _callbacks(module: SegmentationModule, folder: RunFolder, shown: ShownSlice) -> list[Callback]:
+    recipe, checkpoints = module.recipe, folder.path / "checkpoints"
     found: list[Callback] = [History(folder.path / "history.csv", epochs=recipe.epochs)]
     if folder.interactive:
         found.append(TQDMProgressBar(refresh_rate=5))
     found.append(Snapshots(folder.path / SNAPSHOTS, shown, epochs=recipe.epochs))
+    if module.method.activation == "norm_relu":
+        found.append(EmptyPredictions(structure_names(module)))
     if recipe.patience is not None:
         found.append(
             EarlyStopping(
