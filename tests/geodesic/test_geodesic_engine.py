@@ -27,7 +27,7 @@ def test_the_number_of_threads_does_not_change_a_bit(recipe):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("shape", [(131, 3, 32), (5, 400, 250)])
+@pytest.mark.parametrize("shape", [(131, 3, 47), (5, 400, 250)])
 def test_many_planes_and_large_ones_are_filled_and_sown_to_the_last(shape, threads):
     image = rng.normal(size=shape).astype(np.float32)
     seeds = rng.random(shape) < 0.01
