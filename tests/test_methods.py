@@ -310,3 +310,23 @@ def test_what_does_not_fit_is_named():
         method("singr").channels(1)
     with pytest.raises(UnknownNameError, match="Known: voxel, mm"):
         method("svls").target(labels, num_classes=3, spacing=(1.0, 1.0), options={"unit": "inch"})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_class_weights_are_the_target_or_refused(name):
+    labels = torch.tensor([[0, 1, 1], [2, 2, 0]])
+    soft = torch.rand(3, 2, 3, generator=torch.Generator().manual_seed(0)).softmax(0)
+    chosen, task = method(name), {"num_classes": 3, "spacing": (1.0, 2.0)}
+    assert chosen.takes_weights(beside_mask=True) == chosen.moves_mask
+    if not chosen.takes_weights(beside_mask=False):
+        with pytest.raises(InputError, match=f"method '{name}' makes its label of a hard mask"):
+            chosen.target(labels, soft, soft=soft, **task)
+        return
+    found = chosen.target(labels, soft=soft, **task)
+    torch.testing.assert_close(found, soft if chosen.kind == "classes" else soft[1:], rtol=0, atol=0)
+
+
+def test_methods_whose_label_is_the_mask_itself_take_class_weights():
+    taking = [name for name in METHODS if method(name).takes_weights(beside_mask=False)]
+    moved = ["softseg", "hard-sig-dice", "hard-relu-wing", "soft-sig-wing", "soft-relu-dice"]
+    assert taking == ["ce", "dice-ce", "dice-bce", "focal", "nacl", "mbls", "ace", "moh", *moved]
