@@ -239,6 +239,9 @@ def test_smoke_recipe_is_small_and_keeps_what_makes_the_method():
                 ):
                     assert getattr(small, key) == getattr(run.recipe, key)
                 assert small.network.name == run.recipe.network.name
+                # After two steps, any other momentum leaves the statistics of no batch at all.
+                momentum = run.recipe.network.options.get("norm_momentum")
+                assert small.network.options.get("norm_momentum") == momentum
                 assert (small.epochs, small.accelerator, small.workers) == (1, "cpu", 0)
                 # All cases of a small folder may be one patient's.
                 assert small.split.by == ("centre" if part.kind == "scgm" else "case")

@@ -31,7 +31,7 @@ TINY: dict[str, Tiny] = {
     "eoformer": Tiny((16, 16, 16), {"channels": [4, 8, 32], "last_filters": 4}),
     "svls-unet3d": Tiny((16, 16, 16), {"channels": [4, 8], "groups": 2}),
     "unet3d": Tiny((16, 16, 16), {"channels": [4, 8], "groups": 2}),
-    "ivadomed-unet2d": Tiny((24, 24), {"depth": 1, "filters": 4, "dropout": 0.3}),
+    "ivadomed-unet2d": Tiny((24, 24), {"depth": 1, "filters": 4, "dropout": 0.3, "norm_momentum": 0.9}),
 }
 
 
