@@ -183,8 +183,8 @@ def hours_note(speeds: Mapping[str, Speed] | None = None, *, rough: bool = True)
         rows.append(
             "~: not, or not all, measured. A step's operations and memory traffic were counted "
             f"(benchmarks/networks.py); {TERAFLOPS_PER_SECOND:g} TFLOP/s and {TERABYTES_PER_SECOND:g} TB/s "
-            "are assumed, about an A100 in single precision: expect a factor of three either way. To measure: "
-            "that script's --csv FILE on your GPU, then --speeds FILE here."
+            "are assumed, about an A100 in single precision: expect a factor of three either way. To "
+            "measure: that script's --csv FILE on your GPU, then --speeds FILE here."
         )
     return " ".join(rows)
 
