@@ -1,9 +1,10 @@
 """One training as a Lightning module: network, method, optimiser, and what a checkpoint must carry.
 
 ``val_dice`` decides which checkpoint is the best and when training stops early. It is the mean Dice of the
-validation cases as the method decodes them. A tuned threshold is not known before training ends, and a fixed
-one would prefer networks that happen to be right at that value; so there it is the highest mean Dice over
-the thresholds 0.05 to 0.95, found anew in every validation.
+validation cases as the method decodes them, on the network's grid, resampled and cropped; the threshold that
+is kept with the model is tuned afterwards, on the images' own grids. A tuned threshold is not known before
+training ends, and a fixed one would prefer networks that happen to be right at that value; so there it is the
+highest mean Dice over the thresholds 0.05 to 0.95, found anew in every validation.
 """
 
 from __future__ import annotations
