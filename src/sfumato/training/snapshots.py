@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sfumato.errors import CheckpointError
 from sfumato.output import atomic_output
-from sfumato.prediction.threshold import structure_maps
+from sfumato.prediction.threshold import structure_maps, structure_names
 from sfumato.training.cases import Cases, PreparedCase
 from sfumato.training.module import SegmentationModule, region_masks
 
@@ -120,13 +120,12 @@ class Snapshots(Callback):
             self._write(pl_module)
 
     def _write(self, module: SegmentationModule) -> None:
-        shown, task = self.shown, module.task
-        names = list(task["regions"] or list(task["label_names"].values())[1:])
+        shown = self.shown
         with atomic_output(self.path, overwrite=True) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(
                 stream,
                 case=np.array(shown.case),
-                structure=np.array(names[shown.structure]),
+                structure=np.array(structure_names(module)[shown.structure]),
                 axis=np.array(-1 if shown.axis is None else shown.axis),
                 slice=np.array(shown.number),
                 spacing=np.array(shown.spacing),
