@@ -110,6 +110,21 @@ def test_a_maze_is_exact_for_every_cost_swept_or_by_the_heap(monkeypatch, cost, 
         check(geodesic_distance(pixels, seeds, **options), pixels, seeds, **options)
 
 
+@pytest.mark.parametrize(("cost", "weight"), [recipe for recipe in RECIPES if recipe != ("l1", 1.0)])
+@pytest.mark.parametrize("shape", [(63, 64), (9, 15, 40)])
+def test_a_long_corridor_of_equal_moves_keeps_its_digits(cost, weight, shape):
+    mask = serpentine(shape)
+    image, seeds = np.full(shape, 2.5, np.float32), dot(shape, (0,) * len(shape))
+    spacing = (3.1, 1.1, 0.78)[-len(shape) :]
+    options = {"spacing": spacing, "cost": cost, "weight": weight, "mask": mask}
+    whole = geodesic_distance(image, seeds, **options)
+    check(whole, image, seeds, **options)
+    cutoff = float(whole[np.isfinite(whole)].max()) * 0.8
+    cut = geodesic_distance(image, np.stack([seeds, ~seeds]), **options, cutoff=cutoff)
+    check(cut[0], image, seeds, **options, cutoff=cutoff)
+    check(cut[1], image, ~seeds, **options, cutoff=cutoff)
+
+
 @settings(max_examples=30)
 @given(case=cases(), share=st.sampled_from((0.2, 1.0)))
 def test_a_signed_distance_is_the_distance_from_the_boundary_that_is_given(case, share):

@@ -18,6 +18,9 @@ from sfumato.types import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+# So many moves of one length, all rounded to one side, lose float32's fifth digit.
+_LONG = 700
+
 
 @dataclass(frozen=True)
 class Task:
@@ -194,6 +197,9 @@ def solve_sets(task: Task, result: Array, cutoff: float, threads: int) -> None:
             result[k][result[k] > cutoff] = np.inf
         if task.mask is not None:
             result[k][~task.mask] = np.inf
+            farthest = float(np.max(result[k], initial=0.0, where=np.isfinite(result[k])))
+            if farthest > _LONG * field.typical * task.plan.scale:  # Corridors, that is: Dijkstra is quick.
+                _solve_wide(task, k, result, cutoff)
 
     run_side_by_side(work, len(result), threads)
 

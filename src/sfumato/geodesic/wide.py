@@ -1,7 +1,8 @@
 """Dijkstra in float64, for numbers that leave float32's range: slow, and rarely needed.
 
 Steps of 1e20 have squares that float32 cannot hold, and lengths of 1e-20 mm squares that it takes for 0.
-Such images are sent here. The heap may hold a voxel more than once; a voxel costs some microseconds.
+Such images are sent here, and masks with corridors so long that the rounding of each move adds up. The heap
+may hold a voxel more than once; an open voxel costs a microsecond or two.
 """
 
 from __future__ import annotations
