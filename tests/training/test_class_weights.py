@@ -115,6 +115,14 @@ def test_augmentation_keeps_weights_soft_and_only_the_ablation_rounds_them(tmp_p
     assert ((soft > 0.2) & (soft < 0.8)).any()
 
 
+def test_the_hard_ablation_says_that_it_rounds(tmp_path, caplog):
+    root, _ = write_weights(tmp_path, count=1)
+    data, chosen = open_dataset(root), recipe("hard-sig-dice")
+    with caplog.at_level(logging.INFO, logger="sfumato.training"):
+        prepare_cases(chosen, data, data.names, prepare=prepare_case, cache=tmp_path, title="cases")
+    assert "the data set's own class weights, rounded after they are moved" in caplog.text
+
+
 def test_the_hard_ablation_rounds_after_the_stored_map_was_resampled(tmp_path):
     root, _ = write_weights(tmp_path, count=1)
     data, spacing = open_dataset(root), {"spacing": [0.7, 1.3, 1.5]}
@@ -152,6 +160,7 @@ def test_training_on_weights_is_said_without_a_warning_and_survives_the_disk(tmp
             chosen, data, data.names, prepare=prepare_training_case, cache=tmp_path / "c", title="cases"
         )
     assert "2 of 2 cases: the target is the data set's own class weights" in caplog.text
+    assert "rounded" not in caplog.text
     assert all(each.levelno == logging.INFO for each in caplog.records)
     assert all(torch.equal(case.target, answers[case.name].soft) for case in cases)
     patches = Patches(cases, chosen, num_classes=2, regions=None)

@@ -291,7 +291,7 @@ def _target(folder: Path, described: Mapping[str, Any], case: Case, dataset: Dat
     consensus = recipe.get("raters", "consensus") == "consensus"
     taken = consensus and method.takes_weights(beside_mask=not case.labels_from_soft)
     try:
-        return method.target(
+        target = method.target(
             case.labels,
             case.image if method.needs_image else None,
             num_classes=dataset.num_classes,
@@ -302,6 +302,8 @@ def _target(folder: Path, described: Mapping[str, Any], case: Case, dataset: Dat
             generator=torch.Generator().manual_seed(0),
             soft=case.soft if taken else None,
         )
+        # Masks that training rounds after it moved them are shown as it sees them.
+        return method.finished(target)
     except SfumatoError:
         # A recipe of another version may name options that are gone: the page does without this layer.
         return None

@@ -176,7 +176,10 @@ def _say_weights(cases: Cases, recipe: Recipe, title: str) -> None:
         kept += case.target_from_soft
         hardened += case.labels_from_soft and not case.target_from_soft
     if kept:
-        LOG.info("%d of %d %s: the target is the data set's own class weights", kept, len(cases), title)
+        rounded = ", rounded after they are moved" if method(recipe.method).binarise else ""
+        LOG.info(
+            "%d of %d %s: the target is the data set's own class weights%s", kept, len(cases), title, rounded
+        )
     if hardened:
         LOG.warning(
             "%d of %d %s have class weights and no mask, but %s makes its label of a hard mask: "

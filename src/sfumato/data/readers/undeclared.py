@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ def labels_in(cases: Iterable[CaseFiles]) -> dict[int, str]:
     values: set[int] = set()
     paths = dict.fromkeys(path for files in cases for path in (files.mask, *files.rater_masks) if path)
     if not paths:
-        values = set(range(next((_classes(files.soft) for files in cases if files.soft), 0)))
+        values = set(range(next((_classes(files.soft[0]) for files in cases if files.soft), 0)))
     for path in paths:
         try:
             array = read_volume(path).array
@@ -39,12 +39,10 @@ def labels_in(cases: Iterable[CaseFiles]) -> dict[int, str]:
     return {0: "background"} | {value: f"label {value}" for value in range(1, max(sensible, default=0) + 1)}
 
 
-def _classes(soft: Sequence[Path]) -> int:
-    """Count the classes of one case's weights; 0 where they cannot be read."""
-    if len(soft) > 1:
-        return len(soft) + 1
+def _classes(weights: Path) -> int:
+    """Count the classes of one file of weights; 0 where it cannot be read."""
     try:
-        volume = read_volume(soft[0])
+        volume = read_volume(weights)
     except SfumatoError:
         return 0
     spatial = len(volume.spacing)
