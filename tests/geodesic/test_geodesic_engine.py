@@ -80,6 +80,18 @@ def test_bands_do_not_change_a_bit(monkeypatch, texture):
     np.testing.assert_array_equal(solve("l1", 0.7), whole)
 
 
+@pytest.mark.parametrize("budget", [0, engine.BUDGET])
+@pytest.mark.parametrize("first", [0.0, 1.0])
+def test_a_value_on_the_edge_of_a_band_is_passed_on(monkeypatch, budget, first):
+    monkeypatch.setattr(engine, "BUDGET", budget)
+    monkeypatch.setattr(engine.Field, "_edges", lambda field: (0.25, np.inf))  # Bands of 1, twice the cost.
+    image, seeds = IMAGE[0], np.zeros(IMAGE[0].shape, bool)
+    seeds[[2, 30], [3, 33]] = True
+    price = np.where(np.arange(IMAGE.shape[1])[:, None] < 20, first, 0.5) * np.ones(seeds.shape)
+    options = {"spacing": (2.0, 0.7), "cost": "l1", "weight": 0.5, "seed_cost": price * seeds}
+    check(geodesic_distance(image, seeds, **options), image, seeds, **options)
+
+
 @settings(max_examples=25)
 @given(case=cases())
 def test_the_heap_alone_equals_the_oracle(case):
