@@ -33,7 +33,7 @@ NETWORKS: Mapping[str, Network] = {
     "swin-unetr": Network(swin_unetr, axes=(2, 3), divisor=32, norm_at_bottom=True),
     "transbts": Network(transbts, axes=(3,), divisor=8, fixed_size=True),
     "nestedformer": Network(nestedformer, axes=(3,), divisor=32, fixed_size=True),
-    "eoformer": Network(eoformer, axes=(3,), divisor="channels"),
+    "eoformer": Network(eoformer, axes=(3,), divisor="channels", first_halves=True),
 }
 
 
@@ -94,16 +94,17 @@ def build(
         raise
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"network {name!r} refuses its options {dict(options)}: {error}") from error
-    module.register_forward_pre_hook(
-        InputCheck(
-            name,
-            in_channels,
-            axes,
-            network.divisor_with(options),
-            tuple(image_size) if network.fixed_size and image_size is not None else None,
-            network.norm_at_bottom,
-        )
+    check = InputCheck(
+        name,
+        in_channels,
+        axes,
+        network.divisor_with(options),
+        tuple(image_size) if network.fixed_size and image_size is not None else None,
+        network.norm_at_bottom,
     )
+    if image_size is not None:
+        check.require_bottom(module, tuple(image_size))
+    module.register_forward_pre_hook(check)
     return module
 
 

@@ -24,9 +24,10 @@ class Network:
             ``axes`` below holds several, and ``image_size`` where ``fixed_size`` is set.
         axes: The numbers of spatial axes for which the network exists.
         divisor: Every side is a multiple of this; or the name of the option that holds one entry per level,
-            each level after the first halving the grid.
+            each level halving the grid, but the first only where ``first_halves`` is set.
         fixed_size: Do layers depend on the image size?
         norm_at_bottom: Is the coarsest grid, one voxel per ``divisor``, scaled by its own mean and variance?
+        first_halves: Does the first level see half the image's grid already?
     """
 
     builder: Callable[..., nn.Module]
@@ -34,6 +35,7 @@ class Network:
     divisor: int | str
     fixed_size: bool = False
     norm_at_bottom: bool = False
+    first_halves: bool = False
 
     @property
     def options(self) -> Mapping[str, object]:
@@ -48,7 +50,7 @@ class Network:
         levels = options.get(self.divisor, self.options[self.divisor])
         if not isinstance(levels, Sequence) or isinstance(levels, str):
             raise InputError(f"{self.divisor} is {levels!r}: give one number per level")
-        return int(2 ** (len(levels) - 1))
+        return int(2 ** (len(levels) if self.first_halves else len(levels) - 1))
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,10 @@ class InputCheck:
             raise ShapeError(
                 f"network {self.name!r} needs sides that are multiples of {self.divisor}, found {sides}"
             )
-        self._require_bottom(module, sides)
+        self.require_bottom(module, sides)
 
-    def _require_bottom(self, module: nn.Module, sides: tuple[int, ...]) -> None:
+    def require_bottom(self, module: nn.Module, sides: tuple[int, ...]) -> None:
+        """Raise where the coarsest grid is one voxel and ``module`` scales it by its own variance."""
         if not self.norm_at_bottom or any(side > self.divisor for side in sides):
             return
         if any(isinstance(part, _InstanceNorm) for part in module.modules()):
