@@ -81,7 +81,7 @@ def test_bands_do_not_change_a_bit(monkeypatch, texture):
 
 
 @pytest.mark.parametrize("budget", [0, engine.BUDGET])
-@pytest.mark.parametrize("first", [0.0, 1.0])
+@pytest.mark.parametrize("first", [0.0, 0.5, 1.0])
 def test_a_value_on_the_edge_of_a_band_is_passed_on(monkeypatch, budget, first):
     monkeypatch.setattr(engine, "BUDGET", budget)
     monkeypatch.setattr(engine.Field, "_edges", lambda field: (0.25, np.inf))  # Bands of 1, twice the cost.
@@ -90,6 +90,34 @@ def test_a_value_on_the_edge_of_a_band_is_passed_on(monkeypatch, budget, first):
     price = np.where(np.arange(IMAGE.shape[1])[:, None] < 20, first, 0.5) * np.ones(seeds.shape)
     options = {"spacing": (2.0, 0.7), "cost": "l1", "weight": 0.5, "seed_cost": price * seeds}
     check(geodesic_distance(image, seeds, **options), image, seeds, **options)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+@pytest.mark.parametrize("weight", [0.3, 1.0])
+def test_blocks_that_share_a_bit_end_where_the_heap_ends(monkeypatch, rows, weight):
+    # On random walks the cheapest paths turn back along the row.
+    walks = np.cumsum(np.random.default_rng(3).normal(size=(6, rows, 2100)), axis=2).astype(np.float32)
+    seeds = np.zeros((rows, 2100), bool)
+    seeds[0, 1003] = True
+    options = {"spacing": (1.0, 1.0), "cost": "l1", "weight": weight}
+    swept = [geodesic_distance(walk, seeds, **options) for walk in walks]
+    monkeypatch.setattr(engine, "BUDGET", 0)
+    np.testing.assert_array_equal(swept, [geodesic_distance(walk, seeds, **options) for walk in walks])
+
+
+@pytest.mark.parametrize("flips", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_path_may_leave_a_tile_through_its_corner(flips, threads):
+    steps = np.arange(2 * engine.TILE_ROWS + 5)
+    mask = np.zeros((len(steps), len(steps), 47), bool)
+    mask[steps, steps, 20] = True
+    step = tuple(slice(None, None, flip) for flip in flips)
+    mask = mask[step]
+    seeds = np.zeros(mask.shape, bool)
+    seeds[step][0, 0, 20] = True
+    blank = np.zeros(mask.shape, np.float32)
+    result = geodesic_distance(blank, seeds, spacing=(3.0, 4.0, 1.0), mask=mask, threads=threads)
+    np.testing.assert_array_equal(result[step][steps, steps, 20], 5 * steps)
 
 
 @settings(max_examples=25)
