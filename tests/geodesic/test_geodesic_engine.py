@@ -197,6 +197,14 @@ def test_pruned_distances_keep_every_small_case(case):
     np.testing.assert_array_equal(pruned, np.where(kept, full, np.inf))
 
 
+def test_a_distance_at_the_margin_itself_is_kept():
+    sets = np.zeros((2, 1, 7), bool)
+    sets[0, 0, 0] = sets[1, 0, 6] = True
+    pruned = pruned_distances(np.zeros((1, 7), np.float32), sets, spacing=(1.0, 1.0), margin=2.0).numpy()
+    np.testing.assert_array_equal(pruned[0, 0], [0, 1, 2, 3, 4, np.inf, np.inf])
+    np.testing.assert_array_equal(pruned[1, 0], [np.inf, np.inf, 4, 3, 2, 1, 0])
+
+
 def test_pruned_distances_want_one_set_per_class():
     with pytest.raises(ShapeError, match=r"give \(K, \*S\)"):
         pruned_distances(IMAGE, SEEDS, spacing=SPACING)
