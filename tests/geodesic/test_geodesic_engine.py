@@ -107,17 +107,18 @@ def test_blocks_that_share_a_bit_end_where_the_heap_ends(monkeypatch, rows, weig
 
 @pytest.mark.parametrize("flips", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_path_may_leave_a_tile_through_its_corner(flips, threads):
+@pytest.mark.parametrize("start", [0, engine.TILE_ROWS - 1, engine.TILE_ROWS])
+def test_a_path_may_leave_a_tile_through_its_corner(flips, threads, start):
     steps = np.arange(2 * engine.TILE_ROWS + 5)
     mask = np.zeros((len(steps), len(steps), 47), bool)
     mask[steps, steps, 20] = True
     step = tuple(slice(None, None, flip) for flip in flips)
     mask = mask[step]
     seeds = np.zeros(mask.shape, bool)
-    seeds[step][0, 0, 20] = True
+    seeds[step][start, start, 20] = True
     blank = np.zeros(mask.shape, np.float32)
     result = geodesic_distance(blank, seeds, spacing=(3.0, 4.0, 1.0), mask=mask, threads=threads)
-    np.testing.assert_array_equal(result[step][steps, steps, 20], 5 * steps)
+    np.testing.assert_array_equal(result[step][steps, steps, 20], 5 * abs(steps - start))
 
 
 @settings(max_examples=25)
