@@ -59,18 +59,20 @@ def complete_run(
     Raises:
         DataError: every problem of every case, the test cases included, before any training and before an
             existing run is replaced.
-        SfumatoError: as :func:`sfumato.training.fit.fit`.
+        SfumatoError: as :func:`sfumato.training.fit.fit`; another process that writes to ``out`` is named
+            before anything is read.
     """
-    if overwrite or not (out / "recipe.yaml").exists():
-        recipe_dataset(recipe, dataset)
-        # A broken test case must not come to light after days of training.
-        problems = [] if checked else check_dataset(dataset)
-        if problems:
-            raise DataError(problems)
-    folder = fit(recipe, dataset, out, resume=resume, overwrite=overwrite)
-    if folder.writes and not (folder.path / "metrics.csv").exists():
-        with folder.logging():
-            evaluate_run(folder, dataset, progress=progress)
+    with RunFolder(out).alone():
+        if overwrite or not (out / "recipe.yaml").exists():
+            recipe_dataset(recipe, dataset)
+            # A broken test case must not come to light after days of training.
+            problems = [] if checked else check_dataset(dataset)
+            if problems:
+                raise DataError(problems)
+        folder = fit(recipe, dataset, out, resume=resume, overwrite=overwrite)
+        if folder.writes and not (folder.path / "metrics.csv").exists():
+            with folder.logging():
+                evaluate_run(folder, dataset, progress=progress)
     return folder
 
 

@@ -57,15 +57,21 @@ def fit(
         OutputExistsError: ``out`` exists and neither ``resume`` nor ``overwrite`` was given.
         CheckpointError: ``resume`` with another recipe than the run was started with.
         DataError: no training, validation or labelled case.
-        InputError: a GPU is asked for where there is none.
+        InputError: a GPU is asked for where there is none; or another process is writing to ``out``.
     """
     require_accelerator(recipe)
     dataset = recipe_dataset(recipe, dataset)
     folder = RunFolder(out)
-    splits = folder.open(recipe, dataset, resume=resume, overwrite=overwrite)
-    if folder.finished:
-        LOG.info("%s is finished already: nothing to do", out)
-        return folder
+    with folder.alone():
+        splits = folder.open(recipe, dataset, resume=resume, overwrite=overwrite)
+        if folder.finished:
+            LOG.info("%s is finished already: nothing to do", out)
+        else:
+            _fit(recipe, dataset, splits, folder)
+    return folder
+
+
+def _fit(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> None:
     started = time.perf_counter()
     with folder.logging(), _quiet():
         note = count_note(dataset, recipe.split.counts)
@@ -77,11 +83,10 @@ def fit(
         module = SegmentationModule(recipe, _task(dataset, train[0]))
         _train(module, train, validation, folder)
         if not folder.writes:
-            return folder
+            return
         best = _load(folder.best_checkpoint)
         _tune(best, dataset, (*splits.train, *splits.val), folder)
         _finish(best, folder, seconds=time.perf_counter() - started)
-    return folder
 
 
 def require_accelerator(recipe: Recipe) -> None:

@@ -23,6 +23,7 @@ from sfumato.data.case import Dataset
 from sfumato.data.splits import Split, Splits, make_splits, read_splits, write_splits
 from sfumato.errors import CheckpointError, DataError, OutputExistsError
 from sfumato.output import atomic_output
+from sfumato.training.folder_lock import LOCK, holds_anything, sole_writer
 from sfumato.training.recipe import Recipe, differences, read_recipe, write_recipe
 
 LIBRARIES = ("sfumato", "torch", "lightning", "monai", "numpy", "scipy", "numba", "scikit-image", "SimpleITK")
@@ -52,6 +53,19 @@ class RunFolder:
         """The checkpoint with the best validation Dice."""
         return self.path / "checkpoints" / "best.ckpt"
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process write to the run, as long as this lasts; the folder is made.
+
+        Raises:
+            InputError: another process does; its id is named.
+        """
+        if not self.writes:
+            yield
+            return
+        with sole_writer(self.path):
+            yield
+
     def open(self, recipe: Recipe, dataset: Dataset, *, resume: bool, overwrite: bool) -> Split:
         """Create the folder, or check that an existing one may be gone on with.
 
@@ -66,7 +80,7 @@ class RunFolder:
         if not self.writes:
             return read_splits(self.path / "splits.json").fold(recipe.split.fold)
         started = (self.path / "recipe.yaml").exists()
-        filled = self.path.exists() and any(self.path.iterdir())
+        filled = holds_anything(self.path)
         if filled and not overwrite:
             if not resume:
                 raise OutputExistsError(
@@ -102,7 +116,13 @@ class RunFolder:
                 f"{self.path} is not a run folder (it has no recipe.yaml): it is not removed, "
                 "give another --out"
             )
-        shutil.rmtree(self.path)
+        for path in self.path.iterdir():
+            if path.name == LOCK:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def _write_environment(self, dataset: Dataset) -> None:
         source = dataset.source or str(dataset.root.absolute())
