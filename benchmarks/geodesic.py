@@ -32,6 +32,7 @@ import torch
 from geodesic_scenes import boundary, cells, depthwise, eroded, maze, phantom, spiral
 
 from sfumato.geodesic import engine, geodesic_distance
+from sfumato.geodesic.blocks import Blocks
 from sfumato.geodesic.nearness import weigh
 from sfumato.labels import geols, seed_voxels, sing, svls
 from sfumato.labels.intensity import scaled_image
@@ -267,8 +268,7 @@ def paper_rows(
         scaled = scaled_image(image, spacing=SPACING, intensity="zscore")
         chosen = seed_voxels(classes, num_classes=number, seeds=seeds)
         weights = geodesic_distance(scaled[0], chosen, spacing=SPACING, threads=2).numpy()
-        whole = ((0, image.shape[0]), (0, image.shape[1]), (0, image.shape[2]))
-        weigh(weights, classes.numpy(), [whole] * number, 0.1, threads=2)
+        weigh(weights, classes.numpy(), Blocks.every(number, image.shape), 0.1, threads=2)
         return torch.from_numpy(weights)
 
     assert all((a - b).abs().max() < 1e-6 for a, b in zip(ours(), pipeline(), strict=True)), name

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
 from sfumato.geodesic import geodesic_distance, nearness_labels
+from sfumato.geodesic.blocks import Blocks
 from sfumato.geodesic.nearness import weigh
 from sfumato.geodesic.reference import geodesic_distance_reference
 from sfumato.labels import geols, one_hot, seed_voxels
@@ -52,7 +53,7 @@ def paper_map(distance):
     """Class weights ``(K, X)`` from distances ``(K, X)``."""
     owners = np.zeros((1, 1, distance.shape[1]), np.int64)
     weights = distance.numpy()[:, None, None].astype(np.float32)
-    weigh(weights, owners, [((0, 1), (0, 1), (0, distance.shape[1]))] * len(weights), 1.0)
+    weigh(weights, owners, Blocks.every(len(weights), owners.shape), 1.0)
     return torch.from_numpy(weights[:, 0, 0])
 
 

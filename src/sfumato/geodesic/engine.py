@@ -202,11 +202,23 @@ class Field:
         allowed = starts if self.mask is None else starts & self.mask
         return np.ascontiguousarray(allowed.transpose(self.order)).view(np.uint8)
 
+    def words(self) -> Array:
+        """What ``solve_flags`` notes down: words of bits per row of voxels, and for one row beyond."""
+        return np.zeros((len(sweeps.WORDS), self.shape[0] * self.shape[1] + 1), np.uint64)
+
     def solve_flags(
-        self, distance: Array, starts: Iterable[tuple[Array, Box]], prices: Array = NO_PRICE, threads: int = 1
+        self,
+        distance: Array,
+        starts: Iterable[tuple[Array, Box]],
+        prices: Array = NO_PRICE,
+        threads: int = 1,
+        todo: Array | None = None,
     ) -> None:
-        """As ``solve``, from several seed sets in the rows' order, each with a box around its seeds."""
-        todo = np.zeros((5, self.shape[0] * self.shape[1] + 1), np.uint64)
+        """As ``solve``, from several seed sets in the rows' order, each with a box around its seeds.
+
+        ``todo``, from ``words`` and all 0, ends with the blocks that have changed as its only bits.
+        """
+        todo = self.words() if todo is None else todo
         common = (todo, self.shape, self.pitch, self.group)
         planted = 0
         for flags, box in starts:
@@ -216,7 +228,10 @@ class Field:
                 self._plant_free(distance, flags, box, threads)
                 planted += planting.mark(distance, *common, box)
         if planted:
-            _Run(self, distance, todo, threads).finish()
+            run = _Run(self, distance, todo, threads)
+            run.finish()
+            for other in run.todo[1:]:
+                todo[sweeps.CHANGED] |= other[sweeps.CHANGED]
 
     def _plant_free(self, distance: Array, flags: Array, box: Box, threads: int) -> None:
         (first, last), *rest = box

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import mmap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +13,10 @@ import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_same_shape
-from sfumato.geodesic import voxelwise
+from sfumato.geodesic import blocks, voxelwise
+from sfumato.geodesic.blocks import Blocks
 from sfumato.geodesic.distance import threads_for
-from sfumato.geodesic.engine import Box, run_side_by_side
+from sfumato.geodesic.engine import run_side_by_side
 from sfumato.geodesic.pruning import solve_near
 from sfumato.geodesic.task import prepare, solve_sets
 from sfumato.types import ArrayLike
@@ -24,9 +28,10 @@ FAR = np.float32(24 * 0.6931471805599453)
 
 # Beyond this much more than the nearest class a class's share is below float32's resolution. It exceeds
 # ``FAR``, so that a class with voxels beyond it needs no min-max.
-MARGIN = np.float32(17.0)
+MARGIN = np.float32(16.64)
 
-_PLANES = 8  # Planes that a thread works on at a time.
+_FEW = 8  # Sets that together write to most of the memory.
+_ROWS = 1024  # Rows that a thread works on at a time.
 
 
 def nearness_labels(
@@ -69,44 +74,57 @@ def nearness_labels(
     workers = threads_for(threads)
     if task.starts.size == 0:
         return torch.zeros(task.shape)
-    # Zeros from the system cost nothing until they are written to.
-    result = np.zeros(task.starts.shape, np.float32)
+    result = _zeros(task.starts.shape)
     if task.plan.is_safe:
-        boxes = solve_near(task, result, float(MARGIN), workers)
+        written = solve_near(task, result, float(MARGIN), workers)
     else:
         solve_sets(task, result, np.inf, workers)
-        boxes = [_whole(result)] * len(result)
-    weigh(result, owners, boxes, alpha, workers)
+        written = Blocks.every(len(result), result.shape[1:])
+    weigh(result, owners, written, alpha, workers)
     device = image.device if isinstance(image, Tensor) else torch.device("cpu")
     return torch.from_numpy(result.reshape(task.shape)).to(device)
 
 
-def _whole(distance: Array) -> Box:
-    depth, height, width = distance.shape[1:]
-    return (0, depth), (0, height), (0, width)
+def _zeros(shape: tuple[int, ...]) -> Array:
+    """Float32 zeros, which cost nothing until they are written to.
+
+    Many sets write here and there. In pages of 2 MiB, which NumPy asks for, most memory would be made for
+    nothing.
+    """
+    if shape[0] <= _FEW or not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.zeros(shape, np.float32)
+    memory = mmap.mmap(-1, math.prod(shape) * 4, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # Where the system has no huge pages, it need not be told.
+    with contextlib.suppress(OSError):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.float32).reshape(shape)
 
 
-def weigh(distance: Array, owners: Array, boxes: Sequence[Box], alpha: float, threads: int = 1) -> None:
+def weigh(distance: Array, owners: Array, written: Blocks, alpha: float, threads: int = 1) -> None:
     """Turn distances into the weights that ``nearness_labels`` describes, in place.
 
     Args:
-        distance: ``(K, Z, Y, X)`` float32, exact up to the margin beyond the smallest, and 0 outside the
-            boxes. An empty set's may be infinite.
+        distance: ``(K, Z, Y, X)`` float32, exact up to the margin beyond the smallest, 0 where nothing was
+            written. An empty set's may be infinite.
         owners: Class indices ``(Z, Y, X)`` int64.
-        boxes: Per class, first and one past the last voxel per axis: outside it is beyond the margin.
+        written: Where distances are: all others are beyond the margin.
         alpha: Share of the nearness.
         threads: At most so many threads; the result is the same bits.
     """
-    sides = np.array(boxes, np.int64).reshape(len(distance), 3, 2)
     ends = np.full(len(distance), np.inf, np.float32)
+    everything = blocks.full_word(distance.shape[1 + written.order[2]], written.size)
+    rows = distance.transpose(0, *(1 + axis for axis in written.order))
+    labels = np.ascontiguousarray(owners.transpose(written.order))
+    count = len(written.words)
 
     def find_end(k: int) -> None:
-        if boxes[k] == _whole(distance):
+        column = written.words[:, k]
+        if column[:1] == everything and (column == everything).all():
             ends[k] = voxelwise.farthest(distance[k].reshape(-1), FAR)
 
     def work(part: int) -> None:
-        planes = (part * _PLANES, min((part + 1) * _PLANES, distance.shape[1]))
-        voxelwise.weigh(distance, owners, sides, ends, MARGIN, float(alpha), planes)
+        some = (part * _ROWS, min((part + 1) * _ROWS, count))
+        voxelwise.weigh(rows, labels, written.words, written.size, ends, MARGIN, float(alpha), some)
 
     run_side_by_side(find_end, len(distance), threads)
-    run_side_by_side(work, -(-distance.shape[1] // _PLANES), threads)
+    run_side_by_side(work, -(-count // _ROWS), threads)

@@ -7,12 +7,11 @@ from numba import uint64
 
 from sfumato.geodesic.jit import compiled
 from sfumato.geodesic.simd import LANES, below, load, splat
-from sfumato.geodesic.sweeps import ONE, ROW0, WAITING, ZERO
+from sfumato.geodesic.sweeps import CHANGED, ONE, ROW0, WAITING, ZERO
 
 # ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
-_GROWTH = 4  # Voxels by which a box grows at a time.
 _EVERY_LANE = (1 << LANES) - 1
 
 
@@ -24,7 +23,7 @@ def plant(distance, starts, price, todo, shape, pitch, group, box):
         distance: Padded distances, lowered in place.
         starts: ``(Z, Y, X)`` uint8, non-zero at seeds.
         price: ``(Z, Y, X)`` float32.
-        todo: ``(5, rows + 1)`` words of bits.
+        todo: ``(6, rows + 1)`` words of bits.
         shape: Voxels per axis.
         pitch: Floats per row.
         group: Blocks per bit.
@@ -40,7 +39,9 @@ def plant(distance, starts, price, todo, shape, pitch, group, box):
                     value = price[z, y, x]
                     if value < distance[row + x]:
                         distance[row + x] = value
-                        todo[WAITING, z * height + y] |= ONE << uint64(x // (LANES * group))
+                        bit = ONE << uint64(x // (LANES * group))
+                        todo[WAITING, z * height + y] |= bit
+                        todo[CHANGED, z * height + y] |= bit
                         count += 1
     return count
 
@@ -67,7 +68,7 @@ def mark(distance, todo, shape, pitch, group, box):
 
     Args:
         distance: Padded distances, at least 0.
-        todo: ``(5, rows + 1)`` words of bits.
+        todo: ``(6, rows + 1)`` words of bits.
         shape: Voxels per axis.
         pitch: Floats per row.
         group: Blocks per bit.
@@ -114,6 +115,7 @@ def mark(distance, todo, shape, pitch, group, box):
                     around |= high[a + c, b + d]
             around |= (around << ONE) | (around >> ONE)
             todo[WAITING, z * height + y] |= some[a + 1, b + 1] & around
+            todo[CHANGED, z * height + y] |= some[a + 1, b + 1]
     return count
 
 
@@ -143,37 +145,3 @@ def seed_box(starts):
     if z1 == 0:
         return ((0, 0), (0, 0), (0, 0)), count
     return ((z0, z1), (y0, y1), (x0, x1)), count
-
-
-@compiled
-def grown_box(distance, bound, shape, pitch, box):
-    """Grow ``box`` until the layer of voxels around it is as in ``bound``.
-
-    What a set lowers hangs together with its seeds, so nothing beyond such a layer is lowered either.
-    """
-    low = [box[0][0], box[1][0], box[2][0]]
-    high = [box[0][1], box[1][1], box[2][1]]
-    quiet = 0
-    face = 0
-    while quiet < 6:
-        axis, upper = face >> 1, face & 1
-        face = (face + 1) % 6
-        layer = high[axis] if upper else low[axis] - 1
-        touched = False
-        if 0 <= layer < shape[axis]:
-            first = [max(side - 1, 0) for side in low]
-            last = [min(high[other] + 1, shape[other]) for other in range(3)]
-            first[axis], last[axis] = layer, layer + 1
-            for z in range(first[0], last[0]):
-                for y in range(first[1], last[1]):
-                    row = ROW0 + (z * shape[1] + y) * pitch
-                    for i in range(row + first[2], row + last[2]):
-                        touched |= distance[i] != bound[i]
-                if touched:
-                    break
-        quiet = 0 if touched else quiet + 1
-        if touched and upper:
-            high[axis] = min(layer + _GROWTH, shape[axis])
-        elif touched:
-            low[axis] = max(layer + 1 - _GROWTH, 0)
-    return (low[0], high[0]), (low[1], high[1]), (low[2], high[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ from torch import Tensor
 
 from sfumato.checks import require_positive
 from sfumato.errors import ShapeError
-from sfumato.geodesic import planting
+from sfumato.geodesic import blocks, planting
+from sfumato.geodesic.blocks import Blocks
 from sfumato.geodesic.distance import threads_for
 from sfumato.geodesic.engine import Box, Field, run_side_by_side
+from sfumato.geodesic.simd import LANES
 from sfumato.geodesic.task import Task, prepare, solve_sets
 from sfumato.types import ArrayLike
 
@@ -84,7 +86,7 @@ def pruned_distances(
     return torch.from_numpy(result.reshape(task.shape)).to(device)
 
 
-def solve_near(task: Task, result: Array, margin: float, threads: int) -> list[Box]:
+def solve_near(task: Task, result: Array, margin: float, threads: int) -> Blocks:
     """Write ``D_c`` into ``result`` ``(K, Z, Y, X)``, exact where it is at most ``Dmin + margin``.
 
     Args:
@@ -94,14 +96,13 @@ def solve_near(task: Task, result: Array, margin: float, threads: int) -> list[B
         threads: At most so many threads.
 
     Returns:
-        A box per set, in ``result``'s axes: outside it, nothing was written. All 0 for an empty set.
+        Where it was written. None for an empty set.
     """
     near = _Neighbourhoods(task, result, threads)
     near.solve_union()
     near.bound(margin)
     run_side_by_side(near.solve, len(result), threads)
-    back = np.argsort(near.field.order)
-    return [(box[back[0]], box[back[1]], box[back[2]]) for box in near.reached]
+    return near.reached
 
 
 class _Neighbourhoods:
@@ -112,8 +113,10 @@ class _Neighbourhoods:
         self.scale, self.threads = np.float32(task.plan.scale), threads
         self.targets = [each.transpose(field.order) for each in result]
         self.starts = [field.flags(starts) for starts in task.starts]
-        self.boxes, self.reached = [_NOWHERE] * len(result), [_NOWHERE] * len(result)
-        self.spare: list[Array] = []
+        self.boxes = [_NOWHERE] * len(result)
+        rows = field.shape[0] * field.shape[1]
+        self.reached = Blocks(field.order, LANES * field.group, np.zeros((rows, len(result)), np.uint64))
+        self.spare: list[tuple[Array, Array]] = []  # Bounds to lower, and words of bits.
         counts = np.zeros(len(result), np.int64)
 
         def look(k: int) -> None:
@@ -129,7 +132,7 @@ class _Neighbourhoods:
         self.union = self.field.empty()
         if self.first is not None:
             self.field.solve_flags(self.union, [sets.pop(self.first)], threads=self.threads)
-            self._write(self.first, self.union, ((0, side) for side in self.field.shape))
+            self._write_whole(self.first)
         self.field.solve_flags(self.union, sets, threads=self.threads)
 
     def bound(self, margin: float) -> None:
@@ -158,26 +161,22 @@ class _Neighbourhoods:
         if k == self.first or self.boxes[k] == _NOWHERE:
             return
         field = self.field
-        distance = self.spare.pop() if self.spare else field.copy(self.union)
-        field.solve_flags(distance, [(self.starts[k], self.boxes[k])])
-        box = planting.grown_box(distance, self.union, field.shape, field.pitch, self.boxes[k])
-        self._write(k, distance, box)
-        inside = tuple(slice(*side) for side in box)
-        field.rows(distance)[inside] = field.rows(self.union)[inside]
-        self.spare.append(distance)
+        distance, todo = self.spare.pop() if self.spare else (field.copy(self.union), field.words())
+        field.solve_flags(distance, [(self.starts[k], self.boxes[k])], todo=todo)
+        blocks.take_changed(
+            distance,
+            self.union,
+            todo,
+            self.targets[k],
+            self.reached.words,
+            k,
+            field.pitch,
+            field.group,
+            self.scale,
+        )
+        self.spare.append((distance, todo))
 
-    def _write(self, k: int, distance: Array, box: Iterable[tuple[int, int]]) -> None:
-        z, y, x = box
-        self.reached[k] = z, y, x
-        rows = self.field.rows(distance)[:, slice(*y), slice(*x)]
-        target = self.targets[k][:, slice(*y), slice(*x)]
-
-        def scale(part: slice) -> None:
-            planes = slice(max(part.start, z[0]), min(part.stop, z[1]))
-            if planes.start < planes.stop:
-                np.multiply(rows[planes], self.scale, out=target[planes])
-
-        if k == self.first:
-            self.field.by_planes(scale)
-        else:  # The sets are solved side by side already.
-            scale(slice(*z))
+    def _write_whole(self, k: int) -> None:
+        rows, target = self.field.rows(self.union)[:, :, : self.field.shape[2]], self.targets[k]
+        self.reached.words[:, k] = blocks.full_word(self.field.shape[2], self.reached.size)
+        self.field.by_planes(lambda planes: np.multiply(rows[planes], self.scale, out=target[planes]))

@@ -21,7 +21,16 @@ from numba.extending import register_jitable
 from sfumato.geodesic.costs import edge_of_one
 from sfumato.geodesic.jit import compiled
 from sfumato.geodesic.simd import LANES
-from sfumato.geodesic.sweeps import AFTER_PLANE, AFTER_ROW, BEFORE_PLANE, BEFORE_ROW, ONE, ROW0, WAITING
+from sfumato.geodesic.sweeps import (
+    AFTER_PLANE,
+    AFTER_ROW,
+    BEFORE_PLANE,
+    BEFORE_ROW,
+    CHANGED,
+    ONE,
+    ROW0,
+    WAITING,
+)
 
 # ruff: noqa: ANN001, ANN202, ANN201  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -85,14 +94,14 @@ def _enter(keys, items, place, size, key, item):
 
 @compiled
 def finish(distance, images, cost, lengths, todo, shape, pitch, group, limit):
-    """Lower ``distance`` to its fixed point, and clear ``todo``.
+    """Lower ``distance`` to its fixed point, and clear ``todo`` but for what has changed.
 
     Args:
         distance: Padded distances, lowered in place.
         images: Tuple of padded channels.
         cost: One of ``costs.Cost``.
         lengths: ``costs.lengths``.
-        todo: ``(5, rows + 1)`` words of bits.
+        todo: ``(6, rows + 1)`` words of bits.
         shape: Voxels per axis.
         pitch: Floats per row.
         group: Blocks per bit.
@@ -131,9 +140,11 @@ def finish(distance, images, cost, lengths, todo, shape, pitch, group, limit):
                             if value < best:
                                 best = value
                 distance[i] = best
+                if best < before:
+                    todo[CHANGED, r] |= bit
                 if best < before or (todo[WAITING, r] & bit and limit <= best < np.inf):
                     keys, items, size = _enter(keys, items, place, size, best, i)
-    todo[:] = 0
+    todo[:CHANGED] = 0
     while size > 0:
         value, i = keys[0], items[0]
         place[i] = -1
@@ -161,4 +172,5 @@ def finish(distance, images, cost, lengths, todo, shape, pitch, group, limit):
                     other = value + edge_of_one(cost, images, j, i, length)
                     if other < distance[j]:
                         distance[j] = other
+                        todo[CHANGED, r + dz * height + dy] |= ONE << uint64((x + dx) // (LANES * group))
                         keys, items, size = _enter(keys, items, place, size, other, j)

@@ -15,7 +15,7 @@ is to do few of them, sixteen at a time.
   before the next one is touched. Memory is thus read a few times instead of once a sweep.
 - *Bands*: where the image's texture rules, far values are improved again and again. Values at or above
   the band's limit are therefore kept but not passed on (their blocks wait in a fifth word), as in
-  delta-stepping.
+  delta-stepping. A sixth word remembers which blocks have changed.
 
 Stopping rule. Bits are the list of all edges not looked at since their source changed. When no bit is left
 and no value waits, no edge can lower any voxel, not even by the last bit of its float32: that is the fixed
@@ -65,7 +65,9 @@ from sfumato.geodesic.simd import (
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 ROW0 = LANES  # Where the first row starts: the voxel before it must exist.
-BEFORE_PLANE, AFTER_PLANE, BEFORE_ROW, AFTER_ROW, WAITING = range(5)  # Words of bits per row.
+# Words of bits per row: blocks with a move to pull, by side; blocks that wait for a later band; and blocks
+# that have changed since the transform began.
+BEFORE_PLANE, AFTER_PLANE, BEFORE_ROW, AFTER_ROW, WAITING, CHANGED = WORDS = range(6)
 ONE = uint64(1)
 ZERO = np.float32(0)  # No distance is below it, so a block of zeros has nothing to pull.
 
@@ -126,7 +128,7 @@ def _backward(distance, images, cost, step, row, blocks, group, limit, marks):
                     need |= bit >> ONE
                 if hot >> 15:
                     last |= bit
-    return bits | (first >> ONE) | (last << ONE), waiting
+    return bits, first, last, waiting
 
 
 @register_jitable
@@ -159,12 +161,14 @@ def _settle_row(distance, images, cost, step, row, blocks, group, limit, marks):
                 if hot >> 15:
                     last |= bit
                     need |= bit << ONE
-    return bits | (first >> ONE) | (last << ONE), waiting
+    return bits, first, last, waiting
 
 
 @register_jitable
-def _announce(todo, bits, z, y, depth, height):
-    """Set ``bits`` in the eight rows around row ``(z, y)``."""
+def _announce(todo, marks, z, y, depth, height):
+    """Set the bits of the blocks that a row's changes reach, in the eight rows around row ``(z, y)``."""
+    bits, first, last, _ = marks
+    bits |= (first >> ONE) | (last << ONE)
     row = z * height + y
     for side, step in ((BEFORE_PLANE, 1), (AFTER_PLANE, -1)):
         if 0 <= z + step < depth:
@@ -224,10 +228,12 @@ def wake(distance, images, cost, lengths, todo, shape, pitch, group, limits, pla
                                 if value >= limits[1] and value < lowest:
                                     lowest = value
             if bits:
-                bits, keep = _settle_row(
+                marks = _settle_row(
                     distance, images, cost, step, row, blocks, group, new, (bits, first, last, keep)
                 )
-                _announce(todo, bits, z, y, depth, height)
+                _announce(todo, marks, z, y, depth, height)
+                keep = marks[3]
+                todo[CHANGED, r] |= marks[0] | keep
                 a, b = z // tile[0] + 1, y // tile[1] + 1
                 for c in range(a - 1, a + 2):
                     for d in range(b - 1, b + 2):
@@ -311,10 +317,12 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
                         need |= over << ONE
             if bits:
                 marks = (bits, first, last, waiting)
-                bits, waiting = _backward(distance, images, cost, step, row, blocks, group, limit, marks)
-                _announce(todo, bits, z, y, depth, height)
+                marks = _backward(distance, images, cost, step, row, blocks, group, limit, marks)
+                _announce(todo, marks, z, y, depth, height)
+                bits, waiting = marks[0], marks[3]
                 sides |= 16 | (z == z0) | (z == z1 - 1) << 1 | (y == y0) << 2 | (y == y1 - 1) << 3
             todo[WAITING, r] |= waiting
+            todo[CHANGED, r] |= bits | waiting
     return pulls, sides
 
 
@@ -329,7 +337,7 @@ def relax(
         images: Tuple of padded channels.
         cost: One of ``costs.Cost``.
         lengths: ``costs.lengths``.
-        todo: ``(5, rows + 1)`` words of bits.
+        todo: ``(6, rows + 1)`` words of bits.
         shape: Voxels per axis.
         pitch: Floats per row.
         group: Blocks per bit.

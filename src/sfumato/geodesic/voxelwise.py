@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import uint64
 from numba.extending import register_jitable
 
+from sfumato.geodesic.blocks import run_of
 from sfumato.geodesic.jit import compiled
 
 # ruff: noqa: ANN001, ANN201, ANN202  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
+ONE_BIT = uint64(1)
 _NO_POWER = np.int32(127)  # Float32's exponent is stored with this offset, above 23 bits of mantissa.
 _MANTISSA = np.int32(23)
 _END = np.float32(40)  # exp(-40) is still a normal number.
@@ -41,19 +44,6 @@ def farthest(distance, limit):
         if not largest <= limit:
             return np.float32(np.inf)
     return largest
-
-
-@register_jitable
-def _kept(values, nearest, margin, side):
-    """First and one past the last value within the margin; those before and after become 0."""
-    left, right = side
-    while left < right and not values[left] <= nearest[left] + margin:
-        values[left] = ZERO
-        left += 1
-    while left < right and not values[right - 1] <= nearest[right - 1] + margin:
-        right -= 1
-        values[right] = ZERO
-    return left, right
 
 
 @register_jitable
@@ -84,96 +74,138 @@ def _bend(values, distance, end):
 
 
 @register_jitable
-def _limit(out, z, y, ends, total):
+def _limit(values, near, ends, total):
     """The weights of ``exp(-end)`` where ``total`` is 0: every class that is near is at its end there."""
     for x in range(len(total)):
         if total[x] == ZERO:
             first = np.float32(np.inf)
-            for c in range(len(ends)):
+            for c in near:
                 first = min(first, ends[c])
-            for c in range(len(ends)):
-                if ends[c] < np.float32(np.inf):
-                    out[c, z, y, x] = np.float32(math.exp(float(first - ends[c])))
-                    total[x] += out[c, z, y, x]
+            for n in range(len(near)):
+                if ends[near[n]] < np.float32(np.inf):
+                    values[n, x] = np.float32(math.exp(float(first - ends[near[n]])))
+                    total[x] += values[n, x]
 
 
 @register_jitable
-def _add_own(out, z, y, labels, own):
-    """Add each voxel's own share; rows of one label, most of them, go as one."""
+def _gather(out, words, size, r, near, values, nearest):
+    """Read one row's distances, class by class; returns the classes' number, and the blocks several share."""
+    _, _, height, width = out.shape
+    z, y = r // height, r % height
+    nearest[:] = np.float32(np.inf)
+    count, some, several = 0, uint64(0), uint64(0)
+    for c in range(len(out)):
+        word = words[r, c]
+        if word == 0:
+            continue
+        several |= some & word
+        some |= word
+        near[count] = c
+        source = out[c, z, y]
+        while word:
+            left, right, word = run_of(word, size, width)
+            here, there, lowest = source[left:right], values[count, left:right], nearest[left:right]
+            for x in range(len(here)):
+                there[x] = here[x]
+                lowest[x] = min(lowest[x], here[x])
+        count += 1
+    return count, several
+
+
+@register_jitable
+def _write(out, words, size, r, near, values, factor, labels, own):
+    """Write one row's weights times ``factor``, and each voxel's own share."""
+    _, _, height, width = out.shape
+    z, y = r // height, r % height
     first, other = labels[0], np.int64(0)
-    for x in range(len(labels)):
+    for x in range(width):
         other |= labels[x] ^ first
+    for n in range(len(near)):
+        c = near[n]
+        line, word = out[c, z, y], words[r, c]
+        while word:
+            left, right, word = run_of(word, size, width)
+            there, weights, times = line[left:right], values[n, left:right], factor[left:right]
+            if other == 0:
+                more = own if c == first else ZERO
+                for x in range(len(there)):
+                    there[x] = weights[x] * times[x] + more
+            else:
+                owners = labels[left:right]
+                for x in range(len(there)):
+                    there[x] = weights[x] * times[x] + (own if owners[x] == c else ZERO)
+    # A voxel's own class may be far away.
     if other == 0:
-        target = out[first, z, y]
-        for x in range(len(target)):
-            target[x] += own
+        word = words[r, first]
+        for left in range(0, width, size):
+            if not word & ONE_BIT:
+                out[first, z, y, left : left + size] = own
+            word >>= ONE_BIT
     else:
-        for x in range(len(labels)):
-            out[labels[x], z, y, x] += own
+        for block in range((width + size - 1) // size):
+            bit = ONE_BIT << uint64(block)
+            for x in range(block * size, min(block * size + size, width)):
+                if not words[r, labels[x]] & bit:
+                    out[labels[x], z, y, x] = own
 
 
 @compiled
-def weigh(out, labels, boxes, ends, margin, alpha, planes):
+def weigh(out, labels, words, size, ends, margin, alpha, rows):
     """Turn distances into ``(1 - alpha) onehot + alpha nearness / its sum``, in place.
 
     Args:
-        out: ``(K, Z, Y, X)`` float32, the distances, 0 outside each class's box.
+        out: ``(K, Z, Y, X)`` float32, the distances, 0 where there is no bit.
         labels: ``(Z, Y, X)`` int64.
-        boxes: ``(K, 3, 2)``: first and one past the last voxel per axis.
+        words: ``(Z * Y, K)`` uint64: which blocks hold distances. Every block is some class's.
+        size: Voxels per block.
         ends: ``(K,)`` float32: the largest distance where the nearness is scaled to a minimum of 0, 0 where
             all distances are 0; else infinite.
         margin: A class farther than this beyond the nearest one is nowhere near.
         alpha: Share of the nearness.
-        planes: First and one past the last plane to work on.
+        rows: First and one past the last row to work on.
     """
     classes, _, height, width = out.shape
     own, share = np.float32(1.0 - alpha), np.float32(alpha)
-    infinite = np.float32(np.inf)
-    near, spans = np.empty(classes, np.int64), np.empty((classes, 2), np.int64)
+    every = np.empty(classes, np.int64)
+    values = np.empty((classes, width), np.float32)
     nearest, total, before = (
         np.empty(width, np.float32),
         np.empty(width, np.float32),
         np.empty(width, np.float32),
     )
     power = np.empty(width, np.int32)
-    for z in range(planes[0], planes[1]):
-        for y in range(height):
-            count, scaled = 0, False
-            for c in range(classes):
-                if boxes[c, 0, 0] <= z < boxes[c, 0, 1] and boxes[c, 1, 0] <= y < boxes[c, 1, 1]:
-                    near[count] = c
-                    count += 1
-                    scaled |= ends[c] < infinite
-            if count == 1 and not scaled:  # The only class near takes it all.
-                out[near[0], z, y] = share
-                _add_own(out, z, y, labels[z, y], own)
-                continue
-            nearest[:] = infinite
-            total[:] = ZERO
-            for n in range(count):
-                values = out[near[n], z, y]
-                for x in range(boxes[near[n], 2, 0], boxes[near[n], 2, 1]):
-                    nearest[x] = min(nearest[x], values[x])
-            for n in range(count):
-                c = near[n]
-                left, right = _kept(out[c, z, y], nearest, margin, boxes[c, 2])
-                spans[n] = left, right
-                values = out[c, z, y, left:right]
-                bends = ZERO < ends[c] < infinite
+    for r in range(rows[0], rows[1]):
+        count, several = _gather(out, words, size, r, every, values, nearest)
+        near = every[:count]
+        scaled = False
+        for c in near:
+            scaled |= ends[c] < np.float32(np.inf)
+        total[:] = ZERO
+        for n in range(count):
+            c = near[n]
+            word = words[r, c]
+            if not scaled:  # The only class near takes it all.
+                alone = word & ~several
+                word &= several
+                while alone:
+                    left, right, alone = run_of(alone, size, width)
+                    values[n, left:right] = ONE
+                    total[left:right] = ONE
+            while word:
+                left, right, word = run_of(word, size, width)
+                here = values[n, left:right]
+                bends = ZERO < ends[c] < np.float32(np.inf)
                 if bends:
-                    before[left:right] = values
-                _fall(values, nearest[left:right], margin, power[: right - left])
+                    before[left:right] = here
+                _fall(here, nearest[left:right], margin, power[left:right])
                 if bends:
-                    _bend(values, before[left:right], ends[c])
-                total[left:right] += values
-            if scaled:
-                _limit(out, z, y, ends, total)
-            for x in range(width):
-                total[x] = share / total[x]
-            for n in range(count):
-                left, right = spans[n]
-                out[near[n], z, y, left:right] *= total[left:right]
-            _add_own(out, z, y, labels[z, y], own)
+                    _bend(here, before[left:right], ends[c])
+                total[left:right] += here
+        if scaled:
+            _limit(values, near, ends, total)
+        for x in range(width):
+            total[x] = share / total[x]
+        _write(out, words, size, r, near, values, total, labels[r // height, r % height], own)
 
 
 @compiled
