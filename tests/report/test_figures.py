@@ -86,8 +86,53 @@ def test_threshold_band_spans_the_runs_and_the_mark_is_the_best_mean():
 def test_epochs_without_a_validation_are_left_out_of_the_curve(runs_folder):
     figure = drawn(figures.learning_curves(load_runs(runs_folder)))
     validation = next(line for line in figure.axes[1].lines if line.get_label() == "validation")
-    assert validation.get_xdata().tolist() == [0, 2, 4]
+    # Epochs 0, 2 and 4 of the data.
+    assert validation.get_xdata().tolist() == [1, 3, 5]
     assert len(figure.axes[0].lines) == 4
+
+
+def curve(*dice):
+    return tuple(
+        {"epoch": float(epoch), "train_loss": 0.7, "val_loss": 0.5, "val_dice": value}
+        for epoch, value in enumerate(dice)
+    )
+
+
+def test_epochs_are_counted_from_1_and_only_whole_ones_are_marked():
+    histories = {"a-seed0-fold0": curve(0.1, 0.4), "b-seed0-fold0": curve(*np.linspace(0, 1, 140))}
+    figure = drawn(figures.learning_curves(ReportData("t", (), histories=histories)))
+    for axes, last in zip(figure.axes, (140, 2, 140), strict=True):
+        low, high = axes.get_xlim()
+        marks = [place for place in axes.get_xticks() if low <= place <= high]
+        assert (low, high) == (0.5, last + 0.5)
+        assert marks == [round(place) for place in marks]
+        assert 1 <= min(marks) <= max(marks) <= last
+
+
+def test_single_epoch_is_a_visible_point_in_the_middle_and_its_dice_has_the_whole_range():
+    histories = {"a-seed0-fold0": curve(0.0), "b-seed0-fold0": curve(0.0)}
+    figure = drawn(figures.learning_curves(ReportData("t", (), histories=histories)))
+    top, loss, _ = figure.axes
+    for axes in figure.axes:
+        assert axes.get_xlim() == (0.5, 1.5)
+        assert [place for place in axes.get_xticks() if 0.5 <= place <= 1.5] == [1]
+    assert top.get_ylim() == (-0.02, 1.02)
+    assert {line.get_marker() for line in loss.lines} == {"o"}
+
+
+def test_history_without_a_finite_value_still_has_an_axis_of_epochs():
+    histories = {"a-seed0-fold0": ({"epoch": 0.0, "train_loss": math.nan, "val_dice": math.nan},)}
+    figure = drawn(figures.learning_curves(ReportData("t", (), histories=histories)))
+    assert [axes.get_xlim() for axes in figure.axes] == [(0.5, 1.5)] * 2
+
+
+def test_threshold_that_changes_nothing_is_not_magnified():
+    flat = {"a-seed0-fold0": ((0.3, 0.0), (0.6, 0.0))}
+    axes = drawn(figures.thresholds(ReportData("t", (), thresholds=flat))).axes[0]
+    assert axes.get_ylim() == (-0.02, 1.02)
+    rising = {"a-seed0-fold0": ((0.3, 0.5), (0.6, 0.6))}
+    axes = drawn(figures.thresholds(ReportData("t", (), thresholds=rising))).axes[0]
+    assert axes.get_ylim() == pytest.approx((0.495, 0.605))
 
 
 def test_nothing_to_draw_gives_no_figure():

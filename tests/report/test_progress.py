@@ -57,7 +57,7 @@ def test_prediction_lies_over_the_grey_image_transparent_at_0_and_red_at_1():
     assert (over.get_cmap()(0.0), over.get_cmap()(1.0)) == ((1.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
     assert over.norm(0.25) == 0.25
     assert {float(value) for value in np.unique(early.images[1].get_array())} == {0.0, 0.25}
-    assert bar.get_xlabel() == "Prediction; 0 is transparent"
+    assert bar.get_xlabel() == "Prediction; 0 is transparent\nWhite line: the reference"
     assert RED(0.5)[3] == pytest.approx(0.5, abs=0.01)
 
 
@@ -81,10 +81,39 @@ def test_slice_of_a_volume_is_turned_and_cut_around_the_reference_with_its_own_p
     assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (8, 5)
 
 
-def test_slice_without_a_reference_is_shown_whole():
+def outlined(axes):
+    """The voxels that the white line goes round, from its pieces alone."""
+    casing, line = axes.collections
+    assert line.get_colors().tolist() == [[1.0, 1.0, 1.0, 1.0]]
+    assert line.get_linewidths()[0] < casing.get_linewidths()[0] < 1.2
+    rows, columns = axes.images[0].get_array().shape
+    inside = np.zeros((rows, columns), dtype=bool)
+    # A piece between two voxels side by side, or one above the other, switches all that lies to its right.
+    for (x0, y0), (x1, y1) in line.get_segments():
+        if x0 == x1:
+            inside[int(min(y0, y1) + 0.5), int(x0 + 0.5) :] ^= True
+    return inside
+
+
+def test_thin_line_follows_the_edges_of_the_references_voxels_on_every_prediction():
+    reference = np.zeros((30, 20), dtype=bool)
+    reference[4:12, 3:8] = reference[12:14, 5] = True
+    reference[6:8, 4:6] = False
+    shown = progression([1, 2], reference=reference)
+    ((row,), _) = panels(progress_panels({"a": shown}))
+    for axes in row:
+        found = outlined(axes)
+        assert found.sum() == reference.sum()
+        rows, columns = np.nonzero(found)
+        cut = found[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert np.array_equal(cut, reference[4:14, 3:8].T[::-1])
+
+
+def test_slice_without_a_reference_is_shown_whole_and_without_a_line():
     shown = progression([1], reference=np.zeros((30, 20), dtype=bool))
     (((axes,),), _) = panels(progress_panels({"a": shown}))
     assert axes.images[0].get_array().shape == (20, 30)
+    assert not outlined(axes).any()
 
 
 def test_slice_is_named_counted_from_1_and_a_picture_has_none():

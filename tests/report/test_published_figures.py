@@ -48,6 +48,35 @@ def test_alpha_sweep_has_a_line_per_data_set_and_rings_at_the_published_numbers(
     assert sorted(ring(distance)) == [(0.0, 4.2), (0.0, 9.49), (0.1, 3.12), (0.1, 8.78)]
 
 
+def undefined_distances(cell):
+    return math.nan if cell.metric.startswith("HD") else 3.0
+
+
+def test_panel_of_published_numbers_alone_has_all_factors_and_their_range():
+    dice, distance = alpha_sweep(cells("geols-figure3", undefined_distances)).axes
+    assert dice.get_xlim() == distance.get_xlim() == pytest.approx((-0.015, 0.315))
+    low, high = distance.get_ylim()
+    assert 2 < low < 3.12 < 9.49 < high < 11
+
+
+def test_rings_have_room_where_no_bar_stands():
+    figure = paired_networks(cells("singr-figure3", undefined_distances))
+    distance = figure.axes[1]
+    low, high = distance.get_ylim()
+    highest = max(value for _, value in ring(distance))
+    assert (low, high) == (0, pytest.approx(1.08 * highest))
+
+
+def test_panel_without_any_number_has_an_ordinary_range():
+    lone = [
+        dataclasses.replace(cell, published=None) if cell.metric.startswith("HD") else cell
+        for cell in cells("singr-figure3", undefined_distances)
+    ]
+    figure = paired_networks(lone)
+    distance = figure.axes[1]
+    assert distance.get_ylim() == (0, 1)
+
+
 def test_pairs_stand_side_by_side_per_network():
     figure = paired_networks(
         cells("singr-figure3", lambda cell: 80.0 if cell.training.method == "singr" else 70.0)
@@ -85,6 +114,13 @@ def test_threshold_panels_show_the_mean_and_each_trainings_best():
     band = axes.collections[0].get_paths()[0].vertices
     assert {tuple(map(float, place)) for place in band} == {(0.1, 0.5), (0.1, 0.7), (0.5, 0.6), (0.5, 0.9)}
     assert threshold_panels({}) is None
+
+
+def test_dice_of_one_value_in_all_panels_has_the_whole_range():
+    figure = threshold_panels({"a": [{0.1: 0.0, 0.5: 0.0}], "b": [{0.5: 0.0}]})
+    assert [axes.get_ylim() for axes in figure.axes] == [(-0.02, 1.02)] * 2
+    figure = threshold_panels({"a": [{0.1: 0.4, 0.5: 0.4}], "b": [{0.1: 0.2, 0.5: 0.2}]})
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim() == pytest.approx((0.19, 0.41))
 
 
 def histogram(values):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sfumato.metrics.table import Row
 from sfumato.report.data import BinSet, ReliabilityBin, ReportData, ValueBin
@@ -43,7 +44,8 @@ def _panels(count: int, *, height: float, rows_each: int = 1) -> tuple[Figure, i
 def learning_curves(data: ReportData) -> Figure | None:
     """Draw the validation Dice of all methods together, and each method's losses in its own panel.
 
-    The losses of two methods are not one quantity, so they share no axis. Each run is one line.
+    The losses of two methods are not one quantity, so they share no axis. Each run is one line. Epochs are
+    counted from 1, as everywhere on the page; in the data the first is 0.
     """
     histories = {run: curve for run, curve in data.histories.items() if curve}
     if not histories:
@@ -59,6 +61,8 @@ def learning_curves(data: ReportData) -> Figure | None:
         method = data.method_of(run)
         _curve(top, curve, "val_dice", drawn[method], label=method, marker=True)
     top.set(title="Dice on the validation cases", ylabel="Dice", xlabel="Epoch")
+    _count_epochs(top)
+    whole_range_if_flat([top])
     _legend(top)
     for index, method in enumerate(methods):
         axes = figure.add_subplot(grid[1 + index // columns, index % columns])
@@ -67,6 +71,7 @@ def learning_curves(data: ReportData) -> Figure | None:
                 _curve(axes, curve, "train_loss", Pen(drawn[method].colour, "", "-"), label="training")
                 _curve(axes, curve, "val_loss", Pen(INK, "", (0, (4, 2))), label="validation")
         axes.set(title=method, ylabel="Loss" if index % columns == 0 else "")
+        _count_epochs(axes)
         if index >= len(methods) - columns:
             axes.set_xlabel("Epoch")
         if index == 0:
@@ -82,15 +87,34 @@ def _curve(
     if not points:
         return
     epochs, values = zip(*points, strict=True)
+    # A line of one point is invisible without its mark.
+    marked = len(points) == 1 or (marker and len(points) <= 60)
     axes.plot(
-        epochs,
+        [epoch + 1 for epoch in epochs],
         values,
         color=pen.colour,
         linestyle=pen.dash,
-        marker=pen.marker if marker and len(points) <= 60 else None,
+        marker=(pen.marker or "o") if marked else None,
         markersize=4,
         label=label,
     )
+
+
+def _count_epochs(axes: Axes) -> None:
+    """Show the epochs from 1 to the last, and mark whole ones only; one alone is in the middle."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(0.5, max(axes.dataLim.x1, 1.0) + 0.5)
+
+
+def whole_range_if_flat(panels: Iterable[Axes]) -> None:
+    """Show 0 to 1 in panels whose values are all one, which alone would be magnified without a reason."""
+    several = list(panels)
+    low = min(axes.dataLim.y0 for axes in several)
+    high = max(axes.dataLim.y1 for axes in several)
+    if not high > low:
+        for axes in several:
+            # A line at 0 or at 1 stays whole.
+            axes.set_ylim(-0.02, 1.02)
 
 
 def _legend(axes: Axes) -> None:
@@ -235,6 +259,7 @@ def thresholds(data: ReportData) -> Figure | None:
         best = int(np.nanargmax(mean)) if np.isfinite(mean).any() else 0
         axes.plot(common[best], mean[best], color=pen.colour, marker=pen.marker, markersize=7, linewidth=0)
     axes.set(xlabel="Threshold", ylabel="Dice")
+    whole_range_if_flat([axes])
     _legend(axes)
     return figure
 

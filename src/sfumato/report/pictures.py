@@ -83,7 +83,7 @@ def case_overlay(case: ReportCase, methods: Sequence[str], label_names: Mapping[
             _image(upper, image, ratio, title=method)
             _fill(upper, cut(whole(overlay.labels)).astype(np.int64), ratio)
             if reference is not None:
-                _outline(upper, reference, "white")
+                outline(upper, reference, "white")
             if overlay.soft is not None:
                 maps = [cut(each).astype(np.float32) for each in foreground_maps(overlay.soft, overlay)]
                 lower = grid[block * lines // len(blocks) + 1, column]
@@ -134,12 +134,14 @@ def _fill(axes: Axes, labels: Whole, ratio: float) -> None:
     axes.imshow(picture, aspect=ratio, interpolation="nearest")
 
 
-def _outline(axes: Axes, labels: Whole, ink: str) -> None:
-    """Follow the voxels' edges, exactly, where the label changes."""
+def outline(axes: Axes, labels: Whole, ink: str, *, width: float = 1.0) -> None:
+    """Follow the voxels' edges, exactly, where the label changes, by a line of ``width`` points."""
     edges = [((start[1], start[0]), (end[1], end[0])) for start, end in _edges(labels)]
     # A dark casing keeps the line visible over bright tissue.
-    axes.add_collection(LineCollection(edges, colors="black", linewidths=2.2, alpha=0.55, capstyle="round"))
-    axes.add_collection(LineCollection(edges, colors=ink, linewidths=1.0, capstyle="round"))
+    axes.add_collection(
+        LineCollection(edges, colors="black", linewidths=2.2 * width, alpha=0.55, capstyle="round")
+    )
+    axes.add_collection(LineCollection(edges, colors=ink, linewidths=width, capstyle="round"))
 
 
 def _edges(labels: Whole) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from sfumato.report.data import Progression, ReportData
 from sfumato.report.figures import WIDTH
+from sfumato.report.pictures import outline
 from sfumato.report.slices import Array, grey, numbers, view, window
 from sfumato.types import ArrayLike
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 
 RED = LinearSegmentedColormap.from_list("transparent to red", [(1.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0)])
 WHITE_TO_RED = LinearSegmentedColormap.from_list("white to red", [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0)])
+THIN = 0.5  # points
 MARGIN = 0.45  # around the reference, as a fraction of its size
 # Inches: a letter of the methods' names; a panel's width, and around it; the lines above, the bar below all.
-LETTER, MOST_SIDE, GAP, BELOW, TOP, BAR = 0.09, 1.5, 0.08, 0.22, 0.25, 0.6
+LETTER, MOST_SIDE, GAP, BELOW, TOP, BAR = 0.09, 1.5, 0.08, 0.22, 0.25, 0.75
 
 
 def first_progressions(data: ReportData) -> dict[str, Progression]:
@@ -46,7 +48,8 @@ def progress_panels(progressions: Mapping[str, Progression]) -> Figure | None:
     """Draw each method's prediction on one slice, epoch by epoch (SoftSeg, figure 2).
 
     A row per method, a column per epoch, and the last epoch, whichever it was, in a column of its own.
-    Predictions lie over the image, transparent at 0, red at 1; the part around the reference is shown.
+    Predictions lie over the image, transparent at 0, red at 1, and under a thin outline of the
+    reference; the part around that is shown.
 
     Args:
         progressions: Method to what one of its runs predicted.
@@ -75,7 +78,7 @@ def progress_panels(progressions: Mapping[str, Progression]) -> Figure | None:
                 axes.set_ylabel(method, rotation=0, ha="right", va="center", fontweight="bold", labelpad=6)
             if column == len(early):
                 axes.set_xlabel(f"epoch {epoch}", fontsize=7.5, labelpad=2)
-    _bar(_axes(figure, (left, 0.42, min(2.0, width - left - 2 * GAP), 0.08)))
+    _bar(_axes(figure, (left, 0.57, min(2.0, width - left - 2 * GAP), 0.08)))
     return figure
 
 
@@ -88,7 +91,7 @@ def _bar(axes: Axes) -> None:
     # The bar lies on the white page: there, transparent is white.
     bar = ScalarMappable(cmap=WHITE_TO_RED)
     axes.figure.colorbar(bar, cax=axes, orientation="horizontal", ticks=[0.0, 0.5, 1.0])
-    axes.set_xlabel("Prediction; 0 is transparent", fontsize=8)
+    axes.set_xlabel("Prediction; 0 is transparent\nWhite line: the reference", fontsize=8)
 
 
 def _panel(axes: Axes, shown: Progression, epoch: int) -> None:
@@ -102,6 +105,7 @@ def _panel(axes: Axes, shown: Progression, epoch: int) -> None:
     style: dict[str, Any] = {"vmin": 0, "vmax": 1, "aspect": _ratio(shown), "interpolation": "nearest"}
     axes.imshow(_cut(shown, grey(shown.image[None])), cmap="gray", **style)
     axes.imshow(prediction, cmap=RED, **style)
+    outline(axes, (_cut(shown, shown.reference) > 0).astype(np.int64), "white", width=THIN)
 
 
 def _turned(shown: Progression, array: ArrayLike) -> Array:

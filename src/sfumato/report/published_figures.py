@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from sfumato.report.data import ReliabilityBin, ValueBin
-from sfumato.report.figures import WIDTH
+from sfumato.report.figures import WIDTH, whole_range_if_flat
 from sfumato.report.style import INK, MUTED, pens
 from sfumato.study.reproduction import Cell
 
@@ -41,6 +41,8 @@ def alpha_sweep(cells: Sequence[Cell]) -> Figure | None:
         return None
     figure = Figure(figsize=(WIDTH * 0.85, 3.4), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    low, high = min(map(_alpha, cells)), max(map(_alpha, cells))
+    aside = 0.05 * (high - low or 1.0)
     drawn = pens(dict.fromkeys(cell.part.dataset for cell in cells))
     for axes, metric in zip(panels, metrics, strict=True):
         for dataset, pen in drawn.items():
@@ -60,6 +62,8 @@ def alpha_sweep(cells: Sequence[Cell]) -> Figure | None:
             _ring(axes, [_alpha(cell) for cell in printed], printed, colour=pen.colour)
         unit = next(cell.unit for cell in cells if cell.metric == metric)
         axes.set(title=metric, xlabel="Smoothing factor alpha", ylabel=f"{metric} ({unit})")
+        # The same factors in every panel, also where few of them have a number.
+        axes.set_xlim(low - aside, high + aside)
     panels[0].legend()
     return figure
 
@@ -127,7 +131,10 @@ def _pairs(axes: Axes, cells: Sequence[Cell]) -> None:
         printed = [(place, cell) for place, cell in zip(places, mine, strict=True) if cell.published]
         _ring(axes, [place for place, _ in printed], [cell for _, cell in printed])
     axes.set_xticks(range(len(networks)), networks)
-    axes.set(xlim=(-0.6, len(networks) - 0.4), ylim=(0, None))
+    axes.set_xlim(-0.6, len(networks) - 0.4)
+    # Room for the uppermost ring; without any number the range means nothing.
+    highest = axes.dataLim.y1
+    axes.set_ylim(0, 1.08 * highest if 0 < highest < math.inf else 1.0)
     axes.grid(visible=False, axis="x")
 
 
@@ -196,6 +203,7 @@ def threshold_panels(sweeps: Sweeps) -> Figure | None:
         axes.tick_params(labelbottom=index + columns >= len(sweeps))
         if index + columns >= len(sweeps):
             axes.set_xlabel("Threshold")
+    whole_range_if_flat(panels[: len(sweeps)])
     for axes in panels[len(sweeps) :]:
         axes.set_axis_off()
     return figure
