@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
 from sfumato.errors import FileFormatError, ShapeError
 from sfumato.report import Progression, ReportData, figures, load_runs, write_report
@@ -57,7 +58,7 @@ def test_prediction_lies_over_the_grey_image_transparent_at_0_and_red_at_1():
     assert (over.get_cmap()(0.0), over.get_cmap()(1.0)) == ((1.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
     assert over.norm(0.25) == 0.25
     assert {float(value) for value in np.unique(early.images[1].get_array())} == {0.0, 0.25}
-    assert bar.get_xlabel() == "Prediction; 0 is transparent\nWhite line: the reference"
+    assert bar.get_xlabel() == "Prediction; 0 is transparent\nBlue line: the reference"
     assert RED(0.5)[3] == pytest.approx(0.5, abs=0.01)
 
 
@@ -82,10 +83,10 @@ def test_slice_of_a_volume_is_turned_and_cut_around_the_reference_with_its_own_p
 
 
 def outlined(axes):
-    """The voxels that the white line goes round, from its pieces alone."""
+    """The voxels that the blue line goes round, from its pieces alone."""
     casing, line = axes.collections
-    assert line.get_colors().tolist() == [[1.0, 1.0, 1.0, 1.0]]
-    assert line.get_linewidths()[0] < casing.get_linewidths()[0] < 1.2
+    assert to_hex(line.get_colors()[0]) == "#56b4e9"
+    assert line.get_linewidths()[0] < casing.get_linewidths()[0] < 2.0
     rows, columns = axes.images[0].get_array().shape
     inside = np.zeros((rows, columns), dtype=bool)
     # A piece between two voxels side by side, or one above the other, switches all that lies to its right.

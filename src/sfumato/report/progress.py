@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 RED = LinearSegmentedColormap.from_list("transparent to red", [(1.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0)])
 WHITE_TO_RED = LinearSegmentedColormap.from_list("white to red", [(1.0, 1.0, 1.0), (1.0, 0.0, 0.0)])
-THIN = 0.5  # points
+LINE = "#56B4E9"  # light blue stands out from grey and from red
+THIN = 0.8  # points
 MARGIN = 0.45  # around the reference, as a fraction of its size
 # Inches: a letter of the methods' names; a panel's width, and around it; the lines above, the bar below all.
 LETTER, MOST_SIDE, GAP, BELOW, TOP, BAR = 0.09, 1.5, 0.08, 0.22, 0.25, 0.75
@@ -91,7 +92,7 @@ def _bar(axes: Axes) -> None:
     # The bar lies on the white page: there, transparent is white.
     bar = ScalarMappable(cmap=WHITE_TO_RED)
     axes.figure.colorbar(bar, cax=axes, orientation="horizontal", ticks=[0.0, 0.5, 1.0])
-    axes.set_xlabel("Prediction; 0 is transparent\nWhite line: the reference", fontsize=8)
+    axes.set_xlabel("Prediction; 0 is transparent\nBlue line: the reference", fontsize=8)
 
 
 def _panel(axes: Axes, shown: Progression, epoch: int) -> None:
@@ -105,7 +106,7 @@ def _panel(axes: Axes, shown: Progression, epoch: int) -> None:
     style: dict[str, Any] = {"vmin": 0, "vmax": 1, "aspect": _ratio(shown), "interpolation": "nearest"}
     axes.imshow(_cut(shown, grey(shown.image[None])), cmap="gray", **style)
     axes.imshow(prediction, cmap=RED, **style)
-    outline(axes, (_cut(shown, shown.reference) > 0).astype(np.int64), "white", width=THIN)
+    outline(axes, (_cut(shown, shown.reference) > 0).astype(np.int64), LINE, width=THIN)
 
 
 def _turned(shown: Progression, array: ArrayLike) -> Array:
