@@ -4,16 +4,22 @@ import csv
 import io
 import os
 import signal
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from typing import NamedTuple
 
 import pytest
 import yaml
 
+import sfumato.cli.reproduce
 import sfumato.cli.study
 from sfumato.cli.app import run
 from sfumato.cli.running import Notices, environment, terminated_like_interrupted
 from sfumato.study.many import Started
+from sfumato.study.plan import PlannedRun, read_study
+from sfumato.training.folder_lock import LOCK
+from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases
 
 VICTIM, BROKEN, WHOLE = "ce-seed0-fold0", "geols-seed0-fold0", "softseg-seed0-fold0"
@@ -153,3 +159,36 @@ def test_cores_are_divided_among_the_processes_unless_the_user_says(monkeypatch)
     assert (found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("2", "7")
     assert environment(jobs=40)["NUMBA_NUM_THREADS"] == "1"
     assert found["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("command", ["study", "reproduce"])
+def test_trainings_of_both_commands_are_attached_to_them(command, tmp_path):
+    if command == "study":
+        found = read_study(write_plan(tmp_path))
+        line = sfumato.cli.study._train_command(found, tmp_path, "auto")(found.runs[0], tmp_path / "run")
+    else:
+        run = PlannedRun("r", parse_recipe(tiny_recipe(2), source="t"))
+        line = sfumato.cli.reproduce._train_command(run, tmp_path / "a" / "runs" / "r", "data", "auto")
+    assert "--attached" in line
+
+
+@pytest.mark.parametrize("options", [(), ("--attached",)])
+def test_attached_training_watches_who_started_it(options, tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr("sfumato.cli.running.end_with_parent", lambda: called.append(1))
+    assert run(["train", "nowhere.yaml", "--data", "none", "--out", str(tmp_path / "out"), *options]) == 2
+    assert len(called) == len(options)
+
+
+def test_study_in_a_folder_that_another_process_writes_to_is_refused(tmp_path, capsys):
+    plan, out = write_plan(tmp_path), tmp_path / "out"
+    out.mkdir()
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); "
+    hold += "f.write('process 1234 on elsewhere'); f.flush(); print(); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(out / LOCK)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        assert run(["study", str(plan), "--out", str(out)]) == 2
+        assert f"{out} is in use: process 1234 on elsewhere writes to it" in capsys.readouterr().err
+        other.communicate()
+    assert [path.name for path in out.iterdir()] == [LOCK]

@@ -3,7 +3,9 @@
 import csv
 import os
 import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -130,6 +132,63 @@ def test_interruption_leaves_no_process_behind(tmp_path):
     for process in started:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
+
+
+PARENT = """
+import os, sys
+from pathlib import Path
+from sfumato.study.many import Started, run_many
+from sfumato.study.plan import PlannedRun
+from sfumato.training.recipe import read_recipe
+recipe = read_recipe(Path(sys.argv[1]))
+runs = [PlannedRun(name, recipe) for name in ("a", "b")]
+child = "import sys, time; from pathlib import Path; from sfumato.cli.running import end_with_parent; "
+child += "end_with_parent(); time.sleep(0.3); Path(sys.argv[1]).mkdir(parents=True); time.sleep(600)"
+run_many(
+    runs,
+    Path(sys.argv[2]),
+    command=lambda _, folder: [sys.executable, "-c", child, str(folder)],
+    environment=os.environ,
+    jobs=2,
+    notify=lambda event: isinstance(event, Started) and print(event.process, flush=True),
+)
+"""
+
+
+def test_killed_parent_leaves_no_process_behind(tmp_path):
+    recipe = parse_recipe(tiny_recipe(), source="t")
+    write_recipe(recipe, tmp_path / "recipe.yaml")
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "recipe.yaml"), str(tmp_path / "out")]
+    started = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        try:
+            started = [int(parent.stdout.readline()) for _ in range(2)]
+            until(lambda: all((tmp_path / "out" / "runs" / name).exists() for name in ("a", "b")))
+            parent.kill()
+            until(lambda: not any(map(is_alive, started)))
+        finally:
+            parent.kill()
+            for process in filter(is_alive, started):
+                os.kill(process, signal.SIGKILL)
+    for name in ("a", "b"):
+        log = (tmp_path / "out" / "logs" / f"{name}.txt").read_text()
+        assert "the command that started this training is gone" in log
+
+
+def until(true):
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_alive(process):
+    """A process of nobody's that has ended may lie about as a zombie where nothing collects it."""
+    try:
+        with open(f"/proc/{process}/stat") as stream:  # noqa: PTH123
+            return stream.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def folder_of(run, out, dataset, *, finished):

@@ -274,7 +274,8 @@ def _train_command(run: PlannedRun, folder: Path, data: str, kind: str) -> Seque
     recipe = folder.parents[1] / "recipes" / f"{run.name}.yaml"
     train = [sys.executable, "-m", "sfumato.cli.app", "train", str(recipe), "--data", data]
     # The data were read to the last byte before the first training: not once more in each of them.
-    return [*train, "--dataset", kind, "--out", str(folder), "--resume", "--checked", "--no-report"]
+    place = ["--dataset", kind, "--out", str(folder)]
+    return [*train, *place, "--resume", "--checked", "--no-report", "--attached"]
 
 
 def _finish(job: Job, outcomes: dict[str, list[Outcome]]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -55,6 +56,24 @@ class Notices:
             mean = sum(self.seconds) / len(self.seconds)
             text += f"; about {duration(mean * max(1.0, left / self.jobs))} left"
         typer.echo(f"[{self.done}/{self.total}] {event.run.name}: {text}")
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its standard input ends: the one that started it is gone, even if killed.
+
+    It ends at once, as if it were killed itself: a training can be, at any moment, and is gone on with.
+    Processes that this one starts see the same end, where they inherit the input and call this too.
+    """
+    threading.Thread(target=_watch, name="end with parent", daemon=True).start()
+
+
+def _watch() -> None:
+    with suppress(OSError):
+        while os.read(0, 1024):
+            pass
+    with suppress(OSError):
+        os.write(2, b"sfumato: ended, because the command that started this training is gone\n")
+    os._exit(1)
 
 
 def duration(seconds: float) -> str:

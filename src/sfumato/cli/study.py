@@ -46,12 +46,25 @@ def study(
                 f"the study's report needs {library}: install it with pip install 'sfumato[report]'"
             )
     from sfumato.data import open_dataset
-    from sfumato.study.many import require_all, run_many, write_outcomes
+    from sfumato.study.many import require_all
     from sfumato.study.plan import read_study
+    from sfumato.training.folder_lock import sole_writer
 
     found = read_study(plan)
     dataset = open_dataset(found.data, kind=kind)
-    _open(out, plan, found)
+    with sole_writer(out):
+        _open(out, plan, found)
+        outcomes = _run(out, found, dataset, kind, jobs)
+        finished = [each for each in outcomes if each.state != "failed"]
+        if finished:
+            _report(out, found, dataset, finished, outcomes)
+    require_all(outcomes)
+
+
+def _run(out: Path, found: Study, dataset: Dataset, kind: str, jobs: int) -> list[Outcome]:
+    """Train whatever is not finished, and write what became of it."""
+    from sfumato.study.many import run_many, write_outcomes
+
     notices = Notices(len(found.runs), jobs)
     with terminated_like_interrupted():
         outcomes = run_many(
@@ -64,18 +77,16 @@ def study(
             notify=notices,
         )
     write_outcomes(outcomes, out / "runs.csv")
-    finished = [each for each in outcomes if each.state != "failed"]
-    if finished:
-        _report(out, found, dataset, finished, outcomes)
-    require_all(outcomes)
+    return outcomes
 
 
 def _open(out: Path, plan: Path, found: Study) -> None:
     """Make the folder, or go on with a study that lies there; write the plan and every run's recipe."""
     from sfumato.output import atomic_output
+    from sfumato.training.folder_lock import holds_anything
     from sfumato.training.recipe import write_recipe
 
-    if out.exists() and any(out.iterdir()) and not (out / PLAN).exists():
+    if holds_anything(out) and not (out / PLAN).exists():
         raise OutputExistsError(f"{out} exists already and is no study: give another --out")
     with atomic_output(out / PLAN, overwrite=True) as temporary:
         temporary.write_bytes(plan.read_bytes())
@@ -90,7 +101,7 @@ def _train_command(found: Study, out: Path, kind: str) -> Callable[[PlannedRun, 
         train = [sys.executable, "-m", "sfumato.cli.app", "train", recipe]
         place = ["--data", found.data, "--dataset", kind, "--out", str(folder)]
         # An unfinished folder is gone on with; a new one is begun. The study has one report of all its runs.
-        return [*train, *place, "--resume", "--no-report"]
+        return [*train, *place, "--resume", "--no-report", "--attached"]
 
     return command
 

@@ -42,8 +42,15 @@ def train(
     report: Annotated[
         bool, typer.Option(help="Write report.html into the run folder; a study has one for all its runs.")
     ] = True,
+    attached: Annotated[
+        bool, typer.Option("--attached", hidden=True, help="End when standard input does.")
+    ] = False,
 ) -> None:
     """Train one recipe, then predict and evaluate its test cases: one complete run folder."""
+    if attached:
+        from sfumato.cli.running import end_with_parent
+
+        end_with_parent()
     from sfumato.cli.tables import print_summary
     from sfumato.data import open_dataset
     from sfumato.study.run import complete_run

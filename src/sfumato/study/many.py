@@ -83,7 +83,9 @@ def run_many(
     """Train every run that is not finished, ``jobs`` at a time, each in a process of its own.
 
     A run lies in ``<out>/runs/<name>``; what its process prints in ``<out>/logs/<name>.txt``. A run that has
-    its ``metrics.csv`` and the planned recipe is kept. However this is left, no process stays behind.
+    its ``metrics.csv`` and the planned recipe is kept. However this is left, no process stays behind: each is
+    ended, and one whose parent is killed finds its standard input at an end and ends itself, which is the
+    command's part (``sfumato train --attached``).
 
     Args:
         runs: What to train.
@@ -161,7 +163,8 @@ def _start(run: PlannedRun, out: Path, command: Command, environment: Mapping[st
     with log.open("wb") as stream:
         process = subprocess.Popen(
             list(command(run, folder)),
-            stdin=subprocess.DEVNULL,
+            # Nothing is ever written to it; the system closes it when this process dies, even of SIGKILL.
+            stdin=subprocess.PIPE,
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=dict(environment),
@@ -170,6 +173,7 @@ def _start(run: PlannedRun, out: Path, command: Command, environment: Mapping[st
 
 
 def _outcome(ended: _Process) -> Outcome:
+    _detach(ended)
     status, seconds = ended.process.returncode, time.perf_counter() - ended.started
     if status == 0 and (ended.folder / METRICS).exists():
         return Outcome(ended.run, ended.folder, "finished", seconds, log=ended.log)
@@ -202,6 +206,11 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _detach(ended: _Process) -> None:
+    if ended.process.stdin is not None:
+        ended.process.stdin.close()
+
+
 def _stop(running: Sequence[_Process]) -> None:
     for each in running:
         each.process.terminate()
@@ -212,6 +221,7 @@ def _stop(running: Sequence[_Process]) -> None:
         except subprocess.TimeoutExpired:
             each.process.kill()
             each.process.wait()
+        _detach(each)
 
 
 def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
