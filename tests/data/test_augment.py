@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -262,6 +264,46 @@ def test_a_generator_decides_everything_and_numbers_stay_within_their_ranges():
     assert 100 < flips[:, 0].sum() < 200
 
 
+def test_an_angle_per_axis_turns_about_that_axis_only_and_leaves_all_other_numbers_as_they_are():
+    drawn = {}
+    for largest in (10.0, (0.0, 0.0, 10.0), (5.0, 20.0, 0.0)):
+        generator = torch.Generator().manual_seed(3)
+        augmentation = dataclasses.replace(WILD, rotation_deg=largest)
+        drawn[largest] = [augmentation.draw(3, generator=generator) for _ in range(20)]
+    for alike, within, uneven in zip(*drawn.values(), strict=True):
+        first, second, third = alike.rotation_deg
+        assert within == dataclasses.replace(alike, rotation_deg=(0.0, 0.0, third))
+        assert uneven.rotation_deg == (first / 2, 2 * second, 0.0)
+
+
+def test_turning_within_the_slices_keeps_every_slice_in_its_place():
+    image = torch.arange(5.0).expand(1, 9, 8, 5).contiguous()
+    within = Augmentation(rotation_deg=(0.0, 0.0, 30.0))
+    moved, _, _ = within.apply(image + 1, spacing=(0.5, 0.5, 3.0), generator=torch.Generator().manual_seed(0))
+    # The middle stays inside whatever the angle: there each slice shows its own value.
+    torch.testing.assert_close(moved[0, 3:6, 3:5], (image + 1)[0, 3:6, 3:5])
+    alike, _, _ = Augmentation(rotation_deg=30.0).apply(
+        image + 1, spacing=(0.5, 0.5, 3.0), generator=torch.Generator().manual_seed(0)
+    )
+    assert (alike[0, 3:6, 3:5] - moved[0, 3:6, 3:5]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "affine"),
+    [
+        ({}, False),
+        ({"flip_axes": (0,), "intensity_scale": 0.1, "intensity_shift": 0.1}, False),
+        ({"rotation_deg": (0.0, 0.0, 0.0)}, False),
+        ({"rotation_deg": (0.0, 1.0, 0.0)}, True),
+        ({"rotation_deg": 1.0}, True),
+        ({"scale": 0.1}, True),
+        ({"translation_fraction": 0.1}, True),
+    ],
+)
+def test_only_rotation_scale_and_shift_reach_beyond_the_patch(changes, affine):
+    assert Augmentation(**changes).is_affine == affine
+
+
 def test_the_probability_is_of_each_part():
     generator = torch.Generator().manual_seed(1)
     augmentation = Augmentation(probability=0.25, rotation_deg=10, intensity_shift=0.1)
@@ -317,6 +359,12 @@ def test_wrong_settings_are_named():
         Augmentation(scale=1.0)
     with pytest.raises(ValueRangeError, match="rotation_deg is -3"):
         Augmentation(rotation_deg=-3)
+    with pytest.raises(ValueRangeError, match="rotation_deg is -3"):
+        Augmentation(rotation_deg=(0.0, 0.0, -3))
+    with pytest.raises(ShapeError, match=r"\(1.0, 2.0\) for 3 axes: give one angle, or in 3-D one per axis"):
+        Augmentation(rotation_deg=(1.0, 2.0))
+    with pytest.raises(ShapeError, match=r"\(0, 0, 9\) for 2 axes: give one angle"):
+        Augmentation(rotation_deg=(0, 0, 9)).apply(image, spacing=SPACING2)
     with pytest.raises(ShapeError, match=r"flip_axes \(2,\) must lie in 0 \.\. 1"):
         Augmentation(flip_axes=(2,)).apply(image, spacing=SPACING2)
     with pytest.raises(ShapeError, match="spacing has 3 values"):

@@ -160,6 +160,9 @@ def test_a_name_that_no_table_or_folder_can_hold_is_refused(content, name):
         ("split", {"by": "centre", "folds": 4, "fold": 4}, "there are 4 folds"),
         ("preprocess", {"clip_percentiles": [99, 1]}, "the first must be below the second"),
         ("preprocess", {"clip_percentiles": [0, 101]}, r"clip_percentiles"),
+        ("augment", {"rotation_deg": [0.0, 10.0]}, r"augment\.rotation_deg"),
+        ("augment", {"rotation_deg": [0.0, -10.0, 0.0]}, r"augment\.rotation_deg"),
+        ("augment", {"rotation_deg": -10.0}, r"augment\.rotation_deg"),
         ("preprocess", {"crop_size": [10, None]}, "crop_size has 2 values, but the data have 3 axes"),
     ],
 )
@@ -186,3 +189,16 @@ def test_slices_have_one_axis_less_than_their_volumes(content):
     assert recipe.data_axes == 3
     assert recipe.network_axes == (0, 2)
     assert parse_recipe(content, source="x").network_axes == (0, 1, 2)
+
+
+def test_rotation_has_one_angle_or_in_3d_one_per_axis(content, tmp_path):
+    content["augment"]["rotation_deg"] = [0.0, 0.0, 10.0]
+    recipe = parse_recipe(content, source="x")
+    assert recipe.augment.rotation_deg == (0.0, 0.0, 10.0)
+    path = tmp_path / "recipe.yaml"
+    write_recipe(recipe, path)
+    assert read_recipe(path) == recipe
+    flat = {"slice_axis": 2, "patch": {"size": [40, 56], "foreground": 0.0}}
+    flat["augment"] = content["augment"] | {"flip_axes": []}
+    with pytest.raises(RecipeError, match=r"rotation_deg \(0\.0, 0\.0, 10\.0\) must be one angle in 2-D"):
+        parse_recipe(content | flat, source="x")

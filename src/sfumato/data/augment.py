@@ -129,7 +129,8 @@ class Augmentation:
         flip_axes: Axes that are flipped, each with probability one half.
         probability: Probability of the spatial part (rotation, scale, translation), and of the intensity
             part, each by itself.
-        rotation_deg: Largest angle; in 3-D one angle is drawn for each of the three axes.
+        rotation_deg: Largest angle; in 3-D one angle is drawn for each of the three axes. Or, in 3-D, one
+            largest angle per axis: ``(0, 0, 10)`` turns about the last, within slices that are stored there.
         scale: Largest relative change of size: 0.1 is 10 % up or down.
         translation_fraction: Largest shift per axis, as a fraction of the side.
         intensity_scale: Largest relative change of contrast.
@@ -138,7 +139,7 @@ class Augmentation:
 
     flip_axes: tuple[int, ...] = ()
     probability: float = 1.0
-    rotation_deg: float = 0.0
+    rotation_deg: float | tuple[float, float, float] = 0.0
     scale: float = 0.0
     translation_fraction: float = 0.0
     intensity_scale: float = 0.0
@@ -150,20 +151,41 @@ class Augmentation:
             raise ValueRangeError(
                 f"scale is {self.scale} and intensity_scale {self.intensity_scale}: both must lie in [0, 1)"
             )
-        for name in ("rotation_deg", "translation_fraction", "intensity_shift"):
+        for name in ("translation_fraction", "intensity_shift"):
             require_between(name, getattr(self, name), 0, math.inf)
+        for angle in self._largest_angles(3):
+            require_between("rotation_deg", angle, 0, math.inf)
+
+    @property
+    def is_affine(self) -> bool:
+        """Can it rotate, scale or shift?"""
+        return any(self._largest_angles(3)) or self.scale > 0 or self.translation_fraction > 0
+
+    def _largest_angles(self, axes: int) -> tuple[float, ...]:
+        """One per angle that is drawn."""
+        if not isinstance(self.rotation_deg, tuple):
+            return (self.rotation_deg,) * (1 if axes == 2 else 3)
+        if len(self.rotation_deg) != 3 or axes != 3:
+            raise ShapeError(
+                f"rotation_deg is {self.rotation_deg} for {axes} axes: give one angle, or in 3-D one per axis"
+            )
+        return self.rotation_deg
 
     def draw(self, axes: int, *, generator: torch.Generator | None = None) -> Movement:
-        """Draw a change for a sample with ``axes`` spatial axes, from a CPU generator."""
+        """Draw a change for a sample with ``axes`` spatial axes, from a CPU generator.
+
+        Raises:
+            ShapeError: an angle per axis is given, but ``axes`` is not 3.
+        """
         # Every number is drawn whether it is used or not: a seed then means the same sample whatever is on.
         flips, chances = torch.rand(3, generator=generator), torch.rand(2, generator=generator)
         angles, shifts = (2 * torch.rand(2, 3, generator=generator, dtype=torch.float64) - 1).tolist()
         size, gain, tone = (2 * torch.rand(3, generator=generator, dtype=torch.float64) - 1).tolist()
         spatial, intensity = (chances < self.probability).tolist()
-        turned = angles[: 1 if axes == 2 else 3]
+        turned = zip(self._largest_angles(axes), angles, strict=False)
         return Movement(
             flips=tuple(axis for axis in self.flip_axes if flips[axis] < 0.5),
-            rotation_deg=tuple(self.rotation_deg * angle for angle in turned) if spatial else (),
+            rotation_deg=tuple(largest * angle for largest, angle in turned) if spatial else (),
             scale=1 + self.scale * size if spatial else 1.0,
             translation=tuple(self.translation_fraction * shift for shift in shifts[:axes])
             if spatial
@@ -198,7 +220,8 @@ class Augmentation:
             Image, labels and target, of the same shapes and types.
 
         Raises:
-            ShapeError: the three do not have one grid, or ``spacing`` does not fit it.
+            ShapeError: the three do not have one grid, or ``spacing``, ``flip_axes`` or ``rotation_deg`` do
+                not fit it.
         """
         axes = len(spacing)
         require_spacing(spacing, image.shape[1:])

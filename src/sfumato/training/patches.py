@@ -104,8 +104,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
     @property
     def margin(self) -> float:
         """How much larger than the patch the moved piece is."""
-        moves = self.augmentation
-        return 1.25 if moves.rotation_deg or moves.scale or moves.translation_fraction else 1.0
+        return 1.25 if self.augmentation.is_affine else 1.0
 
     def _air(self, image: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor | None:
         """What the image is beyond the volume, per channel, as preprocessing pads it; None: all is inside.

@@ -85,10 +85,12 @@ class AugmentPart(Part):
     """Random changes of each training patch."""
 
     flip_axes: tuple[int, ...]
-    """Axes that are flipped, each with probability one half."""
+    """Axes that are flipped, each with probability one half, whatever ``probability`` is."""
     probability: Fraction
     """Probability of the affine part, and of the intensity part, per patch."""
-    rotation_deg: NotNegative
+    rotation_deg: NotNegative | tuple[NotNegative, NotNegative, NotNegative]
+    """Largest angle, about every axis alike; or, in 3-D, one per axis: the last turns within slices that are
+    stored last."""
     scale: NotNegative
     """Largest relative change of size: 0.1 is 10 %."""
     translation_fraction: NotNegative
@@ -195,6 +197,8 @@ class Recipe(Part):
                 )
         if any(axis not in range(axes) for axis in self.augment.flip_axes):
             raise ValueError(f"augment.flip_axes {self.augment.flip_axes} must lie in 0 .. {axes - 1}")
+        if axes == 2 and isinstance(self.augment.rotation_deg, tuple):
+            raise ValueError(f"augment.rotation_deg {self.augment.rotation_deg} must be one angle in 2-D")
         if self.validate_every > self.epochs:
             raise ValueError(f"validate_every is {self.validate_every}, but there are {self.epochs} epochs")
         chosen = method(self.method)
