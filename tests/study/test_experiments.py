@@ -15,6 +15,7 @@ from sfumato.errors import InputError, OutputExistsError, RecipeError, UnknownNa
 from sfumato.methods import method
 from sfumato.metrics.evaluation import CALIBRATION_METRICS
 from sfumato.study.experiments import ALIASES, EXPERIMENTS, experiment, read_experiment
+from sfumato.study.published import published_rows
 from sfumato.study.reproduction_data import AXIAL, data_folder, find_sources, require_sound
 from sfumato.study.reproduction_plan import chosen_trainings, planned_runs
 from sfumato.study.reproduction_smoke import smoke_cases, smoke_recipe
@@ -117,6 +118,56 @@ def test_recipes_of_the_experiments_say_every_key_with_a_reason():
             assert text.startswith("# ")
             assert text.count("#") >= 15
             assert max(map(len, text.splitlines())) <= 125
+
+
+def test_flips_and_turns_in_three_dimensions_say_what_the_papers_leave_open():
+    for name in EXPERIMENTS:
+        found = experiment(name)
+        for part in found.content.data:
+            for file in part.recipes.values():
+                text = (found.folder / file).read_text()
+                augment = yaml.safe_load(text)["augment"]
+                about = re.search(r"flip_axes:.*?(?=probability:)", text, re.DOTALL).group()
+                assert ("whatever the next line says" in about) == bool(augment["flip_axes"])
+                about = re.search(r"rotation_deg:.*?(?= scale:)", text, re.DOTALL).group()
+                turned = yaml.safe_load(text)["slice_axis"] is None and augment["rotation_deg"] != 0
+                assert ("axes" in about) == turned
+
+
+def test_only_slices_much_thicker_than_their_pixels_are_not_turned_out_of_their_planes():
+    turns = {
+        (name, part.kind): (recipe.augment.rotation_deg, recipe.preprocess.spacing)
+        for name in ("svls-table1", "svls-table2", "geols-table1", "geols-table2")
+        for part in experiment(name).content.data
+        for recipe in [experiment(name).recipes[part.kind, "3D U-Net"]]
+    }
+    assert turns.pop(("svls-table1", "prostatex")) == ((0.0, 0.0, 10.0), (0.5, 0.5, 3.0))
+    for angle, spacing in turns.values():
+        assert angle == 10.0
+        assert spacing is None or max(spacing) / min(spacing) < 2
+
+
+def test_figures_compute_the_same_spread_as_the_tables_that_they_show():
+    spreads = {}
+    for name in EXPERIMENTS:
+        for part in experiment(name).content.data:
+            for table in experiment(name).content.tables:
+                if any(row.dataset == part.dataset for row in published_rows(table)):
+                    spreads.setdefault((table, part.kind), set()).add(part.spread)
+    assert spreads["softseg_table5", "brats2019"] == {"pooled"}
+    assert spreads["softseg_table3", "scgm"] == {"printed"}
+    assert all(len(found) == 1 for found in spreads.values())
+
+
+@pytest.mark.parametrize("name", ["svls-table1", "svls-table2", "svls-figure5"])
+def test_svls_says_how_its_calibration_errors_are_made(name):
+    text = " ".join((experiment(name).folder / "experiment.yaml").read_text().replace("\n# ", " ").split())
+    for words in (
+        "TACE: the threshold 1e-3",
+        "number of bins is not stated",
+        "ours is the mean over the cases",
+    ):
+        assert words in text
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -66,6 +66,8 @@ class DataPart(Part):
     """Null: all cases."""
     folds: Annotated[int, Field(ge=2)] | None
     """Every fold is trained; null takes the recipe's own split."""
+    spread: Literal["printed", "pooled"]
+    """What our ± is: of the table's own kind, or over all (training, test case) values."""
     recipes: Annotated[dict[str, str], Field(min_length=1)]
     """The table's architecture to the recipe's file, seen from the experiment's folder."""
     metrics: Annotated[dict[str, Measure], Field(min_length=1)]
@@ -117,8 +119,6 @@ class Content(Part):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     resplit: bool
     """Every seed divides the cases anew; else the split is the same for all."""
-    spread: Literal["printed", "pooled"]
-    """What our ± is: of the table's own kind, or over all (training, test case) values."""
     data: Annotated[tuple[DataPart, ...], Field(min_length=1)]
     trainings: Annotated[tuple[Training, ...], Field(min_length=1)]
 

@@ -14,6 +14,7 @@ from sfumato.study.published import FACTORS, PublishedRow, RowKey, SpreadKind
 from sfumato.study.tidy import Value
 from sfumato.study.units import Column, Series, columns, method_units
 
+NO_RUN = "no finished run"
 Kind = SpreadKind | Literal["std_over_runs_and_cases"]
 
 
@@ -48,6 +49,7 @@ class Cell:
         unit: The table's unit.
         published: The printed number; None where the paper prints none.
         ours: Our number.
+        absent: Why its training has no finished run, where it has none.
     """
 
     part: DataPart
@@ -57,6 +59,7 @@ class Cell:
     unit: str
     published: PublishedRow | None
     ours: Ours
+    absent: str = NO_RUN
 
     @property
     def missing(self) -> bool:
@@ -77,13 +80,19 @@ class Cell:
         return abs(self.difference) <= self.published.deviation * (1 + 1e-9) + 1e-12
 
 
-def side_by_side(experiment: Experiment, values: Mapping[str, Sequence[Value]]) -> tuple[Cell, ...]:
+def side_by_side(
+    experiment: Experiment,
+    values: Mapping[str, Sequence[Value]],
+    *,
+    absent: Mapping[tuple[str, str], str] | None = None,
+) -> tuple[Cell, ...]:
     """Put every number of an experiment beside ours.
 
     Args:
         experiment: What is printed, and what our names for it are.
         values: Kind of data set to the rows of its runs' ``metrics.csv``; a data set that is absent, or
             a training without rows, leaves its cells without a number of ours.
+        absent: (Kind of data set, training) to why there is no run of it, in a few words.
 
     Returns:
         One cell per data set, metric, structure and training, in this order. A number of ours is made as the
@@ -102,9 +111,10 @@ def side_by_side(experiment: Experiment, values: Mapping[str, Sequence[Value]]) 
             for structure in measure.structures:
                 for training in experiment.trainings(part.kind):
                     row = published_row(experiment, part, training, metric, structure)
-                    kind = _spread_kind(experiment, row, metric)
+                    kind = _spread_kind(experiment, part, row, metric)
                     ours = _ours(found, measure, structure, training.name, kind)
-                    cells.append(Cell(part, training, metric, structure, measure.unit, row, ours))
+                    reason = (absent or {}).get((part.kind, training.name), NO_RUN)
+                    cells.append(Cell(part, training, metric, structure, measure.unit, row, ours, reason))
     return tuple(cells)
 
 
@@ -122,9 +132,9 @@ def published_row(
     return None
 
 
-def _spread_kind(experiment: Experiment, row: PublishedRow | None, metric: str) -> Kind:
+def _spread_kind(experiment: Experiment, part: DataPart, row: PublishedRow | None, metric: str) -> Kind:
     """The table's kind of spread: of the number itself, else of the same metric elsewhere in the tables."""
-    if experiment.content.spread == "pooled":
+    if part.spread == "pooled":
         return "std_over_runs_and_cases"
     if row is not None:
         return row.kind
