@@ -34,9 +34,11 @@ def superpixel(
 
     There ``q = t m + (1 - t) h`` with ``m`` the mask, ``t = |d| / (|d| + width_mm)`` and ``d`` the distance
     in mm to the nearest voxel centre on the other side. ``at_boundary="half"`` is the published ``h = 1/2``,
-    so that ``q = (1 + d / (width_mm + |d|)) / 2`` for a signed ``d``; ``"fraction"`` takes the region's share
-    of the superpixel. Elsewhere ``q = m``. The result is ``(m + beta q) / (1 + beta)``: training a
-    cross-entropy on it is training on hard and softened labels together, with weights 1 and ``beta``.
+    so that ``q = (1 + d / (width_mm + |d|)) / 2`` for a signed ``d``: there superpixels decide where labels
+    are softened, and the distance alone by how much. ``"fraction"`` blends the region's share of the
+    superpixel by the same distance. Elsewhere ``q = m``. The result is ``(m + beta q) / (1 + beta)``:
+    training a cross-entropy on it is training on hard and softened labels together, with weights 1 and
+    ``beta``.
 
     Superpixels are computed where the regions are, in a box that is two superpixels wider on every side.
 
@@ -47,7 +49,7 @@ def superpixel(
         superpixel_voxels: Voxels that a superpixel should hold, at least 1; they differ in size. SLIC starts
             from cubes of voxels whatever the spacing, and measures closeness in mm.
         compactness: Weight of closeness against similarity of the intensities, in SLIC, above 0.
-        at_boundary: What a voxel tends to near the boundary.
+        at_boundary: What a voxel tends to near the boundary: ``half``, or the ``fraction`` of the superpixel.
         width_mm: Distance at which mask and ``h`` weigh alike, above 0.
         beta: Weight of the softened against the hard label, 0 or above; 0 leaves the mask.
 
@@ -63,7 +65,7 @@ def superpixel(
 
     References:
         Li et al. (2020), Superpixel-guided label softening for medical image segmentation,
-        arXiv:2007.08897 (``"half"``, distances without a width; ``"fraction"`` is ours).
+        arXiv:2007.08897, equation 1 (``"half"``, with a width of 1; ``"fraction"`` is not in it).
         Achanta et al. (2012), SLIC superpixels compared to state-of-the-art superpixel methods,
         doi:10.1109/TPAMI.2012.120, as scikit-image computes it.
     """
