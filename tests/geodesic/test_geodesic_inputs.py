@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from geodesic_cases import check
+from geodesic_cases import check, serpentine
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
-from sfumato.geodesic import distance, euclidean_distance, geodesic_distance, signed_geodesic_distance
+from sfumato.geodesic import (
+    distance,
+    engine,
+    euclidean_distance,
+    geodesic_distance,
+    pruned_distances,
+    signed_geodesic_distance,
+)
 from sfumato.geodesic.batch import item_spacing
 from sfumato.geodesic.reference import geodesic_distance_reference
 
@@ -55,6 +62,64 @@ def test_the_whole_range_of_an_integer_type_does_not_overflow(dtype):
     result = geodesic_distance(image, seeds, spacing=(1.0, 1.0), cost="l1", weight=1.0)
     span = float(ends.max) - float(ends.min)
     np.testing.assert_allclose(result, [[0, span, 2 * span]], rtol=1e-6)
+
+
+def doubles(kind, shape):
+    """Images that float32 cannot hold."""
+    noise = rng.normal(size=shape)
+    if kind in ("cliffs", "beyond float32"):
+        return (noise + 1e6 * (rng.random(shape) < 0.5)) * (1e25 if kind == "beyond float32" else 1)
+    if kind == "outlier":
+        return np.where(rng.random(shape) < 0.01, 2**31 - 1, rng.integers(0, 200, shape)).astype(np.int32)
+    if kind == "long integers":
+        return rng.integers(0, 10**12, shape)
+    return noise
+
+
+@pytest.mark.parametrize(("cost", "weight"), [*RECIPES, ("l2", 0.01)])
+@pytest.mark.parametrize("kind", ["noise", "cliffs", "outlier", "long integers", "beyond float32"])
+@pytest.mark.parametrize("shape", [(19, 33), (6, 7, 20)])
+def test_float64_and_large_integers_keep_their_digits(kind, shape, cost, weight, monkeypatch):
+    image = doubles(kind, shape)
+    seeds = np.zeros(shape, bool)
+    seeds[(0,) * len(shape)] = True
+    options = {"spacing": (1.0, 0.7, 2.0)[: len(shape)], "cost": cost, "weight": weight}
+    result = geodesic_distance(image, seeds, **options)
+    expected = geodesic_distance_reference(image.astype(np.float64), seeds, **options)
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+    np.testing.assert_array_equal(geodesic_distance(image, seeds, threads=2, **options), result)
+    monkeypatch.setattr(engine, "BUDGET", 0)
+    np.testing.assert_array_equal(geodesic_distance(image, seeds, **options), result)
+
+
+def test_float64_channels_keep_their_digits_for_masks_and_many_sets():
+    image = doubles("cliffs", (2, *SHAPE))
+    mask = rng.random(SHAPE) < 0.8
+    options = {"spacing": SPACING, "cost": "l1", "weight": 1.0, "mask": mask}
+    result = geodesic_distance(image, SEEDS, **options)
+    for one, seeds in zip(result, SEEDS, strict=True):
+        check(one, image, seeds, **options)
+    pruned = pruned_distances(image, SEEDS, margin=1e9, **options)
+    np.testing.assert_array_equal(pruned.numpy(), result)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_are_at_least_one(threads):
+    with pytest.raises(ValueRangeError, match="threads is"):
+        geodesic_distance(IMAGE, SEEDS, spacing=SPACING, threads=threads)
+
+
+def test_many_sets_in_a_long_corridor_keep_their_digits():
+    mask = serpentine((41, 41))
+    image = np.zeros(mask.shape, np.float32)
+    sets = np.zeros((2, *mask.shape), bool)
+    sets[0, 0, 0], sets[1, 0, 2] = True, True
+    options = {"spacing": (0.7, 0.7), "mask": mask}
+    pruned = pruned_distances(image, sets, margin=50.0, **options).numpy()
+    for one, seeds in zip(pruned, sets, strict=True):
+        expected = geodesic_distance_reference(image, seeds, **options)
+        assert expected[np.isfinite(expected)].max() > 500
+        np.testing.assert_allclose(one, expected, rtol=3e-6)
 
 
 def test_brain_floats_are_measured_as_they_stand():

@@ -274,3 +274,37 @@ def test_many_classes_get_the_weights_of_their_full_distances_for_any_number_of_
         alpha=0.3,
     )  # fmt: skip
     torch.testing.assert_close(turned, one.permute(0, 2, 3, 1), atol=1e-6, rtol=0)
+
+
+def test_an_image_beyond_float32_leaves_the_nearest_class():
+    labels, image = case_of((4, 5, 7))
+    image = image * 1e20  # Its squares are infinite in float32.
+    seeds = seed_voxels(labels, num_classes=3, seeds="random", num_seeds=2)
+    soft = nearness_labels(image, seeds, labels, spacing=(1.0, 2.0, 0.5), alpha=0.25)
+    distance = torch.from_numpy(slow_distances(image.double().numpy(), seeds, (1.0, 2.0, 0.5)))
+    nearest = torch.nn.functional.one_hot(distance.argmin(dim=0), 3).movedim(-1, 0)
+    assert (distance.sort(dim=0).values.diff(dim=0)[0] > 1e15).all()
+    torch.testing.assert_close(soft, 0.75 * one_hot(labels, num_classes=3) + 0.25 * nearest)
+
+
+@pytest.mark.parametrize("width", [1007, 1008, 1023, 1024, 1041])
+def test_rows_of_up_to_and_beyond_64_blocks_are_weighed_whole(width):
+    labels = torch.zeros((3, width), dtype=torch.int64)
+    labels[:, width // 3 :], labels[1, -40:] = 1, 2
+    image = torch.randn(labels.shape) + 3.0 * labels
+    seeds = torch.stack([labels == index for index in range(3)]) & (torch.rand(labels.shape) < 0.02)
+    seeds[2, 1, -1] = True
+    options = {"spacing": (1.0, 0.5)}
+    soft = nearness_labels(image, seeds, labels, alpha=0.1, **options)
+    whole = geodesic_distance(image, seeds, **options)[:, None].numpy()
+    weigh(whole, labels[None].numpy(), Blocks.every(3, (1, *labels.shape)), 0.1)
+    torch.testing.assert_close(soft, torch.from_numpy(whole[:, 0]), rtol=0, atol=2e-8)
+    torch.testing.assert_close(soft.sum(dim=0), torch.ones(labels.shape))
+
+
+def test_rows_far_apart_leave_each_other_alone():
+    labels = torch.arange(4)[:, None].expand(4, 30).contiguous()
+    seeds = torch.stack([labels == index for index in range(4)])
+    seeds[:, :, :20] = False
+    soft = nearness_labels(torch.zeros(4, 30), seeds, labels, spacing=(100.0, 0.5), alpha=0.1)
+    torch.testing.assert_close(soft, one_hot(labels, num_classes=4))

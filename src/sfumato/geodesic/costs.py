@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 from numba.extending import overload, register_jitable
 
 from sfumato.geodesic.simd import absolute, add, divide, load, multiply, root, splat, subtract
@@ -116,6 +117,14 @@ def edge_of_one(cost, images, i, j, length):
     """Cost of the one move from ``j`` to ``i``; in compiled code only."""
 
 
+def _step(channel, i, j):
+    """Differences of sixteen pairs of voxels."""
+
+
+def _step_of_one(channel, i, j):
+    """As ``_step``, for one pair of voxels."""
+
+
 def _absolute_sum(images, i, j):
     """Sum over the channels of ``|step|``."""
 
@@ -132,15 +141,31 @@ def _square_sum_of_one(images, i, j):
     """As ``_square_sum``, for one voxel."""
 
 
+# The two parts of a value (Dekker 1971, doi:10.1007/BF01397083) are subtracted by themselves: where the two
+# differences cancel, the first is exact.
+@overload(_step)
+def _step_code(channel, i, j):
+    if isinstance(channel, types.Array):
+        return lambda channel, i, j: subtract(load(channel, i), load(channel, j))
+    return lambda channel, i, j: add(
+        subtract(load(channel[0], i), load(channel[0], j)), subtract(load(channel[1], i), load(channel[1], j))
+    )
+
+
+@overload(_step_of_one)
+def _step_of_one_code(channel, i, j):
+    if isinstance(channel, types.Array):
+        return lambda channel, i, j: channel[i] - channel[j]
+    return lambda channel, i, j: (channel[0][i] - channel[0][j]) + (channel[1][i] - channel[1][j])
+
+
 # The channels are a tuple, so their number is part of its type: each number of channels is compiled
 # by itself, and these sums unroll by taking the tuple apart.
 @overload(_absolute_sum)
 def _absolute_sum_code(images, i, j):
     if len(images) == 1:
-        return lambda images, i, j: absolute(subtract(load(images[0], i), load(images[0], j)))
-    return lambda images, i, j: add(
-        _absolute_sum(images[:-1], i, j), absolute(subtract(load(images[-1], i), load(images[-1], j)))
-    )
+        return lambda images, i, j: absolute(_step(images[0], i, j))
+    return lambda images, i, j: add(_absolute_sum(images[:-1], i, j), absolute(_step(images[-1], i, j)))
 
 
 @overload(_square_sum)
@@ -148,13 +173,13 @@ def _square_sum_code(images, i, j):
     if len(images) == 1:
 
         def single(images, i, j):
-            step = subtract(load(images[0], i), load(images[0], j))
+            step = _step(images[0], i, j)
             return multiply(step, step)
 
         return single
 
     def several(images, i, j):
-        step = subtract(load(images[-1], i), load(images[-1], j))
+        step = _step(images[-1], i, j)
         return add(_square_sum(images[:-1], i, j), multiply(step, step))
 
     return several
@@ -163,17 +188,17 @@ def _square_sum_code(images, i, j):
 @overload(_absolute_sum_of_one)
 def _absolute_sum_of_one_code(images, i, j):
     if len(images) == 1:
-        return lambda images, i, j: abs(images[0][i] - images[0][j])
-    return lambda images, i, j: _absolute_sum_of_one(images[:-1], i, j) + abs(images[-1][i] - images[-1][j])
+        return lambda images, i, j: abs(_step_of_one(images[0], i, j))
+    return lambda images, i, j: _absolute_sum_of_one(images[:-1], i, j) + abs(_step_of_one(images[-1], i, j))
 
 
 @overload(_square_sum_of_one)
 def _square_sum_of_one_code(images, i, j):
     if len(images) == 1:
-        return lambda images, i, j: (images[0][i] - images[0][j]) * (images[0][i] - images[0][j])
+        return lambda images, i, j: _step_of_one(images[0], i, j) * _step_of_one(images[0], i, j)
     return lambda images, i, j: (
         _square_sum_of_one(images[:-1], i, j)
-        + (images[-1][i] - images[-1][j]) * (images[-1][i] - images[-1][j])
+        + _step_of_one(images[-1], i, j) * _step_of_one(images[-1], i, j)
     )
 
 

@@ -49,10 +49,10 @@ def geodesic_distance(
 
     Where the image is constant (or ``weight`` is 0) this is the chamfer length over the grid, on average 7 %
     and at most 13 % longer than the straight line in 3-D: ``euclidean_distance`` gives the true one.
-    Images other than float32 are shifted to the middle of their range and rounded to float32 first.
+    Images that float32 cannot hold (float64, large integers) are taken as the sum of two float32.
 
     A torch image on a GPU is computed there, with the same result to 1e-5 (in Triton; float32 must hold
-    the costs, and a seed set has at most ``2^31 - 1`` voxels).
+    the costs, the image is rounded to float32, and a seed set has at most ``2^31 - 1`` voxels).
 
     Args:
         image: ``(*S)`` or ``(C, *S)``, two or three spatial axes, any integer or floating type, finite. A
@@ -119,7 +119,11 @@ def is_batch(image: ArrayLike, spacing: Sequence[float] | Sequence[Sequence[floa
 
 def threads_for(threads: int | None) -> int:
     """The number asked for, else torch's number, and at most what this process may use."""
-    return min(default_threads(), torch.get_num_threads()) if threads is None else max(1, threads)
+    if threads is None:
+        return min(default_threads(), torch.get_num_threads())
+    if threads < 1:
+        raise ValueRangeError(f"threads is {threads}: it must be at least 1")
+    return threads
 
 
 def _require_fitting(out: ArrayLike, shape: Sequence[int]) -> None:

@@ -65,8 +65,9 @@ class Field:
         spacing: Millimetres per axis, three values.
         cost: Name of the cost.
         weight: Its gamma or lambda.
-        mask: ``(Z, Y, X)`` bool, or ``None``.
         plan: ``costs.plan`` for them; it must be safe.
+        mask: ``(Z, Y, X)`` bool, or ``None``.
+        rest: What is to be added to ``image`` for its full precision, in its shape, or ``None``.
         threads: At most so many threads fill and copy padded arrays.
     """
 
@@ -76,6 +77,7 @@ class Field:
         spacing: Sequence[float],
         plan: costs.Plan,
         mask: Array | None = None,
+        rest: Array | None = None,
         threads: int = 1,
     ) -> None:
         self.plan, self.mask, self.threads = plan, mask, threads
@@ -89,9 +91,13 @@ class Field:
         self.size = (depth * height + 1) * self.pitch + 2 * LANES
         self.tile = (1, TILE_ROWS**2) if depth == 1 else (TILE_ROWS, TILE_ROWS)
         channels = image if plan.uses_image else image[:1]
-        self.images = tuple(self._padded(channel) for channel in channels)
+        parts = [tuple(self._padded(channel) for channel in channels)]
         if mask is not None:
-            self.view(self.images[0])[~mask] = np.nan
+            self.view(parts[0][0])[~mask] = np.nan
+        if rest is not None and plan.uses_image:
+            parts.append(tuple(self._padded(channel) for channel in rest))
+        # A channel is one array, or two whose sum it is.
+        self.images: tuple[Any, ...] = parts[0] if len(parts) == 1 else tuple(zip(*parts, strict=True))
         self.typical, self.texture = self._edges()
 
     def _padded(self, channel: Array) -> Array:
@@ -136,7 +142,8 @@ class Field:
         """Mean cost of a move along the row, and of its image term, over a sample of rows."""
         stride = max(1, self.shape[0] * self.shape[1] // 256)
         step = 0.0
-        for image in self.images:
+        for channel in self.images:
+            image = channel[0] if isinstance(channel, tuple) else channel
             rows = self.rows(image).reshape(-1, self.pitch)[::stride, : self.shape[2]]
             change = np.abs(np.diff(rows, axis=1))
             change = change[np.isfinite(change)]

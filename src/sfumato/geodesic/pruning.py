@@ -15,9 +15,9 @@ from sfumato.errors import ShapeError
 from sfumato.geodesic import blocks, planting
 from sfumato.geodesic.blocks import Blocks
 from sfumato.geodesic.distance import threads_for
-from sfumato.geodesic.engine import Box, Field, run_side_by_side
+from sfumato.geodesic.engine import Box, run_side_by_side
 from sfumato.geodesic.simd import LANES
-from sfumato.geodesic.task import Task, prepare, solve_sets
+from sfumato.geodesic.task import Task, is_long, prepare, solve_sets
 from sfumato.types import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -60,7 +60,8 @@ def pruned_distances(
 
     Returns:
         Float32 ``(K, *S)``: ``D_c`` where ``D_c <= Dmin + margin``, to the bit what ``geodesic_distance``
-        gives; infinite elsewhere and for an empty set.
+        gives (but for the long corridors of a mask, which that may sum in float64); infinite elsewhere and
+        for an empty set.
 
     Raises:
         ShapeError: ``seeds`` is not ``(K, *S)``.
@@ -100,6 +101,9 @@ def solve_near(task: Task, result: Array, margin: float, threads: int) -> Blocks
     """
     near = _Neighbourhoods(task, result, threads)
     near.solve_union()
+    if task.mask is not None and is_long(near.farthest, near.field):
+        solve_sets(task, result, np.inf, threads)
+        return Blocks.every(len(result), result.shape[1:])
     near.bound(margin)
     run_side_by_side(near.solve, len(result), threads)
     return near.reached
@@ -109,7 +113,7 @@ class _Neighbourhoods:
     """One transform from all seeds, then one per set, each in its neighbourhood. Boxes follow the rows."""
 
     def __init__(self, task: Task, result: Array, threads: int) -> None:
-        self.field = field = Field(task.image, task.spacing, task.plan, task.mask, threads)
+        self.field = field = task.field(threads)
         self.scale, self.threads = np.float32(task.plan.scale), threads
         self.targets = [each.transpose(field.order) for each in result]
         self.starts = [field.flags(starts) for starts in task.starts]
@@ -135,9 +139,11 @@ class _Neighbourhoods:
             self._write_whole(self.first)
         self.field.solve_flags(self.union, sets, threads=self.threads)
 
-    def bound(self, margin: float) -> None:
-        """Turn ``Dmin`` into upper bounds of what is wanted."""
-        scale, highest = float(self.scale), list[float]()
+        self.farthest = self._highest()
+
+    def _highest(self) -> float:
+        """The largest finite ``Dmin``, as the rows hold it."""
+        highest = list[float]()
 
         def measure(planes: slice) -> None:
             values = self.field.rows(self.union)[planes, :, : self.field.shape[2]]
@@ -147,7 +153,11 @@ class _Neighbourhoods:
             highest.append(top)
 
         self.field.by_planes(measure)
-        above = margin * (1 + _SLOPE) / scale + (_SLOPE + _ROUNDING) * max(highest)
+        return max(highest)
+
+    def bound(self, margin: float) -> None:
+        """Turn ``Dmin`` into upper bounds of what is wanted."""
+        above = margin * (1 + _SLOPE) / float(self.scale) + (_SLOPE + _ROUNDING) * self.farthest
 
         def lift(planes: slice) -> None:
             rows = self.field.rows(self.union)[planes]

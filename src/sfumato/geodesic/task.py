@@ -27,6 +27,7 @@ class Task:
     """One call of ``geodesic_distance``, checked."""
 
     image: Array  # (C, Z, Y, X) float32
+    rest: Array | None  # what float32 leaves of each value, (C, Z, Y, X) float32
     starts: Array  # (K, Z, Y, X) bool
     price: Array | None  # (K or 1, Z, Y, X) float64
     mask: Array | None  # (Z, Y, X) bool
@@ -36,9 +37,9 @@ class Task:
     plan: costs.Plan
     shape: tuple[int, ...]  # of the result
 
-    def field(self) -> Field:
-        """The image made ready for the kernels; the plan must be safe."""
-        return Field(self.image, self.spacing, self.plan, self.mask)
+    def field(self, threads: int = 1) -> Field:
+        """The image made ready for the kernels, in at most so many threads; the plan must be safe."""
+        return Field(self.image, self.spacing, self.plan, self.mask, self.rest, threads)
 
     def reads(self, array: Array) -> bool:
         """Whether the computation may read ``array``'s memory, so that results must not go there."""
@@ -70,8 +71,10 @@ def prepare(
     spatial = tuple(pixels.shape[pixels.ndim - axes :])
     require_spacing(spacing, spatial)
     shape = (*(1,) * (3 - axes), *spatial)
-    numbers, span = _float32(pixels)
-    numbers = numbers.reshape(pixels.shape[0] if pixels.ndim > axes else 1, *shape)
+    numbers, rest, span = _float32(pixels)
+    channels = pixels.shape[0] if pixels.ndim > axes else 1
+    numbers = numbers.reshape(channels, *shape)
+    rest = None if rest is None else rest.reshape(channels, *shape)
     starts, prices, result = _seeds(seeds, seed_cost, spatial, shape)
     allowed = None
     if mask is not None:
@@ -79,8 +82,8 @@ def prepare(
         require_same_shape("mask", allowed.shape, "image's spatial part", spatial)
         allowed = allowed.reshape(shape)
     steps = (*(1.0,) * (3 - axes), *(float(step) for step in spacing))
-    ready = costs.plan(cost, float(weight), [float(step) for step in spacing], span, max(len(numbers), 1))
-    return Task(numbers, starts, prices, allowed, steps, cost, float(weight), ready, result)
+    ready = costs.plan(cost, float(weight), [float(step) for step in spacing], span, channels)
+    return Task(numbers, rest, starts, prices, allowed, steps, cost, float(weight), ready, result)
 
 
 def require_cost(cost: str, weight: float) -> None:
@@ -107,11 +110,11 @@ def _signed(image: ArrayLike) -> ArrayLike:
     return (image ^ np.uint64(1 << 63)).view(np.int64)
 
 
-def _float32(pixels: torch.Tensor) -> tuple[Array, float]:
-    """The image in float32, and the largest difference within a channel.
+def _float32(pixels: torch.Tensor) -> tuple[Array, Array | None, float]:
+    """The image in float32, what that leaves of each value if anything, and the largest difference.
 
     Other types than float32 are shifted to the middle of their range first: only differences count, and a
-    large offset would cost their digits.
+    large offset would cost their digits. What is left then makes them good to twice float32's digits.
     """
     if pixels.is_complex():
         raise DTypeError(f"image has dtype {pixels.dtype}: it must be real")
@@ -119,7 +122,7 @@ def _float32(pixels: torch.Tensor) -> tuple[Array, float]:
         pixels = pixels.float()
     numbers = pixels.numpy()
     if numbers.size == 0:
-        return numbers.astype(np.float32), 0.0
+        return numbers.astype(np.float32), None, 0.0
     low, high = float(numbers.min()), float(numbers.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = numbers.size - int(np.isfinite(numbers).sum())
@@ -127,16 +130,23 @@ def _float32(pixels: torch.Tensor) -> tuple[Array, float]:
             f"image holds {bad} NaN or infinite values of {numbers.size}: remove them first"
         )
     if numbers.dtype in (np.float32, np.int8, np.uint8, np.int16, np.bool_):
-        return numbers.astype(np.float32, copy=False), high - low
+        return numbers.astype(np.float32, copy=False), None, high - low
     middle = low + (high - low) / 2
     if numbers.dtype.kind == "i":
         # In integers the shift is exact, and unsigned 64 bits hold every difference.
         least, span = int(numbers.min()), int(numbers.max()) - int(numbers.min())
         shifted = numbers.astype(np.int64).view(np.uint64) - np.uint64(least % 2**64)
-        return (shifted.astype(np.float64) - span / 2).astype(np.float32), float(span)
+        return *_halves(shifted.astype(np.float64) - span / 2), float(span)
     if high - low > 3e38:
         raise ValueRangeError(f"image spans {low} .. {high}: float32 cannot hold it, scale it first")
-    return (numbers - middle).astype(np.float32), high - low
+    return *_halves(numbers - middle), high - low
+
+
+def _halves(numbers: Array) -> tuple[Array, Array | None]:
+    """Float64 as the sum of two float32, of which the second is ``None`` where it is 0 everywhere."""
+    first = numbers.astype(np.float32)
+    second = (numbers - first).astype(np.float32)
+    return first, second if second.any() else None
 
 
 def _seeds(
@@ -198,10 +208,18 @@ def solve_sets(task: Task, result: Array, cutoff: float, threads: int) -> None:
         if task.mask is not None:
             result[k][~task.mask] = np.inf
             farthest = float(np.max(result[k], initial=0.0, where=np.isfinite(result[k])))
-            if farthest > _LONG * field.typical * task.plan.scale:  # Corridors, that is: Dijkstra is quick.
+            if is_long(farthest / task.plan.scale, field):
                 _solve_wide(task, k, result, cutoff)
 
     run_side_by_side(work, len(result), threads)
+
+
+def is_long(farthest: float, field: Field) -> bool:
+    """Whether roundings may add up on the way to a voxel so far off, in the field's unit, within a mask.
+
+    The mask has corridors then, of few voxels: Dijkstra in float64 is quick.
+    """
+    return farthest > _LONG * field.typical
 
 
 def _solve_wide(task: Task, k: int, result: Array, cutoff: float) -> None:
@@ -210,8 +228,9 @@ def _solve_wide(task: Task, k: int, result: Array, cutoff: float) -> None:
     allowed = np.ones(distance.shape, np.bool_) if task.mask is None else task.mask
     distance[~allowed] = np.inf
     kind = costs.COSTS.index(task.cost)
+    image = task.image if task.rest is None else task.image.astype(np.float64) + task.rest
     wide.settle(
-        distance, np.ascontiguousarray(task.image), np.ascontiguousarray(allowed),
+        distance, np.ascontiguousarray(image), np.ascontiguousarray(allowed),
         np.array(task.spacing), kind, task.weight,
     )  # fmt: skip
     distance[distance > cutoff] = np.inf
