@@ -38,6 +38,18 @@ def test_run_folder_itself_is_the_only_run(runs_folder):
     assert run_folders(runs_folder / "ce-seed0-fold0") == (runs_folder / "ce-seed0-fold0",)
 
 
+def test_runs_that_are_left_out_are_in_no_part(runs_folder):
+    folders = run_folders(runs_folder)
+    first = folders[0].name
+    assert run_folders(runs_folder, without={first}) == folders[1:]
+    data = load_runs(runs_folder, without={first})
+    assert first in load_runs(runs_folder).methods
+    assert first not in data.methods
+    assert {row.run for row in data.rows}.isdisjoint({first})
+    with pytest.raises(FileFormatError, match="holds no run"):
+        run_folders(runs_folder, without={folder.name for folder in folders})
+
+
 def test_files_that_a_run_lacks_are_left_out(runs_folder, tmp_path):
     (tmp_path / "bare-seed0-fold0").mkdir()
     shutil.copy(runs_folder / "ce-seed0-fold0" / "metrics.csv", tmp_path / "bare-seed0-fold0")

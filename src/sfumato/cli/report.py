@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,6 +63,7 @@ def assembled(
     source: Dataset | str | None = None,
     kind: str = "auto",
     max_cases: int = 16,
+    without: Container[str] = (),
 ) -> ReportData:
     """Read everything that the report shows: tables and texts, and the images of some cases.
 
@@ -72,6 +73,7 @@ def assembled(
         source: The data set; by default where the first run's ``environment.json`` says.
         kind: The layout of the data set's files; ``auto`` takes the one that the first run read.
         max_cases: Cases to read, the worst and the best first.
+        without: Names of runs in the folder that are left out.
 
     Returns:
         The ``ReportData``. Where the images cannot be read it has no cases, and a note says why.
@@ -82,8 +84,8 @@ def assembled(
     """
     from sfumato.report import load_runs, run_folders
 
-    found = load_runs(runs, title=title)
-    folders = run_folders(runs)
+    found = load_runs(runs, title=title, without=without)
+    folders = run_folders(runs, without=without)
     if max_cases == 0:
         return found
     try:

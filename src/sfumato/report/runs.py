@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,10 +26,10 @@ SNAPSHOTS = "snapshots.npz"
 T = TypeVar("T")
 
 
-def run_folders(folder: Path | str) -> tuple[Path, ...]:
+def run_folders(folder: Path | str, *, without: Container[str] = ()) -> tuple[Path, ...]:
     """Give the finished runs below ``folder``, by name: the folders that hold a ``metrics.csv``.
 
-    A folder that is itself a run counts as the only one.
+    A folder that is itself a run counts as the only one; runs named in ``without`` do not count.
 
     Raises:
         FileFormatError: no such folder, or no run in it.
@@ -39,18 +39,21 @@ def run_folders(folder: Path | str) -> tuple[Path, ...]:
         raise FileFormatError(f"{folder} is not a folder: give the folder that holds the runs")
     if (folder / METRICS).is_file():
         return (folder,)
-    found = tuple(sorted(path.parent for path in folder.glob(f"*/{METRICS}")))
+    found = tuple(
+        sorted(path.parent for path in folder.glob(f"*/{METRICS}") if path.parent.name not in without)
+    )
     if not found:
         raise FileFormatError(f"{folder} holds no run with a {METRICS}: train and evaluate first")
     return found
 
 
-def load_runs(folder: Path | str, *, title: str = "") -> ReportData:
+def load_runs(folder: Path | str, *, title: str = "", without: Container[str] = ()) -> ReportData:
     """Read the numbers and texts of every run below ``folder``.
 
     Args:
         folder: A folder of run folders, or one run folder.
         title: The report's title; by default from the data set's name.
+        without: Names of runs in the folder that are left out.
 
     Returns:
         The report's data without cases, rater panels and comparisons. All numbers are those of the runs'
@@ -59,7 +62,7 @@ def load_runs(folder: Path | str, *, title: str = "") -> ReportData:
     Raises:
         FileFormatError: no run is found, or a file is not what its name says; the message names it.
     """
-    folders = run_folders(folder)
+    folders = run_folders(folder, without=without)
     names = {path: _run_name(path) for path in folders}
     tables = {path: read_rows(path / METRICS) for path in folders}
     rows = [row for path in folders for row in tables[path]]
