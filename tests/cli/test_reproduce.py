@@ -5,6 +5,8 @@ import dataclasses
 import io
 import re
 import shutil
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 import nibabel
@@ -13,9 +15,12 @@ import pytest
 
 import sfumato.study.experiments
 from sfumato.cli.app import run
+from sfumato.cli.reproduce_report import write_reports
 from sfumato.data.phantoms import write_layout
 from sfumato.metrics.table import read_rows
+from sfumato.report import ReportData
 from sfumato.study.experiments import EXPERIMENTS, experiment
+from sfumato.study.reproduction_finished import Finished
 from sfumato.study.reproduction_smoke import smoke_recipe
 from sfumato.training.recipe import write_recipe
 
@@ -134,6 +139,8 @@ def test_smoke_takes_the_users_folder_and_goes_on_where_it_was(tmp_path):
     assert "LGG FLAIR: 1 trainings on 4 cases" in said
     assert not (out / "data").exists()
     assert "24 of 27 cells are missing: EoFormer, NestedFormer, UNETR, UNetPP3D" in said
+    assert "(not asked for)" in said
+    assert "no finished run" not in said
     assert next(line["training"] for line in cells(out, "singr-table2") if line["ours"]) == "SegResnet"
     table = out / "lgg" / "runs" / "segresnet-seed0-fold0" / "metrics.csv"
     first = table.stat().st_mtime_ns
@@ -141,6 +148,15 @@ def test_smoke_takes_the_users_folder_and_goes_on_where_it_was(tmp_path):
     assert status == 0
     assert "[1/2] segresnet-seed0-fold0: finished already" in said
     assert table.stat().st_mtime_ns == first
+    both = (out / "singr-table2.csv").read_bytes()
+    status, said, _ = called(*arguments, "--methods", "unet3d")
+    assert "[1/1] unet3d-seed0-fold0: finished already" in said
+    # What is asked for now decides what is trained, not what stands in the tables.
+    assert (out / "singr-table2.csv").read_bytes() == both
+    assert {line["training"] for line in cells(out, "singr-table2") if line["ours"]} == {
+        "SegResnet",
+        "UNet3D",
+    }
     status, said, _ = called(*arguments, "--methods", "segresnet", "--overwrite")
     assert status == 0
     assert "[1/1] segresnet-seed0-fold0: finished in" in said
@@ -165,7 +181,7 @@ def test_failed_run_is_named_and_the_others_make_the_table(tmp_path, monkeypatch
     assert "ls-0.2-seed0-fold0: OSError: no more disk" in complained
     ours = {line["training"] for line in cells(out, "svls-table1") if line["ours"]}
     assert ours == {"LS (0.1)", "LS (0.3)"}
-    assert "LS (0.2), SVLS (no finished run)" in said
+    assert "SVLS (not asked for); LS (0.2) (failed)" in said
     assert (out / "prostatex" / "runs.csv").read_text().count("no more disk") == 1
 
 
@@ -205,7 +221,7 @@ def test_trainings_run_in_processes_of_their_own(small_experiment, tmp_path, mon
         if (row.method, row.metric, row.structure) == ("CE", "dice", "WT")
     ]
     assert float(line["ours"]) == pytest.approx(100 * sum(values) / len(values))
-    assert "cells are missing: LS, FL, SVLS, GeoLS (no finished run)" in said
+    assert "cells are missing: LS, FL, SVLS, GeoLS (not asked for)" in said
     page = (out / "brats2019" / "report.html").read_text()
     assert "Published and ours" in page
     assert "Case viewer" in page
@@ -224,6 +240,14 @@ def test_trainings_run_in_processes_of_their_own(small_experiment, tmp_path, mon
         (("geols-table1", "--smoke", "--methods", "geoll"), "Did you mean"),
         (("geols-table1", "--smoke", "--seeds", "0,x"), "--seeds 0,x: give whole numbers"),
         (("geols-table1", "--data", "nowhere"), "nowhere does not exist"),
+        (("geols-table1", "--smoke", "--methods", ""), "--methods is empty"),
+        (("geols-table1", "--data", "nowhere", "--methods", " ,"), "--methods is empty"),
+        (("geols-table1", "--smoke", "--seeds", ""), "--seeds is empty: give whole numbers"),
+        (
+            ("geols-table1", "--smoke", "--seeds", "1,1"),
+            "seeds are 1, 1: give whole numbers from 0, each once",
+        ),
+        (("geols-table1", "--smoke", "--dataset", "brats2019"), "give --data too"),
     ],
 )
 def test_wrong_call_is_one_sentence_and_leaves_nothing(arguments, message, tmp_path, monkeypatch):
@@ -232,7 +256,58 @@ def test_wrong_call_is_one_sentence_and_leaves_nothing(arguments, message, tmp_p
     assert status == 2
     assert message in complained
     assert "Traceback" not in complained
-    assert not list(tmp_path.rglob("*.csv"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_smoke_trains_the_seeds_that_are_asked_for_and_says_that_jobs_change_nothing(tmp_path):
+    out = tmp_path / "out"
+    arguments = ("svls-table1", "--smoke", "--out", out, "--methods", "svls")
+    status, said, complained = called(*arguments, "--seeds", "3,4", "--jobs", "2")
+    assert (status, complained) == (0, "")
+    names = ["svls-seed3-fold0", "svls-seed4-fold0"]
+    assert sorted(path.name for path in (out / "prostatex" / "runs").iterdir()) == names
+    assert "note: --smoke trains one at a time, so --jobs 2 changes nothing" in said
+    # Made-up cases are not the release, and need not be.
+    assert said.count("note: ") == 1
+    status, said, _ = called(*arguments, "--seeds", "4")
+    assert "--jobs" not in said
+    run = out / "prostatex" / "runs" / "svls-seed4-fold0"
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace("epochs: 1\n", "epochs: 2\n"))
+    status, said, complained = called(*arguments, "--seeds", "3")
+    assert (status, complained) == (0, "")
+    assert f"not in the tables: {run} holds a run of another recipe" in said
+    assert "another recipe" in (out / "svls-table1.md").read_text()
+
+
+def test_page_leaves_out_what_the_tables_leave_out(tmp_path, monkeypatch):
+    options = {}
+    monkeypatch.setattr(
+        "sfumato.cli.report.assembled", lambda _, **given: options.update(given) or ReportData("t", rows=())
+    )
+    found = experiment("svls-table1")
+    finished = {
+        "kits2019": Finished((tmp_path,), {}, {}, frozenset({"old"})),
+        "prostatex": Finished((), {}, {}, frozenset({"older"})),
+    }
+    datasets = dict.fromkeys(finished)
+    pages = write_reports(found, (), [], datasets, tmp_path, finished=finished, smoke=False)
+    assert pages == [tmp_path / "kits2019" / "report.html"]
+    assert options["without"] == {"old"}
+
+
+def test_reproduction_in_a_folder_that_another_process_writes_to_is_refused(tmp_path):
+    out = tmp_path / "out"
+    hold = "import sys; from pathlib import Path; from sfumato.training.folder_lock import sole_writer\n"
+    hold += "with sole_writer(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        status, said, complained = called("geols-table1", "--smoke", "--out", out)
+        assert (status, said) == (2, "")
+        assert f"{out} is in use: process {other.pid} on " in complained
+        other.communicate()
+    assert not out.exists()
 
 
 def test_folder_that_holds_something_else_is_left_alone(tmp_path):

@@ -174,6 +174,15 @@ def test_cells_without_a_number_are_counted_and_named():
     assert len(lines) == 1
     start = "BraTS 2019: 59 of 60 cells are missing: LS, FL, SVLS, GeoLS (no finished run); "
     assert lines[0].startswith(start + "DSC TC (not in metrics.csv) of CE; ")
+    why = {("brats2019", "FL"): "failed", ("brats2019", "GeoLS"): "failed", ("brats2019", "CE"): "absurd"}
+    cells = side_by_side(experiment("geols-table1"), {"brats2019": rows}, absent=why)
+    start = "BraTS 2019: 59 of 60 cells are missing: LS, SVLS (no finished run); FL, GeoLS (failed); DSC TC "
+    assert gaps(cells)[0].startswith(start)
+    lines = list(csv.DictReader(io.StringIO(csv_text(cells))))
+    missing = {(line["training"], line["metric"], line["structure"]): line["missing"] for line in lines}
+    assert missing["CE", "DSC", "ET"] == ""
+    assert missing["CE", "DSC", "TC"] == "not in metrics.csv"
+    assert {missing["FL", "DSC", "ET"], missing["GeoLS", "HD", "WT"]} == {"failed"}
     assert gaps(side_by_side(experiment("geols-table3"), {}))[1].startswith("FLARE 2021: 10 of 10")
 
 

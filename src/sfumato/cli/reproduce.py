@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,15 +13,12 @@ import typer
 from sfumato.errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
-    from sfumato.study.experiment_costs import Speed
     from sfumato.study.experiments import Experiment
     from sfumato.study.many import Outcome
     from sfumato.study.plan import PlannedRun
-    from sfumato.study.reproduction import Cell
     from sfumato.study.reproduction_data import Source
 
 OUT = Path("reproduced")
-SHARED = "as above"  # in the list, in place of trainings that stand there already
 
 
 def reproduce(
@@ -74,17 +71,37 @@ def reproduce(
     other; the exit status is then 1 if the machine failed, 2 if a run's input was wrong.
     """
     if show:
+        from sfumato.cli.reproduce_list import print_list
+
         print_list(speeds)
         return
     if speeds is not None:
         raise InputError("--speeds is for the hours of --list: leave it out, or add --list")
     if name is None:
         raise InputError("name the table or figure to reproduce; sfumato reproduce --list shows them all")
-    job = _job(name, data or [], dataset or [], methods, seeds, out, smoke=smoke)
-    _check(job)
-    _open(job, overwrite=overwrite)
-    outcomes = {source.part.kind: _run(job, source, jobs) for source in job.sources}
-    _finish(job, outcomes)
+    from sfumato.training.folder_lock import sole_writer
+
+    asked = _asked(name, data or [], dataset or [], methods, seeds, out, smoke=smoke)
+    if smoke and jobs > 1:
+        typer.echo(f"note: --smoke trains one at a time, so --jobs {jobs} changes nothing")
+    with sole_writer(asked.out):
+        job = _job(asked)
+        _check(job)
+        _open(job, overwrite=overwrite)
+        outcomes = {source.part.kind: _run(job, source, jobs) for source in job.sources}
+        _finish(job, outcomes)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the arguments ask for; whatever can be wrong with them alone was found wrong already."""
+
+    experiment: Experiment
+    data: list[str]
+    kinds: list[str]
+    runs: dict[str, tuple[PlannedRun, ...]]  # per kind of data set, also of those that are not given
+    out: Path
+    smoke: bool
 
 
 @dataclass(frozen=True)
@@ -97,13 +114,8 @@ class Job:
     out: Path
     smoke: bool
 
-    @property
-    def planned(self) -> int:
-        """How many trainings there are."""
-        return sum(map(len, self.runs.values()))
 
-
-def _job(
+def _asked(
     name: str,
     data: list[str],
     kinds: list[str],
@@ -112,52 +124,74 @@ def _job(
     out: Path | None,
     *,
     smoke: bool,
-) -> Job:
+) -> Asked:
     from sfumato.study.experiments import experiment
-    from sfumato.study.reproduction_data import find_sources
     from sfumato.study.reproduction_plan import chosen_trainings, planned_runs
 
     found = experiment(name)
     chosen = chosen_trainings(found, _words(methods))
-    out = out or OUT / (f"{found.name}-smoke" if smoke else found.name)
-    _require_ours(out)
+    numbers = _numbers(seeds)
+    if numbers is None and smoke:
+        numbers = list(found.content.seeds[:1])
+    runs = {
+        part.kind: planned_runs(found, part, trainings=chosen, seeds=numbers) for part in found.content.data
+    }
     if not data and not smoke:
         parts = ", ".join(f"{part.dataset} ({part.kind})" for part in found.content.data)
         raise InputError(f"give --data, the folder of {parts}; or --smoke to try with made-up cases")
-    sources = find_sources(found, data or _phantoms(found, out), kinds)
-    numbers = _numbers(seeds)
-    runs = {
-        source.part.kind: planned_runs(found, source.part, trainings=chosen, seeds=numbers)
-        for source in sources
-    }
-    job = Job(found, tuple(sources), runs, out, smoke)
-    if not job.planned:
-        raise InputError(f"none of {methods} is trained on the given data: nothing to do")
-    return _tiny(job) if smoke else job
+    if kinds and not data:
+        raise InputError("--dataset says how --data is to be read: give --data too, or leave it out")
+    out = out or OUT / (f"{found.name}-smoke" if smoke else found.name)
+    _require_ours(out)
+    return Asked(found, data, kinds, runs, out, smoke)
 
 
-def _words(text: str | None) -> list[str] | None:
+def _job(asked: Asked) -> Job:
+    """Find the data, or make some up, and what is to be trained on them."""
+    from sfumato.study.reproduction_data import find_sources
+
+    made_up = not asked.data
+    folders = _phantoms(asked.experiment, asked.out) if made_up else asked.data
+    sources = find_sources(asked.experiment, folders, asked.kinds)
+    if made_up:
+        # That a hundred cases of the release are not here is no news.
+        sources = [replace(each, dataset=replace(each.dataset, notes=())) for each in sources]
+    runs = {source.part.kind: asked.runs[source.part.kind] for source in sources}
+    if not any(runs.values()):
+        names = dict.fromkeys(run.recipe.title for several in asked.runs.values() for run in several)
+        raise InputError(f"none of {', '.join(names)} is trained on the given data: nothing to do")
+    job = Job(asked.experiment, tuple(sources), runs, asked.out, asked.smoke)
+    return _tiny(job) if asked.smoke else job
+
+
+def _words(methods: str | None) -> list[str] | None:
+    words = _parts(methods)
+    if words is not None and not words:
+        raise InputError(
+            "--methods is empty: name rows of the table or methods, joined by commas, or leave it out for all"
+        )
+    return words
+
+
+def _parts(text: str | None) -> list[str] | None:
     return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _numbers(text: str | None) -> list[int] | None:
-    words = _words(text)
+    words = _parts(text)
     if words is None:
         return None
     if not words or not all(word.isdigit() for word in words):
-        raise InputError(f"--seeds {text}: give whole numbers joined by commas, such as 0,1,2")
+        raise InputError(f"--seeds {text or 'is empty'}: give whole numbers joined by commas, such as 0,1,2")
     return [int(word) for word in words]
 
 
 def _require_ours(out: Path) -> None:
     """Raise where the folder holds something that no experiment left there."""
     from sfumato.study.experiments import EXPERIMENTS
+    from sfumato.training.folder_lock import holds_anything
 
-    if (
-        out.exists()
-        and any(out.iterdir())
-        and not any((out / f"{name}.yaml").exists() for name in EXPERIMENTS)
-    ):
+    if holds_anything(out) and not any((out / f"{name}.yaml").exists() for name in EXPERIMENTS):
         raise OutputExistsError(f"{out} exists already and holds no reproduction: give another --out")
 
 
@@ -186,7 +220,7 @@ def _mark(found: Experiment, out: Path) -> None:
 
 
 def _tiny(job: Job) -> Job:
-    """Take a few cases, the first seed and fold, and tiny recipes."""
+    """Take a few cases, the first fold, and tiny recipes."""
     from sfumato.study.plan import PlannedRun
     from sfumato.study.reproduction_smoke import smoke_cases, smoke_recipe
 
@@ -197,7 +231,7 @@ def _tiny(job: Job) -> Job:
         runs[source.part.kind] = tuple(
             PlannedRun(run.name, smoke_recipe(run.recipe))
             for run in several
-            if first and (run.recipe.seed, run.recipe.split.fold) == (first.seed, first.split.fold)
+            if first and run.recipe.split.fold == first.split.fold
         )
         if first is not None:
             source = replace(
@@ -228,6 +262,7 @@ def _check(job: Job) -> None:
 def _open(job: Job, *, overwrite: bool) -> None:
     """Make the folders and write every run's recipe; with ``overwrite`` remove the runs that are there."""
     from sfumato.output import atomic_output
+    from sfumato.training.folder_lock import sole_writer
     from sfumato.training.recipe import write_recipe
 
     _mark(job.experiment, job.out)
@@ -235,7 +270,8 @@ def _open(job: Job, *, overwrite: bool) -> None:
         for run in runs:
             folder = job.out / kind / "runs" / run.name
             if overwrite and (folder / "recipe.yaml").exists():
-                shutil.rmtree(folder)
+                with sole_writer(folder):
+                    shutil.rmtree(folder)
             with atomic_output(job.out / kind / "recipes" / f"{run.name}.yaml", overwrite=True) as temporary:
                 write_recipe(run.recipe, temporary)
 
@@ -280,109 +316,40 @@ def _train_command(run: PlannedRun, folder: Path, data: str, kind: str) -> Seque
 
 def _finish(job: Job, outcomes: dict[str, list[Outcome]]) -> None:
     """Print and write the table and the figures, write the reports, and say what failed."""
-    from sfumato.cli.reproduce_report import SMOKE_NOTE, draw, write_figures, write_reports
+    from sfumato.cli.reproduce_report import (
+        SMOKE_NOTE,
+        draw,
+        print_tables,
+        write_figures,
+        write_reports,
+        write_tables,
+    )
     from sfumato.report import load_runs
-    from sfumato.study.many import require_all
+    from sfumato.study.many import METRICS, require_all
     from sfumato.study.reproduction import side_by_side
+    from sfumato.study.reproduction_finished import finished_runs, reasons
     from sfumato.study.tidy import read_tables
 
-    found = job.experiment
-    finished = {kind: _tables(several) for kind, several in outcomes.items()}
-    finished = {kind: tables for kind, tables in finished.items() if tables}
-    cells = side_by_side(found, {kind: read_tables(tables) for kind, tables in finished.items()})
-    notes = [SMOKE_NOTE] if job.smoke else []
-    _write_tables(job, cells, notes)
-    _print_tables(job, cells, notes)
-    runs = {kind: load_runs(job.out / kind / "runs") for kind in finished if found.content.figure}
-    drawn = draw(found, cells, runs)
+    found, out = job.experiment, job.out
     datasets = {source.part.kind: source.dataset for source in job.sources}
-    written = write_figures(drawn, job.out)
-    written += write_reports(found, cells, drawn, datasets, job.out, smoke=job.smoke)
+    finished = {
+        part.kind: finished_runs(
+            found, part, out / part.kind / "runs", dataset=datasets.get(part.kind), smoke=job.smoke
+        )
+        for part in found.content.data
+    }
+    taken = {kind: several for kind, several in finished.items() if several.taken}
+    values = {kind: read_tables([run / METRICS for run in several.taken]) for kind, several in taken.items()}
+    cells = side_by_side(found, values, absent=reasons(found, datasets, finished, outcomes))
+    notes = [f"not in the tables: {why}" for several in finished.values() for why in several.stale.values()]
+    notes += [SMOKE_NOTE] if job.smoke else []
+    write_tables(found, cells, notes, out)
+    print_tables(found, cells, notes, out, kinds={*datasets, *taken})
+    wanted = taken if found.content.figure else {}
+    runs = {kind: load_runs(out / kind / "runs", without=each.others) for kind, each in wanted.items()}
+    drawn = draw(found, cells, runs)
+    written = write_figures(drawn, out)
+    written += write_reports(found, cells, drawn, datasets, out, finished=finished, smoke=job.smoke)
     for path in written:
         typer.echo(f"written: {path}")
     require_all([each for several in outcomes.values() for each in several])
-
-
-def _tables(outcomes: Sequence[Outcome]) -> list[Path]:
-    return [each.folder / "metrics.csv" for each in outcomes if each.state != "failed"]
-
-
-def _write_tables(job: Job, cells: Sequence[Cell], notes: Sequence[str]) -> None:
-    from sfumato.output import atomic_output
-    from sfumato.study.reproduction_tables import csv_text, latex_text, markdown_text
-
-    title = f"{job.experiment.name}: {job.experiment.content.title}"
-    texts = {
-        ".csv": csv_text(cells),
-        ".md": markdown_text(title, cells, notes),
-        ".tex": latex_text(title, cells),
-    }
-    for ending, text in texts.items():
-        with atomic_output(job.out / f"{job.experiment.name}{ending}", overwrite=True) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-def _print_tables(job: Job, cells: Sequence[Cell], notes: Sequence[str]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    from sfumato.cli.console import wide_console
-    from sfumato.study.reproduction_tables import HEADINGS, RIGHT, blocks, caption, gaps
-
-    console = wide_console()
-    given = {source.part.kind for source in job.sources}
-    shown = [cell for cell in cells if cell.part.kind in given]
-    for block in blocks(shown):
-        table = Table(title=Text(block.title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
-        for heading in HEADINGS:
-            table.add_column(heading, justify="right" if heading in RIGHT else "left", no_wrap=True)
-        for line in block.lines:
-            table.add_row(*(Text(text) for text in line))
-        console.print(table)
-    for text in (caption(shown), *gaps(cells), *notes):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"tables: {job.out / job.experiment.name}.csv, .md, .tex",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def print_list(speeds: Path | None = None) -> None:
-    """Print every experiment: what it trains, on what, and about how many GPU-hours that takes."""
-    from rich.table import Table
-
-    from sfumato.cli.console import wide_console
-    from sfumato.study.experiment_costs import hours_note, read_speeds
-    from sfumato.study.experiments import EXPERIMENTS, experiment
-
-    measured = {} if speeds is None else read_speeds(speeds)
-    table = Table("name", "what", "data (--dataset)", box=None, header_style="bold", pad_edge=False)
-    for heading in ("trainings", "steps", "GPU-hours"):
-        table.add_column(heading, justify="right")
-    lines = [line for name in EXPERIMENTS for line in _list_lines(experiment(name), measured)]
-    for line in lines:
-        table.add_row(*line)
-    console = wide_console()
-    console.print(table)
-    notes = [hours_note(measured, rough=any(line[-1].startswith("~") for line in lines))]
-    if any(line[3] == SHARED for line in lines):
-        notes.append(f'"{SHARED}": these figures share their trainings, and each name makes them all.')
-    console.print(" ".join(notes), soft_wrap=True)
-
-
-def _list_lines(found: Experiment, measured: Mapping[str, Speed]) -> Iterator[tuple[str, ...]]:
-    """One line per data set of what the experiment makes; trainings that it shares are counted once."""
-    from sfumato.study.experiment_costs import cost
-
-    counted: set[str] = set()
-    for name, listed in found.listed.items():
-        for kind in listed.data:
-            part, spent = found.part(kind), cost(found, found.part(kind), measured)
-            first = (name, listed.title) if kind == listed.data[0] else ("", "")
-            hours = "n/a" if spent.hours != spent.hours else f"{'~' if spent.rough else ''}{spent.hours:,.0f}"
-            numbers = (str(spent.trainings), f"{spent.steps:,}", hours)
-            yield (*first, f"{part.dataset} ({kind})", *((SHARED, "", "") if kind in counted else numbers))
-            counted.add(kind)

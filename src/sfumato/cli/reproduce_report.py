@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sfumato.report import ReportData, Section
     from sfumato.study.experiments import Experiment
     from sfumato.study.reproduction import Cell
+    from sfumato.study.reproduction_finished import Finished
 
 SMOKE_NOTE = (
     "Smoke run: tiny networks, one epoch, a few cases. It shows that installation and folder work; "
@@ -161,6 +162,57 @@ def write_figures(drawn: Sequence[Drawn], out: Path) -> list[Path]:
 _UNDATED = {".svg": {"Date": None}}  # the same figure is the same file
 
 
+def write_tables(experiment: Experiment, cells: Sequence[Cell], notes: Sequence[str], out: Path) -> None:
+    """Write the numbers side by side as CSV, Markdown and LaTeX; earlier ones are replaced."""
+    from sfumato.output import atomic_output
+    from sfumato.study.reproduction_tables import csv_text, latex_text, markdown_text
+
+    title = f"{experiment.name}: {experiment.content.title}"
+    texts = {
+        ".csv": csv_text(cells),
+        ".md": markdown_text(title, cells, notes),
+        ".tex": latex_text(title, cells),
+    }
+    for ending, text in texts.items():
+        with atomic_output(out / f"{experiment.name}{ending}", overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def print_tables(
+    experiment: Experiment,
+    cells: Sequence[Cell],
+    notes: Sequence[str],
+    out: Path,
+    *,
+    kinds: Container[str],
+) -> None:
+    """Print the tables of some kinds of data set, and of all of them what is missing and why."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from sfumato.cli.console import wide_console
+    from sfumato.study.reproduction_tables import HEADINGS, RIGHT, blocks, caption, gaps
+
+    console = wide_console()
+    shown = [cell for cell in cells if cell.part.kind in kinds]
+    for block in blocks(shown):
+        table = Table(title=Text(block.title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
+        for heading in HEADINGS:
+            table.add_column(heading, justify="right" if heading in RIGHT else "left", no_wrap=True)
+        for line in block.lines:
+            table.add_row(*(Text(text) for text in line))
+        console.print(table)
+    for text in (caption(shown), *gaps(cells), *notes):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"tables: {out / experiment.name}.csv, .md, .tex",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 def write_reports(
     experiment: Experiment,
     cells: Sequence[Cell],
@@ -168,6 +220,7 @@ def write_reports(
     datasets: Mapping[str, Dataset],
     out: Path,
     *,
+    finished: Mapping[str, Finished],
     smoke: bool,
 ) -> list[Path]:
     """Write one page per data set that has a finished run, with the published numbers beside ours on top.
@@ -178,6 +231,7 @@ def write_reports(
         drawn: Its figures; every page shows them all.
         datasets: Kind of data set to its cases.
         out: Where ``<kind>/runs`` lie; the page is ``<kind>/report.html``.
+        finished: Kind of data set to its finished runs; those that the tables leave out, the page leaves out.
         smoke: Leave out everything but the published numbers beside ours: it takes longer than the runs did,
             and shows nothing.
     """
@@ -186,14 +240,15 @@ def write_reports(
 
     pages = []
     for kind, dataset in datasets.items():
-        if not any((out / kind / "runs").glob("*/metrics.csv")):
+        if not finished[kind].taken:
             continue
         part = experiment.part(kind)
         title = f"{experiment.name}: {part.dataset}"
         if smoke:
             data = ReportData(title, rows=(), introduction=experiment.content.title, notes=(SMOKE_NOTE,))
         else:
-            data = assembled(out / kind / "runs", source=dataset, title=title)
+            others = finished[kind].others
+            data = assembled(out / kind / "runs", source=dataset, title=title, without=others)
         mine = [cell for cell in cells if cell.part.kind == kind]
         data = replace(data, sections=(_section(mine, drawn),))
         pages.append(write_report(data, out / kind / "report.html", overwrite=True))

@@ -93,7 +93,8 @@ def run_many(
         command: From a run and its folder to the command that completes it, or goes on with it.
         environment: Of the processes.
         jobs: Processes at a time.
-        dataset: Where given, a folder whose split names cases that it lacks is refused.
+        dataset: Where given, a folder is refused whose split names cases that it lacks, or lacks some that
+            it has.
         notify: Told of every process that starts and of every outcome, as it happens.
 
     Returns:
@@ -150,10 +151,21 @@ def settled_outcome(run: PlannedRun, folder: Path, dataset: Dataset | None) -> O
                 "remove it, or give another --out"
             )
         if dataset is not None:
-            read_splits(folder / "splits.json", dataset)
+            _require_same_cases(folder, dataset)
     except SfumatoError as error:
         return Outcome(run, folder, "failed", message=_one_line(str(error)))
     return Outcome(run, folder, "kept") if (folder / METRICS).exists() else None
+
+
+def _require_same_cases(folder: Path, dataset: Dataset) -> None:
+    split = read_splits(folder / "splits.json", dataset).splits[0]
+    new = sorted(set(dataset.names).difference(split.train, split.val, split.test))
+    if new:
+        named = ", ".join(new[:3]) + (", …" if len(new) > 3 else "")
+        raise InputError(
+            f"{folder} was divided before the data had {len(new)} of their {len(dataset.cases)} cases "
+            f"({named}): remove it, or give another --out"
+        )
 
 
 def _start(run: PlannedRun, out: Path, command: Command, environment: Mapping[str, str]) -> _Process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sfumato.study.reproduction import Cell, Kind
@@ -119,25 +119,43 @@ def gaps(cells: Sequence[Cell]) -> list[str]:
 
 
 def _without_run(cells: Sequence[Cell]) -> list[str]:
-    """Name the trainings of which there is nothing at all."""
-    seen = {cell.training.name for cell in cells if not cell.missing or cell.ours.undefined}
-    names = dict.fromkeys(cell.training.name for cell in cells if cell.training.name not in seen)
-    return [f"{', '.join(names)} (no finished run)"] if names else []
+    """Name the trainings of which there is nothing at all, those without it for one reason together."""
+    seen = {name for _, name in _trained(cells)}
+    reasons = {cell.training.name: cell.absent for cell in cells if cell.training.name not in seen}
+    groups: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        groups.setdefault(reason, []).append(name)
+    return [f"{', '.join(names)} ({reason})" for reason, names in groups.items()]
 
 
 def _without_value(cells: Sequence[Cell]) -> list[str]:
     """Name the other cells, those of one metric and structure together."""
-    seen = {cell.training.name for cell in cells if not cell.missing or cell.ours.undefined}
+    trained = _trained(cells)
     places: dict[str, list[str]] = {}
     for cell in cells:
-        if cell.missing and cell.training.name in seen:
-            reason = "undefined" if cell.ours.undefined else "not in metrics.csv"
-            places.setdefault(f"{cell.metric} {cell.structure} ({reason})", []).append(cell.training.name)
+        if cell.missing and (cell.part.kind, cell.training.name) in trained:
+            place = f"{cell.metric} {cell.structure} ({_gap(cell, trained)})"
+            places.setdefault(place, []).append(cell.training.name)
     return [f"{place} of {', '.join(names)}" for place, names in places.items()]
 
 
-def csv_text(cells: Iterable[Cell]) -> str:
+def _trained(cells: Iterable[Cell]) -> set[tuple[str, str]]:
+    """Give the trainings that have a value, be it undefined: kind of data set and name."""
+    return {(cell.part.kind, cell.training.name) for cell in cells if not cell.missing or cell.ours.undefined}
+
+
+def _gap(cell: Cell, trained: Container[tuple[str, str]]) -> str:
+    """Say why a cell has no number; empty where it has one."""
+    if not cell.missing:
+        return ""
+    if cell.ours.undefined:
+        return "undefined"
+    return "not in metrics.csv" if (cell.part.kind, cell.training.name) in trained else cell.absent
+
+
+def csv_text(cells: Sequence[Cell]) -> str:
     """Write one line per cell; numbers of ours read back to the bit."""
+    trained = _trained(cells)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
@@ -145,7 +163,7 @@ def csv_text(cells: Iterable[Cell]) -> str:
             *("data", "dataset", "architecture", "training", "metric", "structure", "unit", "published"),
             *("published_spread", "published_spread_kind", "published_significant"),
             *("ours", "ours_spread", "ours_spread_kind"),
-            *("n", "undefined", "difference", "within", "notes"),
+            *("n", "undefined", "difference", "within", "notes", "missing"),
         )
     )
     for cell in cells:
@@ -156,7 +174,12 @@ def csv_text(cells: Iterable[Cell]) -> str:
                 *(cell.metric, cell.structure, cell.unit),
                 *((row.mean, row.spread, row.spread_kind, row.significant) if row else [""] * 4),
                 *(_exact(ours.mean), _exact(ours.spread), ours.kind, ours.count, ours.undefined),
-                *(_exact(cell.difference), _WITHIN[cell.within], row.notes if row else ""),
+                *(
+                    _exact(cell.difference),
+                    _WITHIN[cell.within],
+                    row.notes if row else "",
+                    _gap(cell, trained),
+                ),
             )
         )
     return buffer.getvalue()
