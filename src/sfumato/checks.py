@@ -79,7 +79,7 @@ def require_labels(labels: Tensor, num_classes: int, *, name: str = "labels") ->
         raise DTypeError(f"{name} has dtype {labels.dtype}: class indices must be integers, not fractions")
     if labels.numel() == 0:
         return
-    low, high = int(labels.min()), int(labels.max())
+    low, high = (int(end) for end in labels.aminmax())
     if low < 0 or high >= num_classes:
         raise ValueRangeError(
             f"{name} holds values {low} .. {high}, but num_classes is {num_classes}: "

@@ -123,7 +123,8 @@ def _float32(pixels: torch.Tensor) -> tuple[Array, Array | None, float]:
     numbers = pixels.numpy()
     if numbers.size == 0:
         return numbers.astype(np.float32), None, 0.0
-    low, high = float(numbers.min()), float(numbers.max())
+    least, most = (end.item() for end in pixels.aminmax())
+    low, high = float(least), float(most)
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = numbers.size - int(np.isfinite(numbers).sum())
         raise ValueRangeError(
@@ -134,7 +135,7 @@ def _float32(pixels: torch.Tensor) -> tuple[Array, Array | None, float]:
     middle = low + (high - low) / 2
     if numbers.dtype.kind == "i":
         # In integers the shift is exact, and unsigned 64 bits hold every difference.
-        least, span = int(numbers.min()), int(numbers.max()) - int(numbers.min())
+        span = most - least
         shifted = numbers.astype(np.int64).view(np.uint64) - np.uint64(least % 2**64)
         return *_halves(shifted.astype(np.float64) - span / 2), float(span)
     if high - low > 3e38:

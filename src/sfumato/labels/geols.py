@@ -15,7 +15,7 @@ from sfumato.geodesic.distance import is_batch
 from sfumato.labels.device_maps import geols_weights, reference_weights, with_own
 from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
 from sfumato.labels.one_hot import one_hot
-from sfumato.labels.seeds import SEEDS, seed_voxels
+from sfumato.labels.seeds import SEEDS, explicit_seeds, seed_voxels
 from sfumato.types import ArrayLike, Soft, Spacing
 
 
@@ -128,14 +128,17 @@ def geols(
     spacing = cast(Spacing, spacing)
     scaled = scaled_image(image, spacing=spacing, intensity=intensity or defaults.intensity).to(labels.device)
     require_same_shape("image", scaled.shape[1:], "labels", labels.shape)
-    chosen = seed_voxels(
-        labels,
-        num_classes=num_classes,
-        seeds=seeds,
-        num_seeds=num_seeds,
-        erosion_radius=erosion_radius,
-        generator=generator,
-    )
+    if isinstance(seeds, str):
+        chosen = seed_voxels(
+            labels,
+            num_classes=num_classes,
+            seeds=seeds,
+            num_seeds=num_seeds,
+            erosion_radius=erosion_radius,
+            generator=generator,
+        )
+    else:
+        chosen = explicit_seeds(seeds, labels, num_classes)
     groups = channel_groups(scaled, channels or defaults.channels)
     if alpha == 0.0:
         return one_hot(labels, num_classes=num_classes)

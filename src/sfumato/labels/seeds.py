@@ -53,7 +53,7 @@ def seed_voxels(
     labels = as_tensor(labels)
     require_labels(labels, num_classes)
     if not isinstance(seeds, str):
-        return _explicit(as_tensor(seeds), (num_classes, *labels.shape)).to(labels.device)
+        return explicit_seeds(seeds, labels, num_classes)
     require_choice("seeds", seeds, SEEDS)
     for name, value in (("num_seeds", num_seeds), ("erosion_radius", erosion_radius)):
         if value < 1:
@@ -75,14 +75,21 @@ def seed_voxels(
     return chosen
 
 
-def _explicit(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
+def explicit_seeds(seeds: ArrayLike, labels: Tensor, num_classes: int) -> Regions:
+    """Seeds ``(K, *S)`` taken as they are, checked, on the labels' device."""
+    seeds = as_tensor(seeds)
     if seeds.dtype != torch.bool:
         raise DTypeError(f"seeds have dtype {seeds.dtype}: give a boolean array (K, *S)")
-    require_same_shape("seeds", seeds.shape, "one map per class", shape)
+    require_same_shape("seeds", seeds.shape, "one map per class", (num_classes, *labels.shape))
     # Set by set, because the first one nearly always answers it.
-    if not any(bool(one.any()) for one in seeds):
+    if not any(_is_any(one) for one in seeds):
         raise ValueRangeError("seeds are all False: at least one class needs a seed voxel")
-    return seeds
+    return seeds.to(labels.device)
+
+
+def _is_any(flags: Tensor) -> bool:
+    """Whether one is True; NumPy stops there, torch reads on."""
+    return bool(flags.numpy().any() if flags.device.type == "cpu" else flags.any())
 
 
 def _random(region: Tensor, num_seeds: int, generator: torch.Generator | None) -> Tensor:
