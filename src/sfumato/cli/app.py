@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 
@@ -58,14 +60,15 @@ def _options(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and give its exit status.
+    """Run one command line and give its exit status; what our loggers warn of goes to standard error.
 
     Returns:
         0 when the job did all of its work; 1 when the machine failed; 2 for wrong input. The reason is one
         line on standard error (one more line for each further problem of a data set).
     """
     try:
-        status = app(args=list(arguments), prog_name="sfumato", standalone_mode=False)
+        with _warnings_shown():
+            status = app(args=list(arguments), prog_name="sfumato", standalone_mode=False)
     except SfumatoError as error:
         return _say(str(error), error.exit_status)
     except KeyboardInterrupt:
@@ -77,6 +80,21 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _unexpected(error)
     return status if isinstance(status, int) else 0
+
+
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    # Errors end the command, and are told then.
+    handler.addFilter(lambda record: record.levelno < logging.ERROR)
+    handler.setFormatter(logging.Formatter("sfumato: warning: %(message)s"))
+    logger = logging.getLogger("sfumato")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _operating_system(error: OSError) -> int:
