@@ -202,8 +202,8 @@ def test_tuning_temperature_and_test_cases_run_on_the_recipes_device(tmp_path, m
     folder = run(tmp_path, "softseg", axes=2, accelerator=accelerator)
     assert asked == ["sfumato.training.fit", "sfumato.study.run"]
     expected = "cuda" if accelerator == "auto" and torch.cuda.is_available() else "cpu"
-    # Validation, tuning on every training and validation case, the temperature, the test cases.
-    assert devices == [expected] * (2 + 5 + 2 + 1)
+    # Validation, the snapshot, tuning on training and validation cases, the temperature, the test cases.
+    assert devices == [expected] * (2 + 1 + 5 + 2 + 1)
     assert (folder.path / "metrics.csv").exists()
 
 
