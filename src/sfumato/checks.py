@@ -79,12 +79,25 @@ def require_labels(labels: Tensor, num_classes: int, *, name: str = "labels") ->
         raise DTypeError(f"{name} has dtype {labels.dtype}: class indices must be integers, not fractions")
     if labels.numel() == 0:
         return
-    low, high = (int(end) for end in labels.aminmax())
+    low, high = extremes(labels)
     if low < 0 or high >= num_classes:
         raise ValueRangeError(
             f"{name} holds values {low} .. {high}, but num_classes is {num_classes}: "
             f"values must lie in 0 .. {num_classes - 1}"
         )
+
+
+def extremes(array: Tensor) -> tuple[int | float, int | float]:
+    """Smallest and largest value, in one pass where torch has one; NaN where there is one.
+
+    Args:
+        array: At least one value, of any real type.
+    """
+    if array.dtype in (torch.uint16, torch.uint32, torch.uint64):  # Torch computes little with them.
+        numbers = array.cpu().numpy()
+        return numbers.min().item(), numbers.max().item()
+    low, high = array.aminmax()
+    return low.item(), high.item()
 
 
 def require_finite(name: str, array: Tensor) -> None:

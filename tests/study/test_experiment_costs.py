@@ -1,6 +1,6 @@
 """GPU-hours: counted work that can be counted again, real memory, and a user's own measurement."""
 
-import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -18,18 +18,24 @@ from sfumato.study.experiments import EXPERIMENTS, experiment
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def networks():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module("networks")
-    sys.path.remove(str(BENCHMARKS))
-    for name in ("networks", "network_counts"):
-        del sys.modules[name]
+def loaded(name, path):
+    """The script at ``path`` as a module; ``networks`` alone would be the tests' folder."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
 
 
 @pytest.fixture(scope="module")
-def counts(networks):
-    return sys.modules["network_counts"]
+def counts():
+    yield loaded("network_counts", BENCHMARKS / "network_counts.py")
+    del sys.modules["network_counts"]
+
+
+@pytest.fixture(scope="module")
+def networks(counts):
+    yield loaded("networks_of_the_benchmark", BENCHMARKS / "networks.py")
+    del sys.modules["networks_of_the_benchmark"]
 
 
 class SmallStep:

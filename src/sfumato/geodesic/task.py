@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from sfumato.checks import as_tensor, require_between, require_choice, require_same_shape, require_spacing
+from sfumato.checks import (
+    as_tensor,
+    extremes,
+    require_between,
+    require_choice,
+    require_same_shape,
+    require_spacing,
+)
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.geodesic import costs, wide
 from sfumato.geodesic.engine import Field, run_side_by_side
@@ -123,7 +130,7 @@ def _float32(pixels: torch.Tensor) -> tuple[Array, Array | None, float]:
     numbers = pixels.numpy()
     if numbers.size == 0:
         return numbers.astype(np.float32), None, 0.0
-    least, most = (end.item() for end in pixels.aminmax())
+    least, most = extremes(pixels)
     low, high = float(least), float(most)
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = numbers.size - int(np.isfinite(numbers).sum())

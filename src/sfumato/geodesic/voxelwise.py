@@ -120,6 +120,7 @@ def _write(out, words, size, r, near, values, factor, labels, own):
     first, other = labels[0], np.int64(0)
     for x in range(width):
         other |= labels[x] ^ first
+    given = 0
     for n in range(len(near)):
         c = near[n]
         line, word = out[c, z, y], words[r, c]
@@ -134,6 +135,7 @@ def _write(out, words, size, r, near, values, factor, labels, own):
                 owners = labels[left:right]
                 for x in range(len(there)):
                     there[x] = weights[x] * times[x] + (own if owners[x] == c else ZERO)
+                    given += owners[x] == c
     # A voxel's own class may be far away.
     if other == 0:
         word = words[r, first]
@@ -141,7 +143,7 @@ def _write(out, words, size, r, near, values, factor, labels, own):
             if not word & ONE_BIT:
                 out[first, z, y, left : left + size] = own
             word >>= ONE_BIT
-    else:
+    elif given < width:
         for block in range((width + size - 1) // size):
             bit = ONE_BIT << uint64(block)
             for x in range(block * size, min(block * size + size, width)):
