@@ -80,7 +80,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         start = self._start(case, wide, generator)
         fill = torch.tensor(outside(chosen, len(case.target)))
         image, labels, target = self.augmentation.apply(
-            crop(case.image, start, wide, fill=self._air(case.image, start, wide)),
+            crop(case.image, start, wide, fill=None),
             crop(_stacked(case), start, wide, fill=torch.zeros(1)) if late else None,
             None if late else crop(case.target, start, wide, fill=fill),
             spacing=case.spacing,
@@ -105,18 +105,6 @@ class Patches(TorchDataset[dict[str, Tensor]]):
     def margin(self) -> float:
         """How much larger than the patch the moved piece is."""
         return 1.25 if self.augmentation.is_affine else 1.0
-
-    def _air(self, image: Tensor, start: Sequence[int], size: Sequence[int]) -> Tensor | None:
-        """What the image is beyond the volume, per channel, as preprocessing pads it; None: all is inside.
-
-        The target is background there, and an edge that is repeated would show tissue instead.
-        """
-        inside = zip(start, size, image.shape[1:], strict=True)
-        # The smallest value is looked for only where it is needed: a case on disk is not read whole for it.
-        if all(first >= 0 and first + width <= side for first, width, side in inside):
-            return None
-        low = image.flatten(1).amin(1)
-        return torch.zeros_like(low) if self.recipe.preprocess.intensity == "zscore-nonzero" else low
 
     def _start(self, case: PreparedCase, wide: Sequence[int], generator: torch.Generator) -> tuple[int, ...]:
         """First voxel of the patch per axis; negative where the volume is smaller than the patch."""
