@@ -17,7 +17,6 @@ from sfumato.geodesic.sweeps import CHANGED, ROW0
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
 Array = np.ndarray[Any, np.dtype[Any]]
-ALL = ~uint64(0)
 
 
 class Blocks(NamedTuple):
