@@ -9,9 +9,10 @@ import typer
 from rich.box import SIMPLE_HEAD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     from sfumato.study.comparison import Comparison
@@ -121,7 +122,6 @@ def _directions(pairs: Sequence[str]) -> dict[str, Direction]:
 
 def _print_table(console: Console, layout: Layout) -> None:
     """Print one table per metric: a terminal is narrower than a page."""
-    from rich.table import Table
     from rich.text import Text
 
     from sfumato.study.tables import ARROWS
@@ -131,13 +131,22 @@ def _print_table(console: Console, layout: Layout) -> None:
         first = layout.headings[places[0]]
         measure = f" [{first.measure}]" if first.measure else ""
         title = f"{layout.dataset} {metric}{measure} {ARROWS[first.direction]}".strip()
-        table = Table(title=Text(title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
-        table.add_column("method", overflow="fold")
-        for i in places:
-            table.add_column(Text(layout.headings[i].structure), justify="right")
+        table = _table(title, [layout.headings[i].structure for i in places])
         for method, cells in zip(layout.methods, layout.cells, strict=True):
             table.add_row(Text(method), *(_rich_cell(cells[i]) for i in places))
         console.print(table)
+
+
+def _table(title: str, columns: Iterable[str]) -> Table:
+    """An empty table of methods and numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
+    table.add_column("method", overflow="fold")
+    for name in columns:
+        table.add_column(Text(name), justify="right")
+    return table
 
 
 def _rich_cell(cell: Cell) -> Text:
@@ -147,16 +156,12 @@ def _rich_cell(cell: Cell) -> Text:
 
 
 def _print_tests(console: Console, comparison: Comparison) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     for key, group in comparison.tests.groupby(["dataset", "metric", "structure"], sort=False):
         where = ", ".join(filter(None, map(str, key)))
         title = f"{where}: Wilcoxon signed-rank against {comparison.proposed}, unit {comparison.unit}"
-        table = Table(title=Text(title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
-        table.add_column("method", overflow="fold")
-        for name in ("n", "win/tie/loss", "p", "test", "p (Holm)", "effect"):
-            table.add_column(name, justify="right")
+        table = _table(title, ("n", "win/tie/loss", "p", "test", "p (Holm)", "effect"))
         for row in group.to_dict("records"):
             table.add_row(
                 Text(str(row["method"])),
@@ -184,7 +189,6 @@ def _print_ranks(console: Console, comparison: Comparison) -> None:
 
 
 def _print_volumes(console: Console, comparison: Comparison) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     for key, group in comparison.volumes.groupby(["dataset", "structure", "unit"], sort=False):
@@ -192,10 +196,7 @@ def _print_volumes(console: Console, comparison: Comparison) -> None:
         title = (
             f"{', '.join(filter(None, (dataset, structure)))}: predicted against reference volume [{unit}]"
         )
-        table = Table(title=Text(title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
-        table.add_column("method", overflow="fold")
-        for name in ("n", "r (Pearson)", "mean difference", "95 % limits of agreement", "status"):
-            table.add_column(name, justify="right")
+        table = _table(title, ("n", "r (Pearson)", "mean difference", "95 % limits of agreement", "status"))
         for row in group.to_dict("records"):
             table.add_row(
                 Text(str(row["method"])),
