@@ -6,9 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-import typer
-from typer.testing import CliRunner
 
+from one_command import runner
 from sfumato.cli.evaluate import evaluate
 from sfumato.data import load_case, samples, write_volume
 from sfumato.errors import (
@@ -29,17 +28,8 @@ from sfumato.metrics import (
 )
 from sfumato.study import compare_methods, read_tables
 
-APP = typer.Typer()
-APP.command()(evaluate)
+run = runner(evaluate)
 SHAPE, SPACING = (4, 5, 6), (0.5, 1.0, 2.5)
-
-
-def run(*arguments):
-    result = CliRunner().invoke(APP, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def label_map(seed, *, shape=SHAPE, num_classes=3):

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
+from one_command import runner
 from sfumato.cli.evaluate import evaluate
 from sfumato.data import open_dataset
 from sfumato.errors import FileFormatError, InputError
@@ -14,17 +13,8 @@ from sfumato.study.run import complete_run
 from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases, write_rated_cases
 
-APP = typer.Typer()
-APP.command()(evaluate)
+run = runner(evaluate)
 OVERLAPPING = {"whole": [1, 2], "core": [2]}
-
-
-def run(*arguments):
-    result = CliRunner().invoke(APP, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
 
 
 def trained(folder, axes=3, *, data=None, **changes):

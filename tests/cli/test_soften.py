@@ -4,11 +4,10 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-import typer
 from PIL import Image
-from typer.testing import CliRunner
 
 import sfumato
+from one_command import runner
 from sfumato.cli.soften import _best_view, soften
 from sfumato.data import read_volume
 from sfumato.data.dataset import SAMPLES
@@ -26,17 +25,7 @@ from sfumato.labels import one_hot, svls
 from sfumato.methods import METHODS
 from tiny_data import AFFINE, mask, picture, write_nifti
 
-APP = typer.Typer()
-APP.command()(soften)
-
-
-def _run(*arguments):
-    """Run the command; our errors come out as they are."""
-    result = CliRunner().invoke(APP, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result
+_run = runner(soften)
 
 
 @pytest.fixture
@@ -118,8 +107,8 @@ def test_methods_that_fuse_raters_see_every_mask(tmp_path, method):
     write_nifti(tmp_path / "i.nii.gz", picture())
     votes = np.random.default_rng(0).integers(0, 2, (3, 6, 5, 4)).astype(np.uint8)
     masks = [write_nifti(tmp_path / f"m{number}.nii.gz", vote) for number, vote in enumerate(votes)]
-    result = _run(tmp_path / "i.nii.gz", *masks, "--method", method, "--out", tmp_path / "s.nii.gz")
-    assert "takes one mask" not in result.output
+    output = _run(tmp_path / "i.nii.gz", *masks, "--method", method, "--out", tmp_path / "s.nii.gz")
+    assert "takes one mask" not in output
     assert json.loads((tmp_path / "s.json").read_text())["raters"] == "each"
     options = {"num_classes": 2, "spacing": (1.0, 1.0, 1.0)}
     raters = torch.from_numpy(votes).long()
@@ -131,8 +120,8 @@ def test_a_method_for_one_mask_takes_the_majority_vote_and_says_so(tmp_path):
     write_nifti(tmp_path / "i.nii.gz", picture())
     votes = np.random.default_rng(0).integers(0, 2, (3, 6, 5, 4)).astype(np.uint8)
     masks = [write_nifti(tmp_path / f"m{number}.nii.gz", vote) for number, vote in enumerate(votes)]
-    result = _run(tmp_path / "i.nii.gz", *masks, "--method", "ce", "--out", tmp_path / "s.nii.gz")
-    assert "majority vote of the 3 masks" in result.output
+    output = _run(tmp_path / "i.nii.gz", *masks, "--method", "ce", "--out", tmp_path / "s.nii.gz")
+    assert "majority vote of the 3 masks" in output
     expected = one_hot((votes.sum(0) >= 2).astype(np.int64), num_classes=2).movedim(0, -1).numpy()
     np.testing.assert_array_equal(read_volume(tmp_path / "s.nii.gz").array, expected)
     assert json.loads((tmp_path / "s.json").read_text())["raters"] == "majority vote"
