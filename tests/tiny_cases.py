@@ -66,6 +66,18 @@ def slice_recipe(axis):
     return recipe
 
 
+def tiny_task(*names, dataset="tiny"):
+    """What a checkpoint knows of data with one channel and these foreground classes."""
+    return {
+        "in_channels": 1,
+        "num_classes": 1 + len(names),
+        "label_names": dict(zip(map(str, range(1 + len(names))), ("background", *names), strict=True)),
+        "channel_names": ["c0"],
+        "regions": None,
+        "dataset": dataset,
+    }
+
+
 def _save(path, array, affine):
     nibabel.save(nibabel.Nifti1Image(array, affine), path)
 

@@ -12,19 +12,12 @@ from sfumato.prediction.predict import predict
 from sfumato.prediction.uncertainty import Sampling, predict_with_uncertainty
 from sfumato.training.module import SegmentationModule
 from sfumato.training.recipe import parse_recipe
-from tiny_cases import tiny_recipe, write_cases
+from tiny_cases import tiny_recipe, tiny_task, write_cases
 
 
 def checkpoint(path, method="ce", *, seed=0, threshold=None):
     """A network with random weights, stored as training stores it."""
-    task = {
-        "in_channels": 1,
-        "num_classes": 3,
-        "label_names": {"0": "background", "1": "part1", "2": "part2"},
-        "channel_names": ["c0"],
-        "regions": None,
-        "dataset": "tiny",
-    }
+    task = tiny_task("part1", "part2")
     recipe = parse_recipe(tiny_recipe(2) | {"method": method, "seed": seed}, source="test")
     module = SegmentationModule(recipe, task)
     module.threshold = threshold

@@ -11,7 +11,7 @@ from sfumato.prediction.predict import Prediction
 from sfumato.study.run_rows import RunRows, value_counts
 from sfumato.training.module import SegmentationModule
 from sfumato.training.recipe import parse_recipe
-from tiny_cases import tiny_recipe
+from tiny_cases import tiny_recipe, tiny_task
 
 
 def test_histogram_is_numpys_on_values_at_and_between_the_edges():
@@ -39,14 +39,7 @@ def test_no_value_is_counted_nowhere():
 def scored(*, labels_from_soft):
     """The rows of a prediction that equals the class weights, on a case that has them."""
     soft = torch.rand(3, 5, 4, 3, generator=torch.Generator().manual_seed(0)).softmax(0)
-    task = {
-        "in_channels": 1,
-        "num_classes": 3,
-        "label_names": {"0": "background", "1": "core", "2": "rim"},
-        "channel_names": ["T1"],
-        "regions": None,
-        "dataset": "weights",
-    }
+    task = tiny_task("core", "rim")
     recipe = parse_recipe(tiny_recipe() | {"method": "ce"}, source="test")
     case = Case(
         name="a",

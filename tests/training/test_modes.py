@@ -18,7 +18,7 @@ from sfumato.training.fit import fit
 from sfumato.training.module import SegmentationModule, region_masks
 from sfumato.training.patches import Patches
 from sfumato.training.recipe import parse_recipe
-from tiny_cases import slice_recipe, tiny_recipe, write_cases, write_rated_cases
+from tiny_cases import slice_recipe, tiny_recipe, tiny_task, write_cases, write_rated_cases
 
 STILL = {
     "flip_axes": [],
@@ -216,14 +216,7 @@ def test_slices_and_raters_multiply(rated, tmp_path):
 
 
 def network_of(content, method, **changes):
-    task = {
-        "in_channels": 1,
-        "num_classes": 3,
-        "label_names": {"0": "background", "1": "a", "2": "b"},
-        "channel_names": ["c0"],
-        "regions": None,
-        "dataset": "tiny",
-    }
+    task = tiny_task("a", "b")
     torch.manual_seed(0)
     return SegmentationModule(recipe_of(content, method=method, **changes), task).eval()
 
