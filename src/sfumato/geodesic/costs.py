@@ -1,8 +1,9 @@
 """What one move costs: the three costs as vector code, and again one voxel at a time.
 
-Both forms do the same float32 operations in the same order, so that every scheme built on them finds the
-same bits. ``plan`` moves constant factors out of the inner loop, exactly: with ``weight = scale * 2^power``
-the image is multiplied by ``2^power`` (no rounding) and all distances come out divided by ``scale``.
+Both forms do the same operations in the same order and precision, float32 or float64, so that every scheme
+built on them finds the same bits. ``plan`` moves constant factors out of the inner loop, exactly: with
+``weight = scale * 2^power`` the image is multiplied by ``2^power`` (no rounding) and all distances come out
+divided by ``scale``.
 """
 
 from __future__ import annotations
@@ -16,42 +17,44 @@ import numpy as np
 from numba import types
 from numba.extending import overload, register_jitable
 
-from sfumato.geodesic.simd import absolute, add, divide, load, multiply, root, splat, subtract
+from sfumato.geodesic.simd import LanesType, absolute, add, divide, load, multiply, root, splat, subtract
 
 # ruff: noqa: ANN001, ANN201, ANN202  # Compiled code: its types are Numba's, and annotations confuse it.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 COSTS = ("l1", "l2", "geodistk")
-EPSILON = np.float32(1e-5)  # what GeodisTK adds to |step|, so that flat areas still cost something
+EPSILON = 1e-5  # what GeodisTK adds to |step|, so that flat areas still cost something
 _SAFE = 1e17  # squares of larger numbers, and of smaller than its inverse, leave float32
 
 
 class Sum(NamedTuple):
     """``length + |step|``."""
 
-    length_weight: np.float32
-    step_weight: np.float32
+    length_weight: float
+    step_weight: float
 
 
 class Norm(NamedTuple):
     """``sqrt(length^2 + step^2)``; the lengths come squared."""
 
-    length_weight: np.float32
-    step_weight: np.float32
+    length_weight: float
+    step_weight: float
 
 
 class Product(NamedTuple):
     """``length * (|step| + epsilon)``."""
 
-    length_weight: np.float32
-    step_weight: np.float32
+    length_weight: float
+    step_weight: float
 
 
 class Ratio(NamedTuple):
     """``length * q / (length_weight * q + step_weight)`` with ``q = |step| + epsilon``."""
 
-    length_weight: np.float32
-    step_weight: np.float32
+    length_weight: float
+    step_weight: float
 
 
 Cost = Sum | Norm | Product | Ratio
@@ -61,7 +64,7 @@ Cost = Sum | Norm | Product | Ratio
 class Plan:
     """A cost made ready for the kernels: the inner loop's form, the image's factor and the distances'."""
 
-    cost: Cost
+    cost: Cost  # weights in Python's numbers; ``weights_in`` gives them the kernels' type
     power: int  # the image is multiplied by 2^power
     scale: float  # distances are multiplied by scale
     uses_image: bool
@@ -79,34 +82,50 @@ def plan(cost: str, weight: float, spacing: Sequence[float], span: float, channe
         span: Largest difference within a channel of the image.
         channels: Number of channels.
     """
-    one = np.float32(1)
     short, long = min(spacing), math.hypot(*spacing)
     if weight == 0 or (cost == "l1" and weight * span == 0):
         length = 1.0 - weight if cost == "l1" else 1.0
         safe = 1 / _SAFE < length * short <= long < _SAFE or length == 0
-        return Plan(Sum(one, one), 0, 1.0, uses_image=False, is_safe=safe, length=length)
+        return Plan(Sum(1.0, 1.0), 0, 1.0, uses_image=False, is_safe=safe, length=length)
     mantissa, power = (1.0, 0) if cost == "geodistk" else math.frexp(weight)
     size = math.ldexp(span, power) * math.sqrt(channels)
     if cost == "l1":
         length = (1 - weight) / mantissa
         safe = (length == 0 or 1 / _SAFE < length * short <= length * long < _SAFE) and size < 1e38
-        return Plan(Sum(one, one), power, mantissa, uses_image=True, is_safe=safe, length=length)
+        return Plan(Sum(1.0, 1.0), power, mantissa, uses_image=True, is_safe=safe, length=length)
     safe = size < _SAFE and 1 / _SAFE < short / mantissa <= long / mantissa < _SAFE
     if cost == "l2":
-        return Plan(Norm(one, one), power, mantissa, uses_image=True, is_safe=safe, length=1 / mantissa)
-    form: Cost = Product(one, one)
+        return Plan(Norm(1.0, 1.0), power, mantissa, uses_image=True, is_safe=safe, length=1 / mantissa)
+    form: Cost = Product(1.0, 1.0)
     if weight < 1:
-        form = Ratio(np.float32(1 - weight), np.float32(weight))
+        form = Ratio(1 - weight, weight)
     return Plan(form, 0, 1.0, uses_image=True, is_safe=safe and weight > 1 / _SAFE, length=1.0)
 
 
-def lengths(ready: Plan, spacing: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def weights_in(cost: Cost, dtype: Any) -> Cost:  # noqa: ANN401  # NumPy's type of a number
+    """The cost with weights of the type that its distances have."""
+    return type(cost)(dtype(cost.length_weight), dtype(cost.step_weight))
+
+
+def lengths(ready: Plan, spacing: Sequence[float], dtype: Any = np.float32) -> Array:  # noqa: ANN401
     """Length of the move ``(a, b, c)``, each 0 or 1, at ``[a, b, c]``, in the form that the kernels take."""
     a, b, c = (np.arange(2) * step for step in spacing)
     squared = a[:, None, None] ** 2 + b[:, None] ** 2 + c**2
     if isinstance(ready.cost, Norm):
-        return np.asarray(squared * ready.length**2, dtype=np.float32)
-    return np.asarray(np.sqrt(squared) * ready.length, dtype=np.float32)
+        return np.asarray(squared * ready.length**2, dtype=dtype)
+    return np.asarray(np.sqrt(squared) * ready.length, dtype=dtype)
+
+
+def shortest(ready: Plan, of: Array) -> float:
+    """What a move costs at least, from its ``lengths``."""
+    length = float(min(of[0, 0, 1], of[0, 1, 0], of[1, 0, 0]))
+    if isinstance(ready.cost, Norm):
+        return math.sqrt(length)
+    if isinstance(ready.cost, Product):
+        return length * EPSILON
+    if isinstance(ready.cost, Ratio):
+        return float(length * EPSILON / (ready.cost.length_weight * EPSILON + ready.cost.step_weight))
+    return length
 
 
 def edge(cost, images, i, j, length):
@@ -202,6 +221,12 @@ def _square_sum_of_one_code(images, i, j):
     )
 
 
+def _number(length):
+    """NumPy's type of the numbers that ``length`` holds, once or sixteen times."""
+    scalar = length.scalar if isinstance(length, LanesType) else length
+    return np.float32 if scalar == types.float32 else np.float64
+
+
 @overload(edge)
 def _edge_code(cost, images, i, j, length):
     form = cost.instance_class
@@ -210,11 +235,12 @@ def _edge_code(cost, images, i, j, length):
     if form is Norm:
         return lambda cost, images, i, j, length: root(add(length, _square_sum(images, i, j)))
     size = _absolute_sum if len(images) == 1 else _root_square_sum
+    epsilon = _number(length)(EPSILON)
     if form is Product:
-        return lambda cost, images, i, j, length: multiply(length, add(size(images, i, j), splat(EPSILON)))
+        return lambda cost, images, i, j, length: multiply(length, add(size(images, i, j), splat(epsilon)))
 
     def ratio(cost, images, i, j, length):
-        q = add(size(images, i, j), splat(EPSILON))
+        q = add(size(images, i, j), splat(epsilon))
         return divide(
             multiply(length, q), add(multiply(splat(cost.length_weight), q), splat(cost.step_weight))
         )
@@ -227,26 +253,28 @@ def _root_square_sum(images, i, j):
     return root(_square_sum(images, i, j))
 
 
-@register_jitable
-def _root_square_sum_of_one(images, i, j):
-    return np.float32(math.sqrt(_square_sum_of_one(images, i, j)))
-
-
 @overload(edge_of_one)
 def _edge_of_one_code(cost, images, i, j, length):
     form = cost.instance_class
     if form is Sum:
         return lambda cost, images, i, j, length: length + _absolute_sum_of_one(images, i, j)
+    number = _number(length)
+    epsilon = number(EPSILON)
     if form is Norm:
-        return lambda cost, images, i, j, length: np.float32(
-            math.sqrt(np.float32(length + _square_sum_of_one(images, i, j)))
+        return lambda cost, images, i, j, length: number(
+            math.sqrt(number(length + _square_sum_of_one(images, i, j)))
         )
-    size = _absolute_sum_of_one if len(images) == 1 else _root_square_sum_of_one
+
+    @register_jitable
+    def root_of_one(images, i, j):
+        return number(math.sqrt(_square_sum_of_one(images, i, j)))
+
+    size = _absolute_sum_of_one if len(images) == 1 else root_of_one
     if form is Product:
-        return lambda cost, images, i, j, length: length * (size(images, i, j) + EPSILON)
+        return lambda cost, images, i, j, length: length * (size(images, i, j) + epsilon)
 
     def ratio(cost, images, i, j, length):
-        q = size(images, i, j) + EPSILON
+        q = size(images, i, j) + epsilon
         return length * q / (cost.length_weight * q + cost.step_weight)
 
     return ratio

@@ -49,10 +49,13 @@ def geodesic_distance(
 
     Where the image is constant (or ``weight`` is 0) this is the chamfer length over the grid, on average 7 %
     and at most 13 % longer than the straight line in 3-D: ``euclidean_distance`` gives the true one.
-    Images that float32 cannot hold (float64, large integers) are taken as the sum of two float32.
+    Images that float32 cannot hold (float64, large integers) are taken as the sum of two float32. Where so
+    many moves lead to a voxel that float32 would add up their roundings (a few paths are walked back to
+    find out), or where numbers leave its range, a seed set is solved in float64.
 
     A torch image on a GPU is computed there, with the same result to 1e-5 (in Triton; float32 must hold
-    the costs, the image is rounded to float32, and a seed set has at most ``2^31 - 1`` voxels).
+    the costs, the image is rounded to float32, sums of over 500 moves too, and a seed set has at most
+    ``2^31 - 1`` voxels).
 
     Args:
         image: ``(*S)`` or ``(C, *S)``, two or three spatial axes, any integer or floating type, finite. A

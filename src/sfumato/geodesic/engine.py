@@ -25,7 +25,6 @@ TILE_ROWS = 16  # Rows per tile and axis: 256 rows of 256 voxels, image and dist
 BUDGET = 24  # Pulls per voxel before the heap takes over: a quarter of what the heap would cost.
 _SLAB = 1 << 18  # Values that a thread fills at a time: they stay in its second-level cache.
 _THIN = 64  # A thread for fewer planes of seeds costs more than it saves.
-NO_PRICE = np.zeros((0, 0, 0), np.float32)
 
 
 def default_threads() -> int:
@@ -50,9 +49,9 @@ def _each(work: Callable[[int], None], chosen: Sequence[int], threads: int) -> N
     run_side_by_side(lambda index: work(chosen[index]), len(chosen), threads)
 
 
-def _aligned(size: int) -> Array:
-    """Uninitialised float32 whose first value starts a cache line."""
-    raw = np.empty(size + LANES, np.float32)
+def _aligned(size: int, dtype: Any) -> Array:  # noqa: ANN401  # NumPy's type of a number
+    """Uninitialised numbers of which the first starts a cache line."""
+    raw = np.empty(size + LANES, dtype)
     start = -(raw.ctypes.data // raw.itemsize) % LANES
     return raw[start : start + size]
 
@@ -65,10 +64,11 @@ class Field:
         spacing: Millimetres per axis, three values.
         cost: Name of the cost.
         weight: Its gamma or lambda.
-        plan: ``costs.plan`` for them; it must be safe.
+        plan: ``costs.plan`` for them; it must be safe for float32.
         mask: ``(Z, Y, X)`` bool, or ``None``.
         rest: What is to be added to ``image`` for its full precision, in its shape, or ``None``.
         threads: At most so many threads fill and copy padded arrays.
+        dtype: Type of the image and the distances in the kernels: ``np.float32`` or ``np.float64``.
     """
 
     def __init__(
@@ -79,15 +79,17 @@ class Field:
         mask: Array | None = None,
         rest: Array | None = None,
         threads: int = 1,
+        dtype: Any = np.float32,  # noqa: ANN401  # NumPy's type of a number
     ) -> None:
-        self.plan, self.mask, self.threads = plan, mask, threads
+        self.plan, self.mask, self.threads, self.dtype = plan, mask, threads, dtype
+        self.cost = costs.weights_in(plan.cost, dtype)
         self.order = _row_order(image.shape[1:])
         self.shape = tuple(image.shape[1 + axis] for axis in self.order)
         depth, height, width = self.shape
         self.blocks = width // LANES + 1
         self.pitch = self.blocks * LANES
         self.group = -(-self.blocks // 64)
-        self.lengths = costs.lengths(plan, [spacing[axis] for axis in self.order])
+        self.lengths = costs.lengths(plan, [spacing[axis] for axis in self.order], dtype)
         self.size = (depth * height + 1) * self.pitch + 2 * LANES
         self.tile = (1, TILE_ROWS**2) if depth == 1 else (TILE_ROWS, TILE_ROWS)
         channels = image if plan.uses_image else image[:1]
@@ -101,7 +103,7 @@ class Field:
         self.typical, self.texture = self._edges()
 
     def _padded(self, channel: Array) -> Array:
-        rows = _aligned(self.size)
+        rows = _aligned(self.size, self.dtype)
         depth, height, width = self.shape
         rows[: sweeps.ROW0] = np.nan
         rows[sweeps.ROW0 + depth * height * self.pitch :] = np.nan
@@ -162,7 +164,7 @@ class Field:
 
     def empty(self, value: float = math.inf) -> Array:
         """A padded array that holds ``value`` at voxels and infinity in the pads."""
-        rows = _aligned(self.size)
+        rows = _aligned(self.size, self.dtype)
         depth, height, width = self.shape
         rows[: sweeps.ROW0] = math.inf
         rows[sweeps.ROW0 + depth * height * self.pitch :] = math.inf
@@ -178,7 +180,7 @@ class Field:
 
     def copy(self, padded: Array) -> Array:
         """The same values in other memory."""
-        rows = _aligned(self.size)
+        rows = _aligned(self.size, self.dtype)
         rows[:] = padded
         return rows
 
@@ -195,13 +197,13 @@ class Field:
         Args:
             distance: From ``empty`` or ``below_cutoff``, or upper bounds that no edge can lower.
             starts: ``(Z, Y, X)`` bool.
-            price: ``(Z, Y, X)`` float32 in mm: what starting at a seed costs.
+            price: ``(Z, Y, X)`` in mm: what starting at a seed costs.
             threads: At most so many threads share the work; the result is the same bits.
         """
         box = ((0, self.shape[0]), (0, self.shape[1]), (0, self.shape[2]))
-        prices = NO_PRICE
+        prices = None
         if price is not None:
-            prices = np.ascontiguousarray(price.transpose(self.order) / self.plan.scale, dtype=np.float32)
+            prices = np.ascontiguousarray(price.transpose(self.order) / self.plan.scale, dtype=self.dtype)
         self.solve_flags(distance, [(self.flags(starts), box)], prices, threads)
 
     def flags(self, starts: Array) -> Array:
@@ -217,7 +219,7 @@ class Field:
         self,
         distance: Array,
         starts: Iterable[tuple[Array, Box]],
-        prices: Array = NO_PRICE,
+        prices: Array | None = None,
         threads: int = 1,
         todo: Array | None = None,
     ) -> None:
@@ -229,7 +231,7 @@ class Field:
         common = (todo, self.shape, self.pitch, self.group)
         planted = 0
         for flags, box in starts:
-            if prices.size:
+            if prices is not None:
                 planted += planting.plant(distance, flags, prices, *common, box)
             else:
                 self._plant_free(distance, flags, box, threads)
@@ -275,7 +277,7 @@ class _Run:
     def _common(self, slab: int) -> tuple[Any, ...]:
         field = self.field
         return (
-            self.distance, field.images, field.plan.cost, field.lengths, self.todo[slab],
+            self.distance, field.images, field.cost, field.lengths, self.todo[slab],
             field.shape, field.pitch, field.group,
         )  # fmt: skip
 
@@ -284,13 +286,13 @@ class _Run:
         width = 4 * self.field.typical if self.field.texture > 2 else math.inf
         low, bands = -1.0, 0
         while True:
-            high = _after(max(low, 0.0) + width, low)
+            high = self._after(max(low, 0.0) + width, low)
             woken, waiting = self._wake(low, high)
             low = high
             if woken == 0:
                 if not math.isfinite(waiting):
                     return
-                high = _after(waiting + width, waiting)
+                high = self._after(waiting + width, waiting)
                 self._wake(low, high)
                 low = high
             if not self._relax(low):
@@ -304,7 +306,7 @@ class _Run:
 
     def _wake(self, low: float, high: float) -> tuple[int, float]:
         results: list[tuple[int, float]] = [(0, math.inf)] * self.slabs
-        limits = (np.float32(low), np.float32(high))
+        limits = (self.field.dtype(low), self.field.dtype(high))
 
         def work(slab: int) -> None:
             results[slab] = sweeps.wake(
@@ -319,7 +321,7 @@ class _Run:
 
         def work(slab: int) -> None:
             self.pulls[slab] += sweeps.relax(
-                *self._common(slab), np.float32(limit), self.planes[slab], self.dirty[slab],
+                *self._common(slab), self.field.dtype(limit), self.planes[slab], self.dirty[slab],
                 self.field.tile, 0, self.budget - self.pulls[slab],
             )  # fmt: skip
 
@@ -354,12 +356,12 @@ class _Run:
         self._exchange()
         for other in self.todo[1:]:
             self.todo[0] |= other
-        queue.finish(*self._common(0), np.float32(limit))
+        queue.finish(*self._common(0), self.field.dtype(limit))
 
-
-def _after(value: float, previous: float) -> float:
-    """``value`` in float32, or the next number after ``previous`` if that is larger."""
-    return float(max(np.float32(value), np.nextafter(np.float32(previous), np.float32(math.inf))))
+    def _after(self, value: float, previous: float) -> float:
+        """``value`` as the field holds it, or the next number after ``previous`` if that is larger."""
+        kind = self.field.dtype
+        return float(max(kind(value), np.nextafter(kind(previous), kind(math.inf))))
 
 
 def _row_order(shape: Iterable[int]) -> tuple[int, ...]:

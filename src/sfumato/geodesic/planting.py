@@ -7,7 +7,7 @@ from numba import uint64
 
 from sfumato.geodesic.jit import compiled
 from sfumato.geodesic.simd import LANES, below, load, splat
-from sfumato.geodesic.sweeps import CHANGED, ONE, ROW0, WAITING, ZERO
+from sfumato.geodesic.sweeps import CHANGED, ONE, ROW0, WAITING
 
 # ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -22,7 +22,7 @@ def plant(distance, starts, price, todo, shape, pitch, group, box):
     Args:
         distance: Padded distances, lowered in place.
         starts: ``(Z, Y, X)`` uint8, non-zero at seeds.
-        price: ``(Z, Y, X)`` float32.
+        price: ``(Z, Y, X)``, of the distances' type.
         todo: ``(6, rows + 1)`` words of bits.
         shape: Voxels per axis.
         pitch: Floats per row.
@@ -50,6 +50,7 @@ def plant(distance, starts, price, todo, shape, pitch, group, box):
 def plant_free(distance, starts, shape, pitch, box):
     """Lower every seed to 0, as ``plant`` where no seed has a price; ``mark`` then lets them wait."""
     height = shape[1]
+    zero = distance.dtype.type(0)
     for z in range(box[0][0], box[0][1]):
         for y in range(box[1][0], box[1][1]):
             row = ROW0 + (z * height + y) * pitch
@@ -57,7 +58,7 @@ def plant_free(distance, starts, shape, pitch, box):
             flags = starts[z, y, box[2][0] : box[2][1]]
             target = distance[row + box[2][0] : row + box[2][1]]
             for x in range(len(flags)):
-                target[x] = ZERO if flags[x] else target[x]
+                target[x] = zero if flags[x] else target[x]
 
 
 @compiled
@@ -77,7 +78,7 @@ def mark(distance, todo, shape, pitch, group, box):
     depth, height, width = shape
     (z0, z1), (y0, y1), _ = box
     blocks = pitch // LANES
-    zero = splat(ZERO)
+    zero = splat(distance.dtype.type(0))
     # Rows beyond the box hold no zero; a word of ones for each stands around the words of the box.
     some = np.zeros((z1 - z0 + 2, y1 - y0 + 2), np.uint64)
     high = np.full((z1 - z0 + 2, y1 - y0 + 2), ~uint64(0), np.uint64)

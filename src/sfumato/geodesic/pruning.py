@@ -12,12 +12,12 @@ from torch import Tensor
 
 from sfumato.checks import require_positive
 from sfumato.errors import ShapeError
-from sfumato.geodesic import blocks, planting
+from sfumato.geodesic import blocks, drift, planting
 from sfumato.geodesic.blocks import Blocks
 from sfumato.geodesic.distance import threads_for
 from sfumato.geodesic.engine import Box, run_side_by_side
 from sfumato.geodesic.simd import LANES
-from sfumato.geodesic.task import Task, is_long, prepare, solve_sets
+from sfumato.geodesic.task import Task, prepare, solve_sets
 from sfumato.types import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -60,8 +60,7 @@ def pruned_distances(
 
     Returns:
         Float32 ``(K, *S)``: ``D_c`` where ``D_c <= Dmin + margin``, to the bit what ``geodesic_distance``
-        gives (but for the long corridors of a mask, which that may sum in float64); infinite elsewhere and
-        for an empty set.
+        gives (but for paths so long that it sums them in float64); infinite elsewhere and for an empty set.
 
     Raises:
         ShapeError: ``seeds`` is not ``(K, *S)``.
@@ -101,7 +100,7 @@ def solve_near(task: Task, result: Array, margin: float, threads: int) -> Blocks
     """
     near = _Neighbourhoods(task, result, threads)
     near.solve_union()
-    if task.mask is not None and is_long(near.farthest, near.field):
+    if drift.is_long(near.field, near.union):
         solve_sets(task, result, np.inf, threads)
         return Blocks.every(len(result), result.shape[1:])
     near.bound(margin)

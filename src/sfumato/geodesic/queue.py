@@ -81,7 +81,7 @@ def _enter(keys, items, place, size, key, item):
     at = place[item]
     if at < 0:
         if size == keys.size:
-            more_keys = np.empty(2 * size, np.float32)
+            more_keys = np.empty(2 * size, keys.dtype)
             more_items = np.empty(2 * size, np.int64)
             more_keys[:size] = keys
             more_items[:size] = items
@@ -109,7 +109,7 @@ def finish(distance, images, cost, lengths, todo, shape, pitch, group, limit):
     """
     depth, height, width = shape
     place = np.full(depth * height * pitch + ROW0, -1, np.int32)
-    keys = np.empty(1024, np.float32)
+    keys = np.empty(1024, distance.dtype)
     items = np.empty(1024, np.int64)
     size = 0
     for z in range(depth):

@@ -18,7 +18,7 @@ is to do few of them, sixteen at a time.
   delta-stepping. A sixth word remembers which blocks have changed.
 
 Stopping rule. Bits are the list of all edges not looked at since their source changed. When no bit is left
-and no value waits, no edge can lower any voxel, not even by the last bit of its float32: that is the fixed
+and no value waits, no edge can lower any voxel, not even by its last bit: that is the fixed
 point, and it is unique. Rounding keeps ``D + edge`` monotone in ``D``, so every order, number of threads,
 width of the processor's vectors, and Dijkstra itself (``queue.py``) end in the same bits.
 
@@ -69,7 +69,6 @@ ROW0 = LANES  # Where the first row starts: the voxel before it must exist.
 # that have changed since the transform began.
 BEFORE_PLANE, AFTER_PLANE, BEFORE_ROW, AFTER_ROW, WAITING, CHANGED = WORDS = range(6)
 ONE = uint64(1)
-ZERO = np.float32(0)  # No distance is below it, so a block of zeros has nothing to pull.
 
 
 @register_jitable
@@ -135,7 +134,7 @@ def _backward(distance, images, cost, step, row, blocks, group, limit, marks):
 def _settle_row(distance, images, cost, step, row, blocks, group, limit, marks):
     """Run the moves within a row to rest, starting at the blocks in ``marks``."""
     bits, first, last, waiting = marks
-    nothing = splat(ZERO)
+    nothing = splat(distance.dtype.type(0))
     need = bits | (last << ONE) | (first >> ONE)
     while need:
         g = lowest_bit(need)
@@ -194,9 +193,10 @@ def wake(distance, images, cost, lengths, todo, shape, pitch, group, limits, pla
     depth, height, _ = shape
     blocks = pitch // LANES
     old, new, step = splat(limits[0]), splat(limits[1]), splat(lengths[0, 0, 1])
-    never = splat(np.float32(np.inf))
+    infinite = distance.dtype.type(np.inf)
+    never = splat(infinite)
     count = 0
-    lowest = np.float32(np.inf)
+    lowest = infinite
     for z in range(planes[0], planes[1]):
         for y in range(height):
             r = z * height + y
@@ -252,7 +252,7 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
     blocks = pitch // LANES
     plane_side = BEFORE_PLANE if sz > 0 else AFTER_PLANE
     row_side = BEFORE_ROW if sy > 0 else AFTER_ROW
-    step, nothing = splat(lengths[0, 0, 1]), splat(ZERO)
+    step, nothing = splat(lengths[0, 0, 1]), splat(distance.dtype.type(0))
     row_straight, row_diagonal = splat(lengths[0, 1, 0]), splat(lengths[0, 1, 1])
     plane_straight, plane_diagonal = splat(lengths[1, 0, 0]), splat(lengths[1, 0, 1])
     slant_straight, slant_diagonal = splat(lengths[1, 1, 0]), splat(lengths[1, 1, 1])

@@ -19,14 +19,11 @@ from sfumato.checks import (
     require_spacing,
 )
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
-from sfumato.geodesic import costs, wide
+from sfumato.geodesic import costs, drift
 from sfumato.geodesic.engine import Field, run_side_by_side
 from sfumato.types import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-# So many moves of one length, all rounded to one side, lose float32's fifth digit.
-_LONG = 700
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,13 @@ class Task:
     def field(self, threads: int = 1) -> Field:
         """The image made ready for the kernels, in at most so many threads; the plan must be safe."""
         return Field(self.image, self.spacing, self.plan, self.mask, self.rest, threads)
+
+    def wide_field(self, threads: int = 1) -> Field:
+        """As ``field``, in float64: a third as fast, for numbers that float32 cannot hold and long paths."""
+        image = self.image.astype(np.float64)
+        if self.rest is not None:
+            image += self.rest
+        return Field(image, self.spacing, self.plan, self.mask, None, threads, np.float64)
 
     def reads(self, array: Array) -> bool:
         """Whether the computation may read ``array``'s memory, so that results must not go there."""
@@ -200,47 +204,35 @@ def solve_sets(task: Task, result: Array, cutoff: float, threads: int) -> None:
     """Write the distance from each of the task's seed sets into ``result`` ``(K, Z, Y, X)``."""
     if result.size == 0:
         return
-    if not task.plan.is_safe:
-        run_side_by_side(lambda k: _solve_wide(task, k, result, cutoff), len(result), threads)
-        return
-    field = task.field()
-    each = max(1, threads // len(result))
+    wide = list(range(len(result)))
+    if task.plan.is_safe:
+        found = _solve_in(task.field(), task, result, cutoff, threads, wide)
+        wide = [k for k in wide if found[k]]
+    if wide:
+        _solve_in(task.wide_field(), task, result, cutoff, threads, wide)
 
-    def work(k: int) -> None:
+
+def _solve_in(
+    field: Field, task: Task, result: Array, cutoff: float, threads: int, chosen: Sequence[int]
+) -> list[bool]:
+    """Solve the ``chosen`` sets in ``field``; returns for every set whether float32 drifts there."""
+    each = max(1, threads // len(chosen))
+    scale = field.dtype(task.plan.scale)
+    drifts = [False] * len(result)
+
+    def work(index: int) -> None:
+        k = chosen[index]
         distance = field.below_cutoff(cutoff)
         price = None if task.price is None else task.price[k if len(task.price) > 1 else 0]
         field.solve(distance, task.starts[k], price, each)
-        np.multiply(field.view(distance), np.float32(task.plan.scale), out=result[k])
+        if field.dtype is np.float32:
+            drifts[k] = drift.is_long(field, distance, float(np.nextafter(cutoff, np.inf)) / task.plan.scale)
+        with np.errstate(over="ignore"):
+            np.multiply(field.view(distance), scale, out=result[k], casting="same_kind")
         if math.isfinite(cutoff):
             result[k][result[k] > cutoff] = np.inf
         if task.mask is not None:
             result[k][~task.mask] = np.inf
-            farthest = float(np.max(result[k], initial=0.0, where=np.isfinite(result[k])))
-            if is_long(farthest / task.plan.scale, field):
-                _solve_wide(task, k, result, cutoff)
 
-    run_side_by_side(work, len(result), threads)
-
-
-def is_long(farthest: float, field: Field) -> bool:
-    """Whether roundings may add up on the way to a voxel so far off, in the field's unit, within a mask.
-
-    The mask has corridors then, of few voxels: Dijkstra in float64 is quick.
-    """
-    return farthest > _LONG * field.typical
-
-
-def _solve_wide(task: Task, k: int, result: Array, cutoff: float) -> None:
-    price = 0.0 if task.price is None else task.price[k if len(task.price) > 1 else 0]
-    distance = np.where(task.starts[k], price, np.inf).astype(np.float64)
-    allowed = np.ones(distance.shape, np.bool_) if task.mask is None else task.mask
-    distance[~allowed] = np.inf
-    kind = costs.COSTS.index(task.cost)
-    image = task.image if task.rest is None else task.image.astype(np.float64) + task.rest
-    wide.settle(
-        distance, np.ascontiguousarray(image), np.ascontiguousarray(allowed),
-        np.array(task.spacing), kind, task.weight,
-    )  # fmt: skip
-    distance[distance > cutoff] = np.inf
-    with np.errstate(over="ignore"):
-        result[k] = distance
+    run_side_by_side(work, len(chosen), threads)
+    return drifts
