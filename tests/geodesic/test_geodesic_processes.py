@@ -90,23 +90,3 @@ def test_a_read_only_installation_falls_back_to_the_users_cache_and_then_to_none
     nowhere.write_text("not a folder", encoding="utf-8")
     done = run(small, folder=tmp_path, XDG_CACHE_HOME=str(nowhere), **options)
     assert done.returncode == 0, done.stderr
-
-
-def test_machine_code_of_another_version_is_neither_read_nor_kept(tmp_path):
-    source = tmp_path / "site"
-    package = Path(sfumato.geodesic.__file__).parents[1]
-    shutil.copytree(package, source / "sfumato", ignore=shutil.ignore_patterns("__pycache__"))
-    cache = source / "sfumato" / "geodesic" / "__pycache__"
-    small = "from sfumato.geodesic.planting import seed_box\nseed_box(SEEDS[0].view(np.uint8))"
-    kernel = "\n".join(line for line in CASE.splitlines() if line.startswith(("import", "rng", "SEEDS")))
-    script = tmp_path / "job.py"
-    script.write_text(f"{kernel}\n{small}\n", encoding="utf-8")
-    found = []
-    for _ in range(2):
-        environment = {**os.environ, "PYTHONPATH": str(source)}
-        subprocess.run([sys.executable, str(script)], env=environment, check=True)
-        found.append({path.name for path in cache.glob("planting.seed_box*.nb?")})
-        with (source / "sfumato" / "geodesic" / "scales.py").open("a", encoding="utf-8") as file:
-            file.write("# Another version.\n")
-    assert len(found[0]) == len(found[1]) == 2
-    assert found[0].isdisjoint(found[1])

@@ -2,7 +2,8 @@
 
 The machine code is kept in the package's ``__pycache__`` if that can be written, else in the user's cache
 folder, else nowhere. It is compiled anew when any file of this package has changed. Each version has files of
-its own, so that processes of two versions never read what the other wrote.
+its own, so that processes of two versions never read what the other wrote; files that a crash left damaged
+are written anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from numba import njit
@@ -44,7 +46,10 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
     def load_overload(self, sig: Any, target_context: Any) -> Any:  # noqa: ANN401  # numba's own objects
         try:
             return super().load_overload(sig, target_context)
-        except (OSError, EOFError):
+        except OSError:
+            return None
+        except (EOFError, UnpicklingError):
+            self._start_anew()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:  # noqa: ANN401  # numba's own objects
@@ -54,9 +59,19 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
         except OSError:
             self.disable()
 
+    def _start_anew(self) -> None:
+        """Empty the index: a damaged one would fail the saving too."""
+        try:
+            self.flush()
+        except OSError:
+            self.disable()
+
     def _remove_other_versions(self) -> None:
-        for path in Path(self._cache_path).glob(f"{self._impl.filename_base}*.nb[ci]"):
-            if not path.name.startswith(f"{self._impl.filename_base}-{_package_stamp()[:12]}."):
+        """Remove this function's files of this Python with another stamp, at whatever line it stood then."""
+        name, _, place = self._impl.filename_base.rpartition("-")
+        python = place.rpartition(".")[2]
+        for path in Path(self._cache_path).glob(f"{name}-*.{python}-*.nb[ci]"):
+            if f"-{_package_stamp()[:12]}." not in path.name:
                 path.unlink(missing_ok=True)
 
 
