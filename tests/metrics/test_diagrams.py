@@ -44,7 +44,8 @@ def test_points_come_back_from_the_file_as_they_were_written(tmp_path):
 
 def test_diagrams_are_in_no_mean():
     score = Row("ce-seed1-fold0", "ce", "made", 1, 0, "one", "part", "dice", 0.5, "fraction")
-    assert aggregate([*threshold_rows(ORIGIN, [(0.5, 0.1)]), score]) == aggregate([score])
+    # As text, since the deviation of one score is NaN, which equals nothing.
+    assert str(aggregate([*threshold_rows(ORIGIN, [(0.5, 0.1)]), score])) == str(aggregate([score]))
 
 
 @pytest.mark.parametrize("metric", ["dice", "hd95@voxel-max", "values", "my:score", "histories:dice"])
