@@ -10,8 +10,8 @@ from numba import uint64
 from numba.extending import register_jitable
 
 from sfumato.geodesic.jit import compiled
-from sfumato.geodesic.simd import LANES, lowest_bit
-from sfumato.geodesic.sweeps import CHANGED, ROW0
+from sfumato.geodesic.simd import LANES, fetch, lowest_bit
+from sfumato.geodesic.sweeps import AHEAD, CHANGED, ROW0
 
 # ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -75,6 +75,12 @@ def take_changed(distance, bound, todo, target, words, k, pitch, group, scale):
         for y in range(height):
             r = z * height + y
             word = todo[CHANGED, r]
+            ahead = todo[CHANGED, min(r + AHEAD, depth * height)]
+            while ahead:
+                g = lowest_bit(ahead)
+                ahead ^= uint64(1) << uint64(g)
+                fetch(distance, ROW0 + (r + AHEAD) * pitch + LANES * g * group)
+                fetch(bound, ROW0 + (r + AHEAD) * pitch + LANES * g * group)
             if word == 0:
                 continue
             words[r, k] = word

@@ -17,7 +17,18 @@ import numpy as np
 from numba import types
 from numba.extending import overload, register_jitable
 
-from sfumato.geodesic.simd import LanesType, absolute, add, divide, load, multiply, root, splat, subtract
+from sfumato.geodesic.simd import (
+    LanesType,
+    absolute,
+    add,
+    divide,
+    fetch,
+    load,
+    multiply,
+    root,
+    splat,
+    subtract,
+)
 
 # ruff: noqa: ANN001, ANN201, ANN202  # Compiled code: its types are Numba's, and annotations confuse it.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
@@ -132,8 +143,20 @@ def edge(cost, images, i, j, length):
     """Costs of sixteen moves, from voxels ``j ..`` to ``i ..``; in compiled code only."""
 
 
+def is_cheap(cost):
+    """Whether a move's cost takes neither a root nor a quotient; in compiled code only."""
+
+
+def least_edge(cost, length):
+    """What moves of these lengths cost where the image does not change; in compiled code only."""
+
+
 def edge_of_one(cost, images, i, j, length):
     """Cost of the one move from ``j`` to ``i``; in compiled code only."""
+
+
+def fetch_images(images, i):
+    """Have block ``i`` of every channel brought into the cache; in compiled code only."""
 
 
 def _step(channel, i, j):
@@ -225,6 +248,47 @@ def _number(length):
     """NumPy's type of the numbers that ``length`` holds, once or sixteen times."""
     scalar = length.scalar if isinstance(length, LanesType) else length
     return np.float32 if scalar == types.float32 else np.float64
+
+
+@overload(fetch_images)
+def _fetch_images_code(images, i):
+    if isinstance(images, types.Array):
+        return lambda images, i: fetch(images, i)
+    if len(images) == 1:
+        return lambda images, i: fetch_images(images[0], i)
+
+    def several(images, i):
+        fetch_images(images[:-1], i)
+        fetch_images(images[-1], i)
+
+    return several
+
+
+@overload(is_cheap)
+def _is_cheap_code(cost):
+    cheap = cost.instance_class in (Sum, Product)
+    return lambda cost: cheap
+
+
+@overload(least_edge)
+def _least_edge_code(cost, length):
+    form = cost.instance_class
+    if form is Sum:
+        return lambda cost, length: length
+    if form is Norm:
+        return lambda cost, length: root(length)
+    number = _number(length)
+    epsilon = number(EPSILON)
+    if form is Product:
+        return lambda cost, length: multiply(length, splat(epsilon))
+    # A quotient may round down where it should grow.
+    slack = number(1 - 1e-6)
+
+    def ratio(cost, length):
+        whole = add(multiply(splat(cost.length_weight), splat(epsilon)), splat(cost.step_weight))
+        return divide(multiply(length, splat(epsilon * slack)), whole)
+
+    return ratio
 
 
 @overload(edge)

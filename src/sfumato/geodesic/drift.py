@@ -30,6 +30,7 @@ _FEW = 250  # So many moves of any length cannot drift that far.
 _MANY = 500  # So many typical moves may; asked only where a path could not be followed.
 _CANDIDATES, _PATHS = 4096, 24
 _ENDLESS = 20_000  # Moves after which a path is not followed further: it is long.
+_LOST = 64  # So many moves one after the other that float32 has lost make a path long, too.
 
 
 def is_long(field: Field, distance: Array, below: float = np.inf) -> bool:
@@ -64,10 +65,10 @@ def is_long(field: Field, distance: Array, below: float = np.inf) -> bool:
 
 
 @register_jitable
-def _parent(distance, images, cost, lengths, shape, pitch, i):
+def _parent(distance, images, cost, lengths, shape, pitch, i, trail):
     """The voxel that ``i`` has its value from, or -1, and the move's rounding.
 
-    That voxel is nearer, unless the move costs nothing or is lost in float32.
+    That voxel is nearer, unless the move costs nothing or is lost in float32: then it is not on ``trail``.
     """
     depth, height, width = shape
     row = (i - ROW0) // pitch
@@ -93,7 +94,8 @@ def _parent(distance, images, cost, lengths, shape, pitch, i):
                 rounding = np.float64(there) + np.float64(move) - np.float64(here)
                 if there < here:
                     return j, rounding
-                level, lost = j, rounding
+                if not (trail == j).any():
+                    level, lost = j, rounding
     return level, lost
 
 
@@ -102,22 +104,29 @@ def _drift(distance, images, cost, lengths, shape, pitch, items):
     """The largest sum of roundings on the way to any of ``items``, as a share of the distance there.
 
     Returns:
-        That share, infinite for an endless way or a lost move, and whether no way ended in a flat area.
+        That share, infinite for an endless way or one of lost moves, and whether no way ended in a flat area.
     """
     worst, is_followed = 0.0, True
     values = np.empty(_ENDLESS, np.float64)
     roundings = np.empty(_ENDLESS, np.float64)
+    trail = np.empty(_LOST, np.int64)
     for item in items:
-        count, i = 0, item
+        count, lost, i = 0, 0, item
         while distance[i] > 0:
-            j, rounding = _parent(distance, images, cost, lengths, shape, pitch, i)
-            if j < 0:  # A seed that has a price.
+            trail[lost] = i
+            j, rounding = _parent(distance, images, cost, lengths, shape, pitch, i, trail[: lost + 1])
+            if j < 0:  # A seed that has a price, or the end of a flat area.
+                is_followed &= lost == 0
                 break
-            if distance[j] == distance[i]:
-                if rounding > 0:
-                    return np.inf, is_followed
+            if distance[j] < distance[i]:
+                lost = 0
+            elif rounding == 0:
                 is_followed = False
                 break
+            else:
+                lost += 1
+                if lost == _LOST:
+                    return np.inf, is_followed
             values[count], roundings[count] = distance[i], rounding
             count += 1
             if count == _ENDLESS:

@@ -21,7 +21,7 @@ from sfumato.geodesic.simd import LANES
 Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
-TILE_ROWS = 16  # Rows per tile and axis: 256 rows of 256 voxels, image and distance, are 512 KiB.
+TILE_ROWS = 32  # Per axis, at most: 1024 rows of 256 voxels, image and distance, are 2 MiB.
 BUDGET = 24  # Pulls per voxel before the heap takes over: a quarter of what the heap would cost.
 _SLAB = 1 << 18  # Values that a thread fills at a time: they stay in its second-level cache.
 _THIN = 64  # A thread for fewer planes of seeds costs more than it saves.
@@ -91,7 +91,6 @@ class Field:
         self.group = -(-self.blocks // 64)
         self.lengths = costs.lengths(plan, [spacing[axis] for axis in self.order], dtype)
         self.size = (depth * height + 1) * self.pitch + 2 * LANES
-        self.tile = (1, TILE_ROWS**2) if depth == 1 else (TILE_ROWS, TILE_ROWS)
         channels = image if plan.uses_image else image[:1]
         parts = [tuple(self._padded(channel) for channel in channels)]
         if mask is not None:
@@ -234,24 +233,28 @@ class Field:
             if prices is not None:
                 planted += planting.plant(distance, flags, prices, *common, box)
             else:
-                self._plant_free(distance, flags, box, threads)
-                planted += planting.mark(distance, *common, box)
+                words = self._plant_free(distance, flags, box, threads)
+                planted += planting.mark(words, todo, self.shape[1], box)
         if planted:
             run = _Run(self, distance, todo, threads)
             run.finish()
             for other in run.todo[1:]:
                 todo[sweeps.CHANGED] |= other[sweeps.CHANGED]
 
-    def _plant_free(self, distance: Array, flags: Array, box: Box, threads: int) -> None:
-        (first, last), *rest = box
+    def _plant_free(self, distance: Array, flags: Array, box: Box, threads: int) -> Array:
+        (first, last), *_ = box
         count = min(threads, last - first) if last - first >= _THIN else 1
         edges = [first + (last - first) * part // count for part in range(count + 1)]
+        words, aside = planting.seed_words(self.shape, self.group, box)
 
         def work(part: int) -> None:
-            slab = ((edges[part], edges[part + 1]), *rest)
-            planting.plant_free(distance, flags, self.shape, self.pitch, slab)
+            planes = edges[part], edges[part + 1]
+            planting.plant_free(
+                distance, flags, words, aside, self.shape, self.pitch, self.group, box, planes
+            )
 
         run_side_by_side(work, count, threads)
+        return words
 
 
 class _Run:
@@ -260,9 +263,12 @@ class _Run:
     def __init__(self, field: Field, distance: Array, todo: Array, threads: int) -> None:
         self.field, self.distance = field, distance
         depth, height, _ = field.shape
-        deep, wide = field.tile
+        slabs = min(threads, -(-2 * depth // TILE_ROWS))
+        deep = _share(depth, slabs * -(-depth // (slabs * TILE_ROWS)))
+        wide = _share(height, -(-height // (TILE_ROWS if depth > 1 else 8 * TILE_ROWS)))
+        self.tile = deep, wide
         tiles = -(-depth // deep)
-        self.slabs = max(1, min(threads, tiles))
+        self.slabs = min(slabs, tiles)
         edges = [round(tiles * slab / self.slabs) * deep for slab in range(self.slabs)] + [depth]
         self.planes = [(edges[slab], min(edges[slab + 1], depth)) for slab in range(self.slabs)]
         self.todo = [todo] + [np.zeros_like(todo) for _ in range(self.slabs - 1)]
@@ -310,7 +316,7 @@ class _Run:
 
         def work(slab: int) -> None:
             results[slab] = sweeps.wake(
-                *self._common(slab), limits, self.planes[slab], self.dirty[slab], self.field.tile
+                *self._common(slab), limits, self.planes[slab], self.dirty[slab], self.tile
             )
 
         run_side_by_side(work, self.slabs, self.slabs)
@@ -322,7 +328,7 @@ class _Run:
         def work(slab: int) -> None:
             self.pulls[slab] += sweeps.relax(
                 *self._common(slab), self.field.dtype(limit), self.planes[slab], self.dirty[slab],
-                self.field.tile, 0, self.budget - self.pulls[slab],
+                self.tile, 0, self.budget - self.pulls[slab],
             )  # fmt: skip
 
         while True:
@@ -335,7 +341,7 @@ class _Run:
             _each(work, busy, self.slabs)
 
     def _own(self, slab: int) -> Array:
-        deep = self.field.tile[0]
+        deep = self.tile[0]
         first, last = self.planes[slab]
         return self.dirty[slab][1 + first // deep : 1 + -(-last // deep), 1:-1]
 
@@ -350,7 +356,7 @@ class _Run:
                 if bits.any():
                     self.todo[taker][:, rows] |= bits
                     bits[:] = 0
-                    self.dirty[taker][1 + plane // self.field.tile[0], 1:-1] = 1
+                    self.dirty[taker][1 + plane // self.tile[0], 1:-1] = 1
 
     def _hand_over(self, limit: float) -> None:
         self._exchange()
@@ -362,6 +368,11 @@ class _Run:
         """``value`` as the field holds it, or the next number after ``previous`` if that is larger."""
         kind = self.field.dtype
         return float(max(kind(value), np.nextafter(kind(previous), kind(math.inf))))
+
+
+def _share(size: int, parts: int) -> int:
+    """The size of the largest of so many equal parts."""
+    return -(-size // parts)
 
 
 def _row_order(shape: Iterable[int]) -> tuple[int, ...]:

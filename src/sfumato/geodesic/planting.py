@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numba import uint64
 
@@ -12,6 +15,7 @@ from sfumato.geodesic.sweeps import CHANGED, ONE, ROW0, WAITING
 # ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
+Array = np.ndarray[Any, np.dtype[Any]]
 _EVERY_LANE = (1 << LANES) - 1
 
 
@@ -47,76 +51,105 @@ def plant(distance, starts, price, todo, shape, pitch, group, box):
 
 
 @compiled
-def plant_free(distance, starts, shape, pitch, box):
-    """Lower every seed to 0, as ``plant`` where no seed has a price; ``mark`` then lets them wait."""
-    height = shape[1]
-    zero = distance.dtype.type(0)
-    for z in range(box[0][0], box[0][1]):
-        for y in range(box[1][0], box[1][1]):
-            row = ROW0 + (z * height + y) * pitch
-            # Slices, because an index that LLVM takes for negative would keep it from making vector code.
-            flags = starts[z, y, box[2][0] : box[2][1]]
-            target = distance[row + box[2][0] : row + box[2][1]]
-            for x in range(len(flags)):
-                target[x] = zero if flags[x] else target[x]
-
-
-@compiled
-def mark(distance, todo, shape, pitch, group, box):
-    """Let the voxels at 0 wait to be passed on; returns the number of rows with such a voxel.
-
-    Nothing can be lowered below 0, so a block among blocks of zeros only has nothing to pass on.
+def plant_free(distance, starts, words, aside, shape, pitch, group, box, planes):
+    """Lower every seed to 0, as ``plant`` where no seed has a price; ``mark`` then lets them wait.
 
     Args:
-        distance: Padded distances, at least 0.
-        todo: ``(6, rows + 1)`` words of bits.
+        distance: Padded distances, lowered in place.
+        starts: ``(Z, Y, X)`` uint8, non-zero at seeds.
+        words: From ``seed_words``; filled in for the planes given.
+        aside: From there too.
         shape: Voxels per axis.
         pitch: Floats per row.
         group: Blocks per bit.
-        box: First and one past the last voxel per axis, around all zeros.
+        box: First and one past the last voxel per axis, around all seeds.
+        planes: First and one past the last plane of the box to work on.
     """
-    depth, height, width = shape
-    (z0, z1), (y0, y1), _ = box
-    blocks = pitch // LANES
-    zero = splat(distance.dtype.type(0))
-    # Rows beyond the box hold no zero; a word of ones for each stands around the words of the box.
-    some = np.zeros((z1 - z0 + 2, y1 - y0 + 2), np.uint64)
-    high = np.full((z1 - z0 + 2, y1 - y0 + 2), ~uint64(0), np.uint64)
-    count = 0
-    for z in range(z0, z1):
+    _, height, width = shape
+    (z0, _), (y0, y1), (x0, x1) = box
+    nothing = distance.dtype.type(0)
+    zero = splat(nothing)
+    first, last = x0 // LANES, (x1 + LANES - 1) // LANES
+    for z in range(planes[0], planes[1]):
         for y in range(y0, y1):
             row = ROW0 + (z * height + y) * pitch
-            seeds, open_ = uint64(0), uint64(0)
-            for k in range(blocks):
+            # Slices, because an index that LLVM takes for negative would keep it from making vector code.
+            flags = starts[z, y, x0:x1]
+            some = np.uint8(0)
+            for x in range(len(flags)):
+                some |= flags[x]
+            words[0, z - z0 + 1, y - y0 + 1] = some
+            if some == 0:
+                continue
+            target = distance[row + x0 : row + x1]
+            for x in range(len(flags)):
+                target[x] = nothing if flags[x] else target[x]
+        for y in range(y0, y1):
+            if words[0, z - z0 + 1, y - y0 + 1] == 0:
+                continue
+            row = ROW0 + (z * height + y) * pitch
+            seeds, others = uint64(0), aside
+            for k in range(first, last):
                 lanes = below(zero, load(distance, row + LANES * k))
                 inside = _EVERY_LANE >> max(LANES * (k + 1) - width, 0)
                 bit = ONE << uint64(k // group)
                 if lanes != _EVERY_LANE:
                     seeds |= bit
                 if lanes & inside:
-                    open_ |= bit
-            some[z - z0 + 1, y - y0 + 1] = seeds
-            high[z - z0 + 1, y - y0 + 1] = open_
-            count += seeds != 0
+                    others |= bit
+            words[0, z - z0 + 1, y - y0 + 1] = seeds
+            words[1, z - z0 + 1, y - y0 + 1] = others
+
+
+def seed_words(shape: Sequence[int], group: int, box: Sequence[Sequence[int]]) -> tuple[Array, np.uint64]:
+    """Words of bits for the rows of ``box`` and one row around: blocks with seeds, and with other voxels.
+
+    Returns:
+        The words, which say that no block has seeds and every block within the volume has others; and the
+        bits of the blocks aside of the box, of which that is taken for granted.
+    """
+    (z0, z1), (y0, y1), (x0, x1) = box
+    depth, height, width = shape
+    blocks = -(-width // LANES)
+    every = (1 << -(-blocks // group)) - 1
+    last = -(-x1 // LANES)
+    last = -(-blocks // group) if last == blocks else last // group
+    covered = (1 << last) - 1 & -(1 << -(-(x0 // LANES) // group))
+    words = np.zeros((2, z1 - z0 + 2, y1 - y0 + 2), np.uint64)
     # Beyond the volume nothing can be lowered.
-    if z0 == 0:
-        high[0] = 0
-    if z1 == depth:
-        high[-1] = 0
-    if y0 == 0:
-        high[:, 0] = 0
-    if y1 == height:
-        high[:, -1] = 0
+    planes = slice(int(z0 == 0), z1 - z0 + 2 - (z1 == depth))
+    words[1, planes, int(y0 == 0) : y1 - y0 + 2 - (y1 == height)] = every
+    return words, np.uint64(every & ~covered)
+
+
+@compiled
+def mark(words, todo, height, box):
+    """Let the seeds wait to be passed on; returns the number of rows with seeds.
+
+    Nothing can be lowered below 0, so a block among blocks of seeds only has nothing to pass on.
+
+    Args:
+        words: From ``plant_free``.
+        todo: ``(6, rows + 1)`` words of bits.
+        height: Rows per plane.
+        box: As in ``plant_free``.
+    """
+    (z0, z1), (y0, y1), _ = box
+    count = 0
     for z in range(z0, z1):
         for y in range(y0, y1):
             a, b = z - z0, y - y0
+            seeds = words[0, a + 1, b + 1]
+            if seeds == 0:
+                continue
+            count += 1
             around = uint64(0)
             for c in range(3):
                 for d in range(3):
-                    around |= high[a + c, b + d]
+                    around |= words[1, a + c, b + d]
             around |= (around << ONE) | (around >> ONE)
-            todo[WAITING, z * height + y] |= some[a + 1, b + 1] & around
-            todo[CHANGED, z * height + y] |= some[a + 1, b + 1]
+            todo[WAITING, z * height + y] |= seeds & around
+            todo[CHANGED, z * height + y] |= seeds
     return count
 
 

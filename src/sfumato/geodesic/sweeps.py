@@ -11,8 +11,11 @@ is to do few of them, sixteen at a time.
 - Whenever a block changes, it sets one bit in each of the eight rows around it: "your block k has a move
   to pull". There are four words of bits a row, one for each side that a change can come from. A row
   without bits costs one look; a block without a bit costs nothing.
-- Rows are gathered in *tiles* that fit the second-level cache, and a tile is swept until it is quiet
-  before the next one is touched. Memory is thus read a few times instead of once a sweep.
+- Rows are gathered in *tiles* of about the second-level cache's size, and a tile is swept until it is quiet
+  before the next one is touched. Memory is thus read a few times instead of once a sweep. Blocks that a
+  change reaches in the next plane are brought into the cache meanwhile.
+- Where a move's cost takes a root or a quotient, a row's three moves are first tried without the image. If
+  that lowers nothing, the moves themselves cannot: this rules out about half of them.
 - *Bands*: where the image's texture rules, far values are improved again and again. Values at or above
   the band's limit are therefore kept but not passed on (their blocks wait in a fifth word), as in
   delta-stepping. A sixth word remembers which blocks have changed.
@@ -45,17 +48,13 @@ import numpy as np
 from numba import uint64
 from numba.extending import register_jitable
 
-from sfumato.geodesic.costs import edge
 from sfumato.geodesic.jit import compiled
+from sfumato.geodesic.moves import fetch_blocks, move, pull, run_within
 from sfumato.geodesic.simd import (
     LANES,
-    add,
     below,
-    from_left,
-    from_right,
     highest_bit,
     load,
-    lower,
     lowest_bit,
     splat,
     store,
@@ -69,35 +68,7 @@ ROW0 = LANES  # Where the first row starts: the voxel before it must exist.
 # that have changed since the transform began.
 BEFORE_PLANE, AFTER_PLANE, BEFORE_ROW, AFTER_ROW, WAITING, CHANGED = WORDS = range(6)
 ONE = uint64(1)
-
-
-@register_jitable
-def _pull(distance, images, cost, i, j, straight, diagonal, best):
-    """The best of ``best`` and the three moves to block ``i`` from the row whose same block is ``j``."""
-    best = lower(add(load(distance, j), edge(cost, images, i, j, straight)), best)
-    best = lower(add(load(distance, j - 1), edge(cost, images, i, j - 1, diagonal)), best)
-    return lower(add(load(distance, j + 1), edge(cost, images, i, j + 1, diagonal)), best)
-
-
-@register_jitable
-def _within(distance, images, cost, step, i, best):
-    """Run the moves within block ``i``, and those from the blocks left and right of it, to rest."""
-    left, right = load(distance, i - LANES), load(distance, i + LANES)
-    from_before = edge(cost, images, i, i - 1, step)
-    from_after = edge(cost, images, i, i + 1, step)
-    # A NaN loses only as the candidate: the two moves are therefore tried one after the other.
-    best = lower(
-        add(from_right(right, best), from_after), lower(add(from_left(left, best), from_before), best)
-    )
-    better = lower(
-        add(from_right(right, best), from_after), lower(add(from_left(left, best), from_before), best)
-    )
-    while below(better, best):
-        best = better
-        better = lower(
-            add(from_right(right, best), from_after), lower(add(from_left(left, best), from_before), best)
-        )
-    return best
+AHEAD = 4  # Rows: what is read so much later is brought into the cache now.
 
 
 @register_jitable
@@ -113,7 +84,7 @@ def _backward(distance, images, cost, step, row, blocks, group, limit, marks):
         for k in range(min(g * group + group, blocks) - 1, g * group - 1, -1):
             i = row + LANES * k
             old = load(distance, i)
-            best = _within(distance, images, cost, step, i, old)
+            best = run_within(distance, images, cost, step, i, old)
             lanes = below(best, old)
             if lanes:
                 store(distance, i, best)
@@ -145,7 +116,7 @@ def _settle_row(distance, images, cost, step, row, blocks, group, limit, marks):
             old = load(distance, i)
             if not below(nothing, old):
                 continue
-            best = _within(distance, images, cost, step, i, old)
+            best = run_within(distance, images, cost, step, i, old)
             lanes = below(best, old)
             if lanes:
                 store(distance, i, best)
@@ -195,12 +166,14 @@ def wake(distance, images, cost, lengths, todo, shape, pitch, group, limits, pla
     old, new, step = splat(limits[0]), splat(limits[1]), splat(lengths[0, 0, 1])
     infinite = distance.dtype.type(np.inf)
     never = splat(infinite)
-    count = 0
+    count, last_row = 0, planes[1] * height
     lowest = infinite
     for z in range(planes[0], planes[1]):
         for y in range(height):
             r = z * height + y
             need = todo[WAITING, r]
+            if r + AHEAD < last_row:
+                fetch_blocks(distance, images, ROW0 + (r + AHEAD) * pitch, todo[WAITING, r + AHEAD], group)
             if need == 0:
                 continue
             row = ROW0 + r * pitch
@@ -253,9 +226,9 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
     plane_side = BEFORE_PLANE if sz > 0 else AFTER_PLANE
     row_side = BEFORE_ROW if sy > 0 else AFTER_ROW
     step, nothing = splat(lengths[0, 0, 1]), splat(distance.dtype.type(0))
-    row_straight, row_diagonal = splat(lengths[0, 1, 0]), splat(lengths[0, 1, 1])
-    plane_straight, plane_diagonal = splat(lengths[1, 0, 0]), splat(lengths[1, 0, 1])
-    slant_straight, slant_diagonal = splat(lengths[1, 1, 0]), splat(lengths[1, 1, 1])
+    row_straight, row_diagonal = move(cost, lengths[0, 1, 0]), move(cost, lengths[0, 1, 1])
+    plane_straight, plane_diagonal = move(cost, lengths[1, 0, 0]), move(cost, lengths[1, 0, 1])
+    slant_straight, slant_diagonal = move(cost, lengths[1, 1, 0]), move(cost, lengths[1, 1, 1])
     pulls = 0
     sides = 0
     for zz in range(z1 - z0):
@@ -278,6 +251,7 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
             to_across, to_along = (across - r) * pitch, (along - r) * pitch
             to_slant_a, to_slant_b = (slant_a - r) * pitch, (slant_b - r) * pitch
             bits, first, last, waiting = uint64(0), uint64(0), uint64(0), uint64(0)
+            carried = -1  # The block whose left neighbour has just passed on a change.
             while need:
                 g = lowest_bit(need)
                 bit = ONE << uint64(g)
@@ -289,22 +263,23 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
                         continue
                     best = old
                     if by_row & bit:
-                        best = _pull(
-                            distance, images, cost, i, i + to_along, row_straight, row_diagonal, best
-                        )
+                        best = pull(distance, images, cost, i, i + to_along, row_straight, row_diagonal, best)
                         pulls += 1
                     if by_plane & bit:
-                        best = _pull(
+                        best = pull(
                             distance, images, cost, i, i + to_across, plane_straight, plane_diagonal, best
                         )
-                        best = _pull(
+                        best = pull(
                             distance, images, cost, i, i + to_slant_a, slant_straight, slant_diagonal, best
                         )
-                        best = _pull(
+                        best = pull(
                             distance, images, cost, i, i + to_slant_b, slant_straight, slant_diagonal, best
                         )
                         pulls += 3
-                    best = _within(distance, images, cost, step, i, best)
+                    # The row is at rest but for what this sweep has changed.
+                    if k != carried and not below(best, old):
+                        continue
+                    best = run_within(distance, images, cost, step, i, best)
                     lanes = below(best, old)
                     if lanes:
                         store(distance, i, best)
@@ -314,12 +289,16 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
                         first |= uint64(hot & 1) << uint64(g)
                         over = uint64(hot >> 15) << uint64(g)
                         last |= over
+                        carried = k + 1 if over else carried
                         need |= over << ONE
             if bits:
                 marks = (bits, first, last, waiting)
                 marks = _backward(distance, images, cost, step, row, blocks, group, limit, marks)
                 _announce(todo, marks, z, y, depth, height)
                 bits, waiting = marks[0], marks[3]
+                if 0 <= z + sz < depth:
+                    around = bits | (bits << ONE) | (bits >> ONE)
+                    fetch_blocks(distance, images, row + sz * height * pitch, around, group)
                 sides |= 16 | (z == z0) | (z == z1 - 1) << 1 | (y == y0) << 2 | (y == y1 - 1) << 3
             todo[WAITING, r] |= waiting
             todo[CHANGED, r] |= bits | waiting
