@@ -10,7 +10,8 @@ from numba import uint64
 from numba.extending import register_jitable
 
 from sfumato.geodesic.jit import compiled
-from sfumato.geodesic.simd import LANES, fetch, lowest_bit
+from sfumato.geodesic.moves import fetch_blocks
+from sfumato.geodesic.simd import LANES, lowest_bit
 from sfumato.geodesic.sweeps import AHEAD, CHANGED, ROW0
 
 # ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
@@ -75,12 +76,9 @@ def take_changed(distance, bound, todo, target, words, k, pitch, group, scale):
         for y in range(height):
             r = z * height + y
             word = todo[CHANGED, r]
+            # The word after the last row's is 0.
             ahead = todo[CHANGED, min(r + AHEAD, depth * height)]
-            while ahead:
-                g = lowest_bit(ahead)
-                ahead ^= uint64(1) << uint64(g)
-                fetch(distance, ROW0 + (r + AHEAD) * pitch + LANES * g * group)
-                fetch(bound, ROW0 + (r + AHEAD) * pitch + LANES * g * group)
+            fetch_blocks(distance, bound, ROW0 + (r + AHEAD) * pitch, ahead, group)
             if word == 0:
                 continue
             words[r, k] = word

@@ -64,7 +64,7 @@ class Field:
         spacing: Millimetres per axis, three values.
         cost: Name of the cost.
         weight: Its gamma or lambda.
-        plan: ``costs.plan`` for them; it must be safe for float32.
+        plan: ``costs.plan`` for them; for float32 it must be safe.
         mask: ``(Z, Y, X)`` bool, or ``None``.
         rest: What is to be added to ``image`` for its full precision, in its shape, or ``None``.
         threads: At most so many threads fill and copy padded arrays.

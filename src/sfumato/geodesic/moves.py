@@ -47,13 +47,16 @@ def move(cost, length):
 
 
 @register_jitable
-def fetch_blocks(distance, images, row, blocks, group):
-    """Have the blocks of a row whose bits are set brought into the cache."""
+def fetch_blocks(distance, others, row, blocks, group):
+    """Have the blocks of a row whose bits are set brought into the cache, of ``others`` too.
+
+    ``others`` is a padded array, or a tuple of channels.
+    """
     while blocks:
         g = lowest_bit(blocks)
         blocks ^= uint64(1) << uint64(g)
         fetch(distance, row + LANES * g * group)
-        fetch_images(images, row + LANES * g * group)
+        fetch_images(others, row + LANES * g * group)
 
 
 @register_jitable

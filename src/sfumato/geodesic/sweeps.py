@@ -15,7 +15,7 @@ is to do few of them, sixteen at a time.
   before the next one is touched. Memory is thus read a few times instead of once a sweep. Blocks that a
   change reaches in the next plane are brought into the cache meanwhile.
 - Where a move's cost takes a root or a quotient, a row's three moves are first tried without the image. If
-  that lowers nothing, the moves themselves cannot: this rules out about half of them.
+  that lowers nothing, the moves themselves cannot.
 - *Bands*: where the image's texture rules, far values are improved again and again. Values at or above
   the band's limit are therefore kept but not passed on (their blocks wait in a fifth word), as in
   delta-stepping. A sixth word remembers which blocks have changed.

@@ -45,12 +45,12 @@ class Task:
         """The image made ready for the kernels, in at most so many threads; the plan must be safe."""
         return Field(self.image, self.spacing, self.plan, self.mask, self.rest, threads)
 
-    def wide_field(self, threads: int = 1) -> Field:
-        """As ``field``, in float64: a third as fast, for numbers that float32 cannot hold and long paths."""
+    def wide_field(self) -> Field:
+        """As ``field``, in float64: about half as fast, for numbers beyond float32 and for long paths."""
         image = self.image.astype(np.float64)
         if self.rest is not None:
             image += self.rest
-        return Field(image, self.spacing, self.plan, self.mask, None, threads, np.float64)
+        return Field(image, self.spacing, self.plan, self.mask, dtype=np.float64)
 
     def reads(self, array: Array) -> bool:
         """Whether the computation may read ``array``'s memory, so that results must not go there."""
