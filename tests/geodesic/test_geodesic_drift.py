@@ -111,3 +111,12 @@ def test_ordinary_volumes_stay_in_float32(cost, weight, monkeypatch):
                 image[:, :, ::turn], ends(image.shape)[::turn, ::turn, ::turn],
                 spacing=(3.0, 0.8, 0.8), cost=cost, weight=weight,
             )  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_few_lost_moves_make_no_long_path(turn, monkeypatch):
+    monkeypatch.delattr(Task, "wide_field")
+    image = np.where(np.arange(60) >= 20, np.float32(1e9), np.float32(0))[None, ::turn]
+    seeds = ends(image.shape)[:, ::turn]
+    options = {"spacing": (1.0, 0.8), "cost": "l1", "weight": 0.5}
+    check(geodesic_distance(image, seeds, **options), image, seeds, **options)
