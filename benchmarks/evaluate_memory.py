@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from sfumato.data import write_volume
-from sfumato.metrics import read_rows
-from sfumato.metrics.evaluation import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
+from sfumato.evaluation import read_rows
+from sfumato.evaluation.case import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
 
 LIMIT_BYTES = 6e9
 SPACING = (0.8, 0.8, 1.0)

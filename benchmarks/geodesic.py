@@ -31,8 +31,9 @@ import scipy.ndimage
 import torch
 from geodesic_scenes import boundary, cells, depthwise, eroded, maze, phantom, spiral
 
-from sfumato.geodesic import engine, geodesic_distance
-from sfumato.geodesic.blocks import Blocks
+from sfumato.geodesic import geodesic_distance
+from sfumato.geodesic.engine import solve as engine
+from sfumato.geodesic.engine.blocks import Blocks
 from sfumato.geodesic.nearness import weigh
 from sfumato.labels import geols, seed_voxels, sing, svls
 from sfumato.labels.intensity import scaled_image

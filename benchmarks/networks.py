@@ -16,7 +16,7 @@ The step is counted without arithmetic (``network_counts.py``), on any machine w
   the batch.
 - GB/Mvoxel: what all operations read and write, per million voxels of the batch.
 
-From the last two ``sfumato reproduce --list`` estimates GPU-hours; ``sfumato.study.experiment_costs`` has
+From the last two ``sfumato reproduce --list`` estimates GPU-hours; ``sfumato.reproduction.costs`` has
 them in a table.
 
 On CUDA (``--device cuda``; the default where there is one) real steps follow, each network in a process of

@@ -4,31 +4,32 @@
     python benchmarks/same_bits.py --against before.json   # at the new one
 
 Digests are of the values on the sample data that ship with the package: the target of every method (the
-hippocampus in 3-D, the spinal cord with its anisotropic voxels, a cell by ten raters in 2-D), the value and the
-gradient of every method's loss on random logits, and every metric of a shifted mask. They hold for one machine
-and one set of library versions, so none are kept in the repository.
+hippocampus in 3-D, the spinal cord with its anisotropic voxels, a cell by ten raters in 2-D), the value and
+the gradient of every method's loss on random logits, and every metric of a shifted mask. They hold for one
+machine and one set of library versions, so none are kept in the repository.
 """
 
 import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from sfumato import metrics
-from sfumato.data import samples
+from sfumato.data import Case, samples
 from sfumato.methods import METHODS
 
 
-def digest(value):
+def digest(value: object) -> str:
     array = np.ascontiguousarray(torch.as_tensor(value).detach().cpu().numpy())
     return f"{array.dtype}{array.shape} {hashlib.sha256(array.tobytes()).hexdigest()[:24]}"
 
 
-def cases():
+def cases() -> Iterator[tuple[str, Case, int]]:
     opened = {name: samples.load(name) for name in ("hippocampus", "spinal-cord", "cells")}
     yield "hippocampus", opened["hippocampus"][0], 3
     yield "hippocampus-2", opened["hippocampus"][41], 3
@@ -36,7 +37,7 @@ def cases():
     yield "cells", opened["cells"][3], 2
 
 
-def method_digests(name, case, num_classes):
+def method_digests(name: str, case: Case, num_classes: int) -> Iterator[tuple[str, str]]:
     for method in METHODS.values():
         generator = torch.Generator().manual_seed(3)
         target = method.target(
@@ -68,15 +69,19 @@ def method_digests(name, case, num_classes):
             yield f"label singr {preset} {boundary} {name}", digest(soft)
 
 
-def metric_digests(name, case, num_classes):
+def metric_digests(name: str, case: Case, num_classes: int) -> Iterator[tuple[str, str]]:
     reference = torch.stack([case.labels == index for index in range(1, num_classes)])
     prediction, axes = reference.roll(shifts=(1, 2), dims=(1, 2)), {"spatial_axes": len(case.spacing)}
+    floats = prediction.float(), reference.float()
     for score in ("dice", "iou", "precision", "recall", "specificity"):
         yield f"{score} {name}", digest(getattr(metrics, score)(prediction, reference, **axes))
     for score in ("absolute_volume_difference", "relative_volume_difference"):
         yield f"{score} {name}", digest(getattr(metrics, score)(prediction, reference, **axes))
     for score in ("mean_squared_error", "soft_dice", "soft_iou"):
-        yield f"{score} {name}", digest(getattr(metrics, score)(prediction.float(), reference.float(), **axes))
+        yield (
+            f"{score} {name}",
+            digest(getattr(metrics, score)(*floats, **axes)),
+        )
     surfaces = metrics.surface_distances(prediction[:1], reference[:1], spacing=case.spacing)
     yield f"hd95 {name}", digest(surfaces.hausdorff(percentile=95))
     yield f"assd {name}", digest(surfaces.assd())
@@ -94,7 +99,7 @@ def metric_digests(name, case, num_classes):
         yield f"bins {score} {name}", digest(getattr(scores, score))
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path)
     parser.add_argument("--against", type=Path)

@@ -26,7 +26,7 @@ import torch
 from monai.metrics import compute_hausdorff_distance, compute_surface_dice
 from scipy import ndimage
 
-from sfumato.metrics.surface import surface_distances
+from sfumato.metrics.surface.distances import surface_distances
 
 Mask = np.ndarray
 Spacing = tuple[float, ...]

@@ -10,7 +10,7 @@ import yaml
 from sfumato.cli.app import run
 from sfumato.cli.report import assembled
 from sfumato.data import load_case, open_dataset, write_volume
-from sfumato.metrics.table import read_rows
+from sfumato.evaluation.rows import read_rows
 from tiny_cases import tiny_recipe
 from weight_cases import write_weights
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from sfumato.cli.compare import FILES, compare
 from sfumato.errors import InputError, OutputExistsError, UnknownNameError
-from sfumato.metrics.table import Row, write_rows
+from sfumato.evaluation.rows import Row, write_rows
 
 app = typer.Typer()
 app.command()(compare)

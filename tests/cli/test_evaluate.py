@@ -17,15 +17,8 @@ from sfumato.errors import (
     OutputExistsError,
     UnknownNameError,
 )
-from sfumato.metrics import (
-    Origin,
-    dice,
-    evaluate_case,
-    expected_calibration_error,
-    mean_rater_agreement,
-    mean_squared_error,
-    read_rows,
-)
+from sfumato.evaluation import Origin, evaluate_case, read_rows
+from sfumato.metrics import dice, expected_calibration_error, mean_rater_agreement, mean_squared_error
 from sfumato.study import compare_methods, read_tables
 
 run = runner(evaluate)

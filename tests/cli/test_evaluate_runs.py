@@ -8,9 +8,9 @@ from one_command import runner
 from sfumato.cli.evaluate import evaluate
 from sfumato.data import open_dataset
 from sfumato.errors import FileFormatError, InputError
-from sfumato.metrics.table import read_rows
+from sfumato.evaluation.rows import read_rows
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.study.run import complete_run
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases, write_rated_cases
 
 run = runner(evaluate)

@@ -12,10 +12,10 @@ import torch
 import yaml
 
 from sfumato.cli.app import run
+from sfumato.evaluation.case import DEFAULT_METRICS
+from sfumato.evaluation.rows import read_rows
+from sfumato.evaluation.run import RUN_METRICS
 from sfumato.methods import METHODS
-from sfumato.metrics.evaluation import DEFAULT_METRICS
-from sfumato.metrics.table import read_rows
-from sfumato.study.run_rows import RUN_METRICS
 from tiny_cases import tiny_recipe, write_cases
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sfumato.cli.app import run
-from sfumato.metrics.table import read_rows
+from sfumato.evaluation.rows import read_rows
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.training.module import SegmentationModule
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases
 
 

@@ -11,7 +11,7 @@ import typer
 from sfumato.cli.report import assembled, report
 from sfumato.data import write_volume
 from sfumato.errors import FileFormatError, GeometryError, OutputExistsError, SfumatoError, ValueRangeError
-from sfumato.metrics.table import Row, write_rows
+from sfumato.evaluation.rows import Row, write_rows
 
 SHAPE, SPACING = (8, 10, 4), (1.0, 1.5, 3.0)
 AFFINE = np.diag([*SPACING, 1.0])

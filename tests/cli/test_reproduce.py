@@ -13,16 +13,16 @@ import nibabel
 import numpy as np
 import pytest
 
-import sfumato.study.experiments
+import sfumato.reproduction.experiments
 from sfumato.cli.app import run
 from sfumato.cli.reproduce_report import write_reports
 from sfumato.data.phantoms import write_layout
-from sfumato.metrics.table import read_rows
+from sfumato.evaluation.rows import read_rows
+from sfumato.recipe.recipe import write_recipe
 from sfumato.report import ReportData
-from sfumato.study.experiments import EXPERIMENTS, experiment
-from sfumato.study.reproduction_finished import Finished
-from sfumato.study.reproduction_smoke import smoke_recipe
-from sfumato.training.recipe import write_recipe
+from sfumato.reproduction.experiments import EXPERIMENTS, experiment
+from sfumato.reproduction.finished import Finished
+from sfumato.reproduction.smoke import smoke_recipe
 
 
 def called(*arguments):
@@ -164,7 +164,7 @@ def test_smoke_takes_the_users_folder_and_goes_on_where_it_was(tmp_path):
 
 
 def test_failed_run_is_named_and_the_others_make_the_table(tmp_path, monkeypatch):
-    import sfumato.study.reproduction_runs as runs
+    import sfumato.reproduction.runs as runs
 
     whole = runs.complete_run
 
@@ -195,7 +195,7 @@ def small_experiment(tmp_path, monkeypatch):
     recipe = smoke_recipe(found.recipes["brats2019", "3D U-Net"])
     write_recipe(recipe.replace(epochs=2), folder / "brats2019.yaml")
     monkeypatch.setattr(
-        sfumato.study.experiments, "experiment", lambda _: dataclasses.replace(found, folder=folder)
+        sfumato.reproduction.experiments, "experiment", lambda _: dataclasses.replace(found, folder=folder)
     )
 
 
@@ -298,7 +298,7 @@ def test_page_leaves_out_what_the_tables_leave_out(tmp_path, monkeypatch):
 
 def test_reproduction_in_a_folder_that_another_process_writes_to_is_refused(tmp_path):
     out = tmp_path / "out"
-    hold = "import sys; from pathlib import Path; from sfumato.training.folder_lock import sole_writer\n"
+    hold = "import sys; from pathlib import Path; from sfumato.runs.lock import sole_writer\n"
     hold += "with sole_writer(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(out)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

@@ -16,10 +16,10 @@ import sfumato.cli.reproduce
 import sfumato.cli.study
 from sfumato.cli.app import run
 from sfumato.cli.running import Notices, environment, terminated_like_interrupted
+from sfumato.recipe.recipe import parse_recipe
+from sfumato.runs.lock import LOCK
 from sfumato.study.many import Started
 from sfumato.study.plan import PlannedRun, read_study
-from sfumato.training.folder_lock import LOCK
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases
 
 VICTIM, BROKEN, WHOLE = "ce-seed0-fold0", "geols-seed0-fold0", "softseg-seed0-fold0"

@@ -6,8 +6,8 @@ import pytest
 
 from sfumato.cli.app import run
 from sfumato.data import open_dataset
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.study.run import complete_run
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases
 
 

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 
-from sfumato.geodesic import jit
+from sfumato.geodesic.engine import jit
 
 SOURCE = """
 def double(value):

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 
 from geodesic_cases import cases, check, serpentine
 from sfumato.errors import ShapeError, ValueRangeError
-from sfumato.geodesic import engine, geodesic_distance, pruned_distances
+from sfumato.geodesic import geodesic_distance, pruned_distances
+from sfumato.geodesic.engine import solve as engine
 
 rng = np.random.default_rng(1)
 IMAGE = rng.normal(size=(50, 40, 37)).astype(np.float32)

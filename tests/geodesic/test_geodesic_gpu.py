@@ -11,7 +11,8 @@ import torch
 
 from geodesic_cases import serpentine
 from sfumato.errors import DTypeError, ShapeError, UnknownNameError, ValueRangeError
-from sfumato.geodesic import costs, geodesic_distance, gpu, signed_geodesic_distance
+from sfumato.geodesic import geodesic_distance, gpu, signed_geodesic_distance
+from sfumato.geodesic.engine import costs
 from sfumato.geodesic.gpu import solve as solving
 from sfumato.geodesic.gpu.distances import device_distances
 from sfumato.geodesic.reference import geodesic_distance_reference

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from sfumato.geodesic import planting
-from sfumato.geodesic.simd import LANES
-from sfumato.geodesic.sweeps import CHANGED, ROW0, WAITING, WORDS
+from sfumato.geodesic.engine import planting
+from sfumato.geodesic.engine.simd import LANES
+from sfumato.geodesic.engine.sweeps import CHANGED, ROW0, WAITING, WORDS
 
 rng = np.random.default_rng(11)
 

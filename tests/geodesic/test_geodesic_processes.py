@@ -22,7 +22,7 @@ EXPECTED = solve(threads=1)
 class Cases(torch.utils.data.Dataset):
     def __len__(self): return 4
     def __getitem__(self, index):
-        from sfumato.geodesic import engine
+        from sfumato.geodesic.engine import solve as engine
         assert engine.default_threads() == 1
         return torch.from_numpy(solve(index))
 """

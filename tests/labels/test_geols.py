@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
 from sfumato.geodesic import geodesic_distance, nearness_labels
-from sfumato.geodesic.blocks import Blocks
+from sfumato.geodesic.engine.blocks import Blocks
 from sfumato.geodesic.nearness import weigh
 from sfumato.geodesic.reference import geodesic_distance_reference
 from sfumato.labels import geols, one_hot, seed_voxels

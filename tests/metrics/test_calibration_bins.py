@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.metrics import CalibrationBins, thresholded_adaptive_calibration_error
-from sfumato.metrics.fine_bins import FineBins
+from sfumato.metrics.calibration.fine_bins import FineBins
 from strategies import seeds, shuffled_memory
 
 SCORES = ("ece", "mce", "ace", "classwise_ace", "tace", "brier", "nll")
@@ -68,7 +68,7 @@ def test_a_case_larger_than_a_chunk_is_counted_once(monkeypatch):
     rng = np.random.default_rng(8)
     probs, labels = softmax(rng, 2, 3 * 7 * 11, 2.0), rng.integers(0, 2, 3 * 7 * 11)
     whole = filled(probs, labels)
-    monkeypatch.setattr("sfumato.metrics.probabilities.CHUNK", 10)
+    monkeypatch.setattr("sfumato.metrics.calibration.probabilities.CHUNK", 10)
     grid = probs.reshape(2, 3, 7, 11), labels.reshape(3, 7, 11)
     assert same(filled(*grid), whole)
     assert same(filled(np.asfortranarray(grid[0]), np.asfortranarray(grid[1])), whole)

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
-from sfumato.metrics import boundary, boundary_band
+from sfumato.metrics import boundary_band
+from sfumato.metrics.calibration import boundary
 from strategies import label_maps
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from sfumato.errors import DTypeError, ShapeError, UnknownNameError, ValueRangeError
-from sfumato.metrics.surface import hausdorff, surface_dice, surface_distances
+from sfumato.metrics.surface.distances import hausdorff, surface_dice, surface_distances
 from strategies import seeds, shapes, shuffled_memory, spacings
 
 TOLERANCES = (0, 0.5, 1, 2.0, 2.5, 60.0)

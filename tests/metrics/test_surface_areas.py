@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from surface_distance import lookup_tables
 
-from sfumato.metrics.surface_areas import surface_sizes
+from sfumato.metrics.surface.areas import surface_sizes
 
 SPACINGS = [(1.0, 1.0, 1.0), (1.0, 1.3, 2.1), (0.5, 7.5, 0.2), (30.0, 0.7, 0.9)]
 

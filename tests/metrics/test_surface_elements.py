@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from sfumato.metrics.surface_elements import area_elements, bounding_box, joint_grid, voxel_elements
+from sfumato.metrics.surface.elements import area_elements, bounding_box, joint_grid, voxel_elements
 
 SHAPES = [(7, 5, 6), (1, 9, 4), (5, 1, 1), (4, 3, 17), (6, 11), (1, 8), (9, 1)]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sfumato.metrics import surface_nearest
-from sfumato.metrics.surface_nearest import Field, nearest_distances
+from sfumato.metrics.surface import nearest as surface_nearest
+from sfumato.metrics.surface.nearest import Field, nearest_distances
 
 
 def scattered(shape, counts, seed):

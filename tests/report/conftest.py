@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato.metrics.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
-from sfumato.metrics.evaluation import Origin
-from sfumato.metrics.reliability import ReliabilityBins
-from sfumato.metrics.table import Row, write_rows
+from sfumato.evaluation.case import Origin
+from sfumato.evaluation.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
+from sfumato.evaluation.rows import Row, write_rows
+from sfumato.metrics.calibration.reliability import ReliabilityBins
 from sfumato.report import Overlay, RaterPanel, ReportCase, load_runs, write_report
 
 SHAPE, SPACING = (9, 12, 5), (1.0, 0.8, 3.0)

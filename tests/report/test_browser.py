@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from sfumato.report.tables import case_lines, summary_table
+from sfumato.tables.report import case_lines, summary_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from sfumato.errors import MachineError, OutputExistsError
-from sfumato.metrics.table import aggregate
+from sfumato.evaluation.rows import aggregate
 from sfumato.report import ReportData, write_report
-from sfumato.report.tables import per_case
+from sfumato.tables.report import per_case
 
 
 class Tables(HTMLParser):

@@ -19,8 +19,8 @@ from sfumato.report.published_figures import (
     threshold_panels,
     value_panels,
 )
-from sfumato.study.experiments import experiment
-from sfumato.study.reproduction import Ours, side_by_side
+from sfumato.reproduction.experiments import experiment
+from sfumato.reproduction.side_by_side import Ours, side_by_side
 
 
 def cells(name, number=lambda cell: 50.0):

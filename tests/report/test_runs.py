@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from sfumato.errors import FileFormatError
-from sfumato.metrics.diagrams import reliability_rows
-from sfumato.metrics.evaluation import Origin
-from sfumato.metrics.reliability import ReliabilityBins
-from sfumato.metrics.table import write_rows
+from sfumato.evaluation.case import Origin
+from sfumato.evaluation.diagrams import reliability_rows
+from sfumato.evaluation.rows import write_rows
+from sfumato.metrics.calibration.reliability import ReliabilityBins
 from sfumato.report.document import write_report
 from sfumato.report.figures import pooled_bins
 from sfumato.report.runs import load_runs, run_folders

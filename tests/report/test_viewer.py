@@ -10,8 +10,8 @@ from PIL import Image
 
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
 from sfumato.report import Overlay, RaterPanel, ReportCase, viewer
-from sfumato.report.tables import CaseLine
 from sfumato.report.viewer import payload, sheet
+from sfumato.tables.report import CaseLine
 
 
 def decoded(address, shape):

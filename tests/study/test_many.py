@@ -12,9 +12,9 @@ import pytest
 from sfumato.data import open_dataset
 from sfumato.data.splits import make_splits, write_splits
 from sfumato.errors import InputError, MachineError, ValueRangeError
+from sfumato.recipe.recipe import parse_recipe, write_recipe
 from sfumato.study.many import Outcome, Started, require_all, run_many, write_outcomes
 from sfumato.study.plan import PlannedRun
-from sfumato.training.recipe import parse_recipe, write_recipe
 from tiny_cases import tiny_recipe, write_cases
 
 
@@ -139,7 +139,7 @@ import os, sys
 from pathlib import Path
 from sfumato.study.many import Started, run_many
 from sfumato.study.plan import PlannedRun
-from sfumato.training.recipe import read_recipe
+from sfumato.recipe.recipe import read_recipe
 recipe = read_recipe(Path(sys.argv[1]))
 runs = [PlannedRun(name, recipe) for name in ("a", "b")]
 child = "import sys, time; from pathlib import Path; from sfumato.cli.running import end_with_parent; "

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from sfumato.errors import FileFormatError, InputError, RecipeError
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.study.plan import Plan, Study, parse_plan, planned_runs, read_study
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe
 
 CONTENT = {"recipe": "recipe.yaml", "data": "sample:hippocampus", "methods": ["ce", "svls"], "seeds": [0, 3]}

@@ -10,16 +10,16 @@ import torch
 from sfumato.cli.report import assembled
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import DataError
+from sfumato.evaluation.diagrams import points
+from sfumato.evaluation.rows import read_rows
 from sfumato.methods import METHODS
 from sfumato.metrics import dice
-from sfumato.metrics.diagrams import points
-from sfumato.metrics.table import read_rows
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.study import run as study_run
 from sfumato.study.run import complete_run
 from sfumato.training import fit as training_fit
 from sfumato.training.fit import recipe_device
 from sfumato.training.module import SegmentationModule
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases
 
 

@@ -10,10 +10,10 @@ import torch
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import DataError
 from sfumato.labels import one_hot, svls
+from sfumato.recipe.dataset import recipe_dataset
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.training.cases import prepare_case, prepare_cases, prepare_training_case
-from sfumato.training.dataset import recipe_dataset
 from sfumato.training.patches import Patches
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_rated_cases
 from tiny_data import write_nifti
 from weight_cases import write_weights

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sfumato.data import open_dataset
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.training import fit as fitting
 from sfumato.training.module import SegmentationModule
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import write_cases
 
 FAR = 1e4

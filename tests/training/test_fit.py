@@ -15,10 +15,10 @@ from sfumato.data import open_dataset
 from sfumato.data.splits import read_splits
 from sfumato.errors import CheckpointError, DataError, InputError, OutputExistsError
 from sfumato.methods import METHODS
+from sfumato.recipe.recipe import parse_recipe, write_recipe
 from sfumato.training.cases import prepare_case
 from sfumato.training.fit import fit
 from sfumato.training.module import SegmentationModule, module_from_checkpoint
-from sfumato.training.recipe import parse_recipe, write_recipe
 from tiny_cases import slice_recipe, write_cases, write_rated_cases
 
 
@@ -221,7 +221,7 @@ from sfumato.data import open_dataset
 from sfumato.training.cases import prepare_case
 from sfumato.training.fit import fit
 from sfumato.training.module import SegmentationModule, module_from_checkpoint
-from sfumato.training.recipe import read_recipe
+from sfumato.recipe.recipe import read_recipe
 import torch
 torch.set_num_threads(1)
 fit(read_recipe(Path(sys.argv[1])), open_dataset(sys.argv[2]), Path(sys.argv[3]), resume=True)

@@ -5,13 +5,13 @@ import torch
 from torch.utils.data import default_collate
 
 from sfumato.data import open_dataset
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.training import module
 from sfumato.training import patches as patching
 from sfumato.training.cases import prepare_cases, prepare_training_case
 from sfumato.training.fit import fit
 from sfumato.training.late import late_targets, made_on
 from sfumato.training.patches import Patches
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_cases, write_rated_cases
 
 MOVING = {

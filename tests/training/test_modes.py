@@ -11,13 +11,13 @@ from sfumato.data import Dataset, load_case, open_dataset
 from sfumato.data.preprocess import Preprocessing
 from sfumato.errors import DataError, ValueRangeError
 from sfumato.labels import one_hot, svls
+from sfumato.recipe.dataset import recipe_dataset
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.training.callbacks import History
 from sfumato.training.cases import prepare_case, prepare_cases, prepare_training_case
-from sfumato.training.dataset import recipe_dataset
 from sfumato.training.fit import fit
 from sfumato.training.module import SegmentationModule, region_masks
 from sfumato.training.patches import Patches
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import slice_recipe, tiny_recipe, tiny_task, write_cases, write_rated_cases
 
 STILL = {

@@ -5,8 +5,8 @@ import torch
 
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import DataError
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.training.cases import prepare_case
-from sfumato.training.recipe import parse_recipe
 from tiny_cases import tiny_recipe, write_rated_cases
 
 

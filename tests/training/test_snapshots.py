@@ -7,11 +7,11 @@ import torch
 from sfumato.data import open_dataset
 from sfumato.data.splits import read_splits
 from sfumato.errors import CheckpointError
+from sfumato.recipe.recipe import parse_recipe
 from sfumato.training import snapshots
 from sfumato.training.cases import PreparedCase, prepare_case
 from sfumato.training.fit import fit
 from sfumato.training.module import SegmentationModule, module_from_checkpoint
-from sfumato.training.recipe import parse_recipe
 from sfumato.training.snapshots import FILE, is_kept, shown_slice
 from tiny_cases import slice_recipe, write_cases
 

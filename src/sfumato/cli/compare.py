@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from sfumato.study.comparison import Comparison
-    from sfumato.study.directions import Direction
-    from sfumato.study.tables import Cell, Layout
+    from sfumato.statistics.comparison import Comparison
+    from sfumato.statistics.directions import Direction
+    from sfumato.tables.comparison import Cell, Layout
 
 
 def compare(
@@ -59,10 +59,10 @@ def compare(
     """Compare methods: mean and spread, paired Wilcoxon tests against one of them, mean ranks, volumes."""
     from sfumato.cli.console import wide_console
     from sfumato.output import require_free
-    from sfumato.study.comparison import compare_methods
-    from sfumato.study.statistics import Settings
-    from sfumato.study.tables import layouts
-    from sfumato.study.tidy import read_tables
+    from sfumato.statistics.comparison import compare_methods
+    from sfumato.statistics.tests import Settings
+    from sfumato.statistics.tidy import read_tables
+    from sfumato.tables.comparison import layouts
 
     settings = Settings(test=test, tie_digits=tie_digits, directions=_directions(direction or []))
     for name in FILES:
@@ -95,7 +95,7 @@ def print_comparison(
     console: Console, comparison: Comparison, laid_out: Sequence[Layout], spread: Literal["sd", "se"]
 ) -> None:
     """Print the tables, the tests, the mean ranks, the agreement of volumes, and what a reader must know."""
-    from sfumato.study.tables import caption
+    from sfumato.tables.comparison import caption
 
     for table in laid_out:
         _print_table(console, table)
@@ -124,7 +124,7 @@ def _print_table(console: Console, layout: Layout) -> None:
     """Print one table per metric: a terminal is narrower than a page."""
     from rich.text import Text
 
-    from sfumato.study.tables import ARROWS
+    from sfumato.tables.comparison import ARROWS
 
     for metric in dict.fromkeys(heading.metric for heading in layout.headings):
         places = [i for i, heading in enumerate(layout.headings) if heading.metric == metric]
@@ -219,7 +219,7 @@ def write_comparison(
 ) -> None:
     """Write every table of :data:`FILES` to the folder ``out``."""
     from sfumato.output import atomic_output
-    from sfumato.study.tables import csv_text, latex_text, markdown_text
+    from sfumato.tables.comparison import csv_text, latex_text, markdown_text
 
     texts = {
         "table.csv": csv_text(laid_out),

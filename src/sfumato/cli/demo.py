@@ -15,8 +15,8 @@ from sfumato.errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
     from sfumato.data import Case, Dataset
+    from sfumato.recipe.recipe import Recipe
     from sfumato.report.data import RaterPanel
-    from sfumato.training.recipe import Recipe
 
 METHODS = ("ce", "ls", "svls", "geols", "singr", "softseg")
 RATED_CELL = "P10"  # one of the ten raters outlined another object here
@@ -35,9 +35,9 @@ def demo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
 ) -> None:
     """Train six methods on the hippocampus sample, evaluate them, and write one report."""
-    from sfumato.cli.tables import print_summary
     from sfumato.data import open_dataset
     from sfumato.study.run import complete_run
+    from sfumato.tables.terminal import print_summary
 
     _make_room(out, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
@@ -62,8 +62,8 @@ def demo(
 
 
 def _recipe(*, quick: bool) -> Recipe:
-    from sfumato.training.recipe import read_recipe
-    from sfumato.training.recipe_files import recipe_file
+    from sfumato.recipe.files import recipe_file
+    from sfumato.recipe.recipe import read_recipe
 
     recipe = read_recipe(recipe_file("demo.yaml"))
     if not quick:
@@ -91,9 +91,9 @@ def _make_room(out: Path, *, resume: bool, overwrite: bool) -> None:
 def _report(out: Path, *, quick: bool, seconds: float) -> Path:
     from sfumato.cli.report import assembled
     from sfumato.data import load_case, open_dataset
-    from sfumato.metrics.table import write_rows
+    from sfumato.evaluation.agreement import agreement_rows, agreement_table
+    from sfumato.evaluation.rows import write_rows
     from sfumato.report import write_report
-    from sfumato.study.agreement import agreement_rows, agreement_table
 
     notes = [f"All trainings, predictions and evaluations took {seconds / 60:.1f} minutes."]
     if quick:
@@ -138,7 +138,7 @@ def rater_panel(cells: Dataset, case: Case) -> RaterPanel:
 
 
 def _say_if_poor(tables: list[Path], *, quick: bool) -> None:
-    from sfumato.metrics.table import aggregate, read_rows
+    from sfumato.evaluation.rows import aggregate, read_rows
 
     if quick:
         return

@@ -14,10 +14,10 @@ import typer
 from sfumato.cli.dataset_option import DATASET_HELP
 
 if TYPE_CHECKING:
-    from sfumato.cli.evaluation_cases import Pairs, Scorer
-    from sfumato.cli.evaluation_files import PredictionFiles, References
-    from sfumato.metrics.evaluation import Origin, Settings
-    from sfumato.metrics.table import Row, Summary
+    from sfumato.evaluation.case import Origin, Settings
+    from sfumato.evaluation.files import PredictionFiles, References
+    from sfumato.evaluation.rows import Row, Summary
+    from sfumato.evaluation.scorer import Pairs, Scorer
 
 
 def evaluate(
@@ -68,10 +68,10 @@ def evaluate(
 
     Several raters: one row against each (structure cell@rater3) and one against their consensus.
     """
-    from sfumato.cli.evaluation_cases import Scorer, name_labels, name_regions, pair
-    from sfumato.cli.evaluation_files import find_predictions, find_references
     from sfumato.errors import DataError
-    from sfumato.metrics.evaluation import DEFAULT_METRICS, Settings
+    from sfumato.evaluation.case import DEFAULT_METRICS, Settings
+    from sfumato.evaluation.files import find_predictions, find_references
+    from sfumato.evaluation.scorer import Scorer, name_labels, name_regions, pair
     from sfumato.output import require_free
 
     for path in (out, _notes_path(out)):
@@ -124,7 +124,7 @@ def _origin(
     told: Mapping[str, str | int | None], found: PredictionFiles, references: References, place: Path
 ) -> Origin:
     """Join what the options, prediction.json and the folders' names say, in this order."""
-    from sfumato.metrics.evaluation import Origin
+    from sfumato.evaluation.case import Origin
 
     said = {key: value for key, value in found.description.items() if value is not None}
     if not references.complete:
@@ -152,7 +152,7 @@ def _write(
 ) -> None:
     """Write how the numbers were computed, then the table: where that exists, all is complete."""
     from sfumato import __version__
-    from sfumato.metrics.table import write_rows
+    from sfumato.evaluation.rows import write_rows
     from sfumato.output import atomic_output
 
     notes = dataclasses.asdict(settings) | {
@@ -170,7 +170,7 @@ def _show(rows: Iterable[Row], cases: str, out: Path) -> None:
     from rich.table import Table
 
     from sfumato.cli.console import wide_console
-    from sfumato.metrics.table import aggregate
+    from sfumato.evaluation.rows import aggregate
 
     table = Table(title=f"{cases}: means over the defined values")
     for heading in ("structure", "metric"):

@@ -66,8 +66,8 @@ def predict(
 
     from sfumato.data import open_dataset
     from sfumato.errors import InputError
-    from sfumato.prediction.predict import predict as predict_dataset
-    from sfumato.prediction.uncertainty import Sampling, predict_with_uncertainty
+    from sfumato.model.predict import predict as predict_dataset
+    from sfumato.model.uncertainty import Sampling, predict_with_uncertainty
 
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise InputError("--accelerator gpu, but torch finds no GPU on this machine: use cpu or auto")

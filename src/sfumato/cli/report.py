@@ -16,7 +16,7 @@ from sfumato.errors import DataError, GeometryError, MissingExtraError, SfumatoE
 if TYPE_CHECKING:
     from sfumato.data.case import Case, Dataset
     from sfumato.report import Overlay, ReportCase, ReportData
-    from sfumato.study.comparison import Comparison
+    from sfumato.statistics.comparison import Comparison
 
     Regions = Mapping[str, Sequence[int]]
 
@@ -105,7 +105,7 @@ def compared(found: ReportData, proposed: str) -> ReportData:
     Raises:
         UnknownNameError: no row is of that method.
     """
-    from sfumato.study.comparison import compare_methods
+    from sfumato.statistics.comparison import compare_methods
 
     return with_tests(found, compare_methods(found.rows, proposed=proposed))
 
@@ -144,8 +144,8 @@ def _cases(
     """Read the images of the chosen cases and what the first run of each method predicts for them."""
     from sfumato.data import load_case
     from sfumato.report import ReportCase
-    from sfumato.report.tables import case_lines
     from sfumato.report.viewer import from_both_ends
+    from sfumato.tables.report import case_lines
 
     files = {each.name: each for each in dataset.cases}
     order = [line.case for line in case_lines(found.rows) if line.case in files]

@@ -13,10 +13,10 @@ import typer
 from sfumato.errors import InputError, OutputExistsError
 
 if TYPE_CHECKING:
-    from sfumato.study.experiments import Experiment
+    from sfumato.reproduction.data import Source
+    from sfumato.reproduction.experiments import Experiment
     from sfumato.study.many import Outcome
     from sfumato.study.plan import PlannedRun
-    from sfumato.study.reproduction_data import Source
 
 OUT = Path("reproduced")
 
@@ -79,7 +79,7 @@ def reproduce(
         raise InputError("--speeds is for the hours of --list: leave it out, or add --list")
     if name is None:
         raise InputError("name the table or figure to reproduce; sfumato reproduce --list shows them all")
-    from sfumato.training.folder_lock import sole_writer
+    from sfumato.runs.lock import sole_writer
 
     asked = _asked(name, data or [], dataset or [], methods, seeds, out, smoke=smoke)
     if smoke and jobs > 1:
@@ -125,8 +125,8 @@ def _asked(
     *,
     smoke: bool,
 ) -> Asked:
-    from sfumato.study.experiments import experiment
-    from sfumato.study.reproduction_plan import chosen_trainings, planned_runs
+    from sfumato.reproduction.experiments import experiment
+    from sfumato.reproduction.plan import chosen_trainings, planned_runs
 
     found = experiment(name)
     chosen = chosen_trainings(found, _words(methods))
@@ -148,7 +148,7 @@ def _asked(
 
 def _job(asked: Asked) -> Job:
     """Find the data, or make some up, and what is to be trained on them."""
-    from sfumato.study.reproduction_data import find_sources
+    from sfumato.reproduction.data import find_sources
 
     made_up = not asked.data
     folders = _phantoms(asked.experiment, asked.out) if made_up else asked.data
@@ -188,8 +188,8 @@ def _numbers(text: str | None) -> list[int] | None:
 
 def _require_ours(out: Path) -> None:
     """Raise where the folder holds something that no experiment left there."""
-    from sfumato.study.experiments import EXPERIMENTS
-    from sfumato.training.folder_lock import holds_anything
+    from sfumato.reproduction.experiments import EXPERIMENTS
+    from sfumato.runs.lock import holds_anything
 
     if holds_anything(out) and not any((out / f"{name}.yaml").exists() for name in EXPERIMENTS):
         raise OutputExistsError(f"{out} exists already and holds no reproduction: give another --out")
@@ -198,7 +198,7 @@ def _require_ours(out: Path) -> None:
 def _phantoms(found: Experiment, out: Path) -> list[str]:
     """Write made-up cases in the layout of each data set; the same ones each time."""
     from sfumato.data.phantoms import write_layout
-    from sfumato.study.reproduction_smoke import CASES
+    from sfumato.reproduction.smoke import CASES
 
     _mark(found, out)
     folders = []
@@ -213,7 +213,7 @@ def _phantoms(found: Experiment, out: Path) -> list[str]:
 def _mark(found: Experiment, out: Path) -> None:
     """Copy the experiment's file: what the folder is made from, and the sign that it is ours."""
     from sfumato.output import atomic_output
-    from sfumato.study.experiments import FILE
+    from sfumato.reproduction.experiments import FILE
 
     with atomic_output(out / f"{found.name}.yaml", overwrite=True) as temporary:
         temporary.write_bytes((found.folder / FILE).read_bytes())
@@ -221,8 +221,8 @@ def _mark(found: Experiment, out: Path) -> None:
 
 def _tiny(job: Job) -> Job:
     """Take a few cases, the first fold, and tiny recipes."""
+    from sfumato.reproduction.smoke import smoke_cases, smoke_recipe
     from sfumato.study.plan import PlannedRun
-    from sfumato.study.reproduction_smoke import smoke_cases, smoke_recipe
 
     sources, runs = [], {}
     for source in job.sources:
@@ -247,7 +247,7 @@ def _tiny(job: Job) -> Job:
 def _check(job: Job) -> None:
     """Read every case; whatever is wrong is listed before any training starts."""
     from sfumato.cli.console import wide_console
-    from sfumato.study.reproduction_data import require_sound
+    from sfumato.reproduction.data import require_sound
 
     with wide_console().status("checking the data …") as status:
         notes = require_sound(
@@ -262,8 +262,8 @@ def _check(job: Job) -> None:
 def _open(job: Job, *, overwrite: bool) -> None:
     """Make the folders and write every run's recipe; with ``overwrite`` remove the runs that are there."""
     from sfumato.output import atomic_output
-    from sfumato.training.folder_lock import sole_writer
-    from sfumato.training.recipe import write_recipe
+    from sfumato.recipe.recipe import write_recipe
+    from sfumato.runs.lock import sole_writer
 
     _mark(job.experiment, job.out)
     for kind, runs in job.runs.items():
@@ -279,9 +279,9 @@ def _open(job: Job, *, overwrite: bool) -> None:
 def _run(job: Job, source: Source, jobs: int) -> list[Outcome]:
     """Train, predict and evaluate everything on one data set."""
     from sfumato.cli.running import Notices, environment, terminated_like_interrupted
+    from sfumato.reproduction.data import data_folder
+    from sfumato.reproduction.runs import run_here
     from sfumato.study.many import run_many, write_outcomes
-    from sfumato.study.reproduction_data import data_folder
-    from sfumato.study.reproduction_runs import run_here
 
     out, runs = job.out / source.part.kind, job.runs[source.part.kind]
     typer.echo(f"{source.part.dataset}: {len(runs)} trainings on {len(source.dataset.cases)} cases")
@@ -325,10 +325,10 @@ def _finish(job: Job, outcomes: dict[str, list[Outcome]]) -> None:
         write_tables,
     )
     from sfumato.report import load_runs
+    from sfumato.reproduction.finished import finished_runs, reasons
+    from sfumato.reproduction.side_by_side import side_by_side
+    from sfumato.statistics.tidy import read_tables
     from sfumato.study.many import METRICS, require_all
-    from sfumato.study.reproduction import side_by_side
-    from sfumato.study.reproduction_finished import finished_runs, reasons
-    from sfumato.study.tidy import read_tables
 
     found, out = job.experiment, job.out
     datasets = {source.part.kind: source.dataset for source in job.sources}

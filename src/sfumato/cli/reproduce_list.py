@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sfumato.study.experiment_costs import Speed
-    from sfumato.study.experiments import Experiment
+    from sfumato.reproduction.costs import Speed
+    from sfumato.reproduction.experiments import Experiment
 
 SHARED = "as above"  # in the list, in place of trainings that stand there already
 
@@ -18,8 +18,8 @@ def print_list(speeds: Path | None = None) -> None:
     from rich.table import Table
 
     from sfumato.cli.console import wide_console
-    from sfumato.study.experiment_costs import hours_note, read_speeds
-    from sfumato.study.experiments import EXPERIMENTS, experiment
+    from sfumato.reproduction.costs import hours_note, read_speeds
+    from sfumato.reproduction.experiments import EXPERIMENTS, experiment
 
     measured = {} if speeds is None else read_speeds(speeds)
     table = Table("name", "what", "data (--dataset)", box=None, header_style="bold", pad_edge=False)
@@ -38,7 +38,7 @@ def print_list(speeds: Path | None = None) -> None:
 
 def _list_lines(found: Experiment, measured: Mapping[str, Speed]) -> Iterator[tuple[str, ...]]:
     """One line per data set of what the experiment makes; trainings that it shares are counted once."""
-    from sfumato.study.experiment_costs import cost
+    from sfumato.reproduction.costs import cost
 
     counted: set[str] = set()
     for name, listed in found.listed.items():

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from sfumato.data import Dataset
     from sfumato.report import ReportData, Section
-    from sfumato.study.experiments import Experiment
-    from sfumato.study.reproduction import Cell
-    from sfumato.study.reproduction_finished import Finished
+    from sfumato.reproduction.experiments import Experiment
+    from sfumato.reproduction.finished import Finished
+    from sfumato.reproduction.side_by_side import Cell
 
 SMOKE_NOTE = (
     "Smoke run: tiny networks, one epoch, a few cases. It shows that installation and folder work; "
@@ -129,7 +129,7 @@ def _per_method(data: ReportData, found: Mapping[str, T], names: Sequence[str]) 
 def _centres(data: ReportData, names: Sequence[str]) -> Figure | None:
     """Dice per test centre, which is the fold: the mean over its cases and trainings, in %."""
     from sfumato.report.published_figures import centre_bars
-    from sfumato.study.published import SCGM_DICE_PER_CENTRE
+    from sfumato.reproduction.published import SCGM_DICE_PER_CENTRE
 
     values: dict[str, dict[int, float]] = {}
     for name in names:
@@ -165,7 +165,7 @@ _UNDATED = {".svg": {"Date": None}}  # the same figure is the same file
 def write_tables(experiment: Experiment, cells: Sequence[Cell], notes: Sequence[str], out: Path) -> None:
     """Write the numbers side by side as CSV, Markdown and LaTeX; earlier ones are replaced."""
     from sfumato.output import atomic_output
-    from sfumato.study.reproduction_tables import csv_text, latex_text, markdown_text
+    from sfumato.reproduction.tables import csv_text, latex_text, markdown_text
 
     title = f"{experiment.name}: {experiment.content.title}"
     texts = {
@@ -192,7 +192,7 @@ def print_tables(
     from rich.text import Text
 
     from sfumato.cli.console import wide_console
-    from sfumato.study.reproduction_tables import HEADINGS, RIGHT, blocks, caption, gaps
+    from sfumato.reproduction.tables import HEADINGS, RIGHT, blocks, caption, gaps
 
     console = wide_console()
     shown = [cell for cell in cells if cell.part.kind in kinds]
@@ -257,7 +257,7 @@ def write_reports(
 
 def _section(cells: Sequence[Cell], drawn: Sequence[Drawn]) -> Section:
     from sfumato.report import Section
-    from sfumato.study.reproduction_tables import HEADINGS, blocks, caption, gaps
+    from sfumato.reproduction.tables import HEADINGS, blocks, caption, gaps
 
     tables = {
         block.title: tuple(dict(zip(HEADINGS, line, strict=True)) for line in block.lines)

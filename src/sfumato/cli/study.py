@@ -16,7 +16,7 @@ from sfumato.errors import MissingExtraError, OutputExistsError
 
 if TYPE_CHECKING:
     from sfumato.data import Dataset
-    from sfumato.study.comparison import Comparison
+    from sfumato.statistics.comparison import Comparison
     from sfumato.study.many import Outcome
     from sfumato.study.plan import PlannedRun, Study
 
@@ -46,9 +46,9 @@ def study(
                 f"the study's report needs {library}: install it with pip install 'sfumato[report]'"
             )
     from sfumato.data import open_dataset
+    from sfumato.runs.lock import sole_writer
     from sfumato.study.many import require_all
     from sfumato.study.plan import read_study
-    from sfumato.training.folder_lock import sole_writer
 
     found = read_study(plan)
     dataset = open_dataset(found.data, kind=kind)
@@ -83,8 +83,8 @@ def _run(out: Path, found: Study, dataset: Dataset, kind: str, jobs: int) -> lis
 def _open(out: Path, plan: Path, found: Study) -> None:
     """Make the folder, or go on with a study that lies there; write the plan and every run's recipe."""
     from sfumato.output import atomic_output
-    from sfumato.training.folder_lock import holds_anything
-    from sfumato.training.recipe import write_recipe
+    from sfumato.recipe.recipe import write_recipe
+    from sfumato.runs.lock import holds_anything
 
     if holds_anything(out) and not (out / PLAN).exists():
         raise OutputExistsError(f"{out} exists already and is no study: give another --out")
@@ -133,9 +133,9 @@ def _compare(out: Path, found: Study, finished: Sequence[Outcome]) -> Comparison
     """Compare the finished runs, print and write the tables; None without the proposed method."""
     from sfumato.cli.compare import print_comparison, write_comparison
     from sfumato.cli.console import wide_console
-    from sfumato.study.comparison import compare_methods
-    from sfumato.study.tables import layouts
-    from sfumato.study.tidy import read_tables
+    from sfumato.statistics.comparison import compare_methods
+    from sfumato.statistics.tidy import read_tables
+    from sfumato.tables.comparison import layouts
 
     rows = read_tables([each.folder / "metrics.csv" for each in finished])
     if found.proposed not in {row.method for row in rows}:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sfumato.data.case import Dataset
-    from sfumato.prediction.threshold import Sweep
+    from sfumato.model.threshold import Sweep
     from sfumato.training.module import SegmentationModule
 
 FILES = ("thresholds.csv", "chosen.csv", "thresholds.svg", "thresholds.png")
@@ -61,9 +61,9 @@ def threshold(
                 f"the figure needs {library}: install it with pip install 'sfumato[report]'"
             )
     from sfumato.data import open_dataset
+    from sfumato.model.predict import load_checkpoint
+    from sfumato.model.threshold import threshold_sweep
     from sfumato.output import require_free
-    from sfumato.prediction.predict import load_checkpoint
-    from sfumato.prediction.threshold import threshold_sweep
 
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise InputError("--accelerator gpu, but torch finds no GPU on this machine: use cpu or auto")
@@ -110,7 +110,7 @@ def _names(
 
 
 def _require_different(runs: Sequence[Path], modules: Sequence[SegmentationModule]) -> None:
-    from sfumato.prediction.predict import run_name
+    from sfumato.model.predict import run_name
 
     seen: dict[str, Path] = {}
     for folder, module in zip(runs, modules, strict=True):
@@ -164,7 +164,7 @@ def _figure(sweeps: Sequence[Sweep], label: str) -> Figure:
     import numpy as np
     from matplotlib.figure import Figure as NewFigure
 
-    from sfumato.prediction.threshold import EVERY
+    from sfumato.model.threshold import EVERY
     from sfumato.report.style import MUTED, pens
 
     drawn = pens(dict.fromkeys(sweep.method for sweep in sweeps))

@@ -13,7 +13,7 @@ from sfumato.cli.dataset_option import DatasetKind
 
 if TYPE_CHECKING:
     from sfumato.data.case import Dataset
-    from sfumato.training.run_folder import RunFolder
+    from sfumato.runs.folder import RunFolder
 
 LOG = logging.getLogger("sfumato.cli")
 REPORT_LIBRARIES = ("matplotlib", "jinja2", "plotly")
@@ -51,10 +51,10 @@ def train(
         from sfumato.cli.running import end_with_parent
 
         end_with_parent()
-    from sfumato.cli.tables import print_summary
     from sfumato.data import open_dataset
+    from sfumato.recipe.recipe import read_recipe
     from sfumato.study.run import complete_run
-    from sfumato.training.recipe import read_recipe
+    from sfumato.tables.terminal import print_summary
 
     dataset = open_dataset(data, kind=kind)
     folder = complete_run(

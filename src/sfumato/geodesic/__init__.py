@@ -1,12 +1,12 @@
 """Distances through an image: exact, in mm, two and three dimensions, one or many seed sets."""
 
-from sfumato.geodesic.costs import COSTS
 from sfumato.geodesic.distance import (
     euclidean_distance,
     geodesic_distance,
     inner_boundary,
     signed_geodesic_distance,
 )
+from sfumato.geodesic.engine.costs import COSTS
 from sfumato.geodesic.mixing import voted_labels
 from sfumato.geodesic.nearness import nearness_labels
 from sfumato.geodesic.pruning import pruned_distances

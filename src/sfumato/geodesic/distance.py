@@ -19,7 +19,7 @@ from torch import Tensor
 from sfumato.checks import as_tensor, require_same_shape, require_spacing
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.geodesic import gpu
-from sfumato.geodesic.engine import default_threads
+from sfumato.geodesic.engine.solve import default_threads
 from sfumato.geodesic.task import boolean, prepare, solve_sets
 from sfumato.types import ArrayLike
 

@@ -12,8 +12,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from sfumato.geodesic.distance import threads_for
-from sfumato.geodesic.engine import run_side_by_side
-from sfumato.geodesic.jit import compiled
+from sfumato.geodesic.engine.jit import compiled
+from sfumato.geodesic.engine.solve import run_side_by_side
 
 # ruff: noqa: ANN001, ANN202  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"

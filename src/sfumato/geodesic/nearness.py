@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_same_shape
-from sfumato.geodesic import blocks, voxelwise
-from sfumato.geodesic.blocks import Blocks
+from sfumato.geodesic import voxelwise
 from sfumato.geodesic.distance import threads_for
-from sfumato.geodesic.engine import run_side_by_side
+from sfumato.geodesic.engine import blocks
+from sfumato.geodesic.engine.blocks import Blocks
+from sfumato.geodesic.engine.solve import run_side_by_side
 from sfumato.geodesic.pruning import solve_near
 from sfumato.geodesic.task import prepare, solve_sets
 from sfumato.types import ArrayLike

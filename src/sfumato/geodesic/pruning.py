@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sfumato.checks import require_positive
 from sfumato.errors import ShapeError
-from sfumato.geodesic import blocks, drift, planting
-from sfumato.geodesic.blocks import Blocks
 from sfumato.geodesic.distance import threads_for
-from sfumato.geodesic.engine import Box, run_side_by_side
-from sfumato.geodesic.simd import LANES
+from sfumato.geodesic.engine import blocks, drift, planting
+from sfumato.geodesic.engine.blocks import Blocks
+from sfumato.geodesic.engine.simd import LANES
+from sfumato.geodesic.engine.solve import Box, run_side_by_side
 from sfumato.geodesic.task import Task, prepare, solve_sets
 from sfumato.types import ArrayLike
 

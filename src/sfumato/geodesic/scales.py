@@ -10,7 +10,7 @@ import numpy as np
 
 from sfumato.geodesic import voxelwise
 from sfumato.geodesic.distance import threads_for
-from sfumato.geodesic.engine import run_side_by_side
+from sfumato.geodesic.engine.solve import run_side_by_side
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _BLOCKS = 32  # Blocks that a thread works on at a time: half a million values.

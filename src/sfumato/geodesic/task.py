@@ -19,8 +19,8 @@ from sfumato.checks import (
     require_spacing,
 )
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
-from sfumato.geodesic import costs, drift
-from sfumato.geodesic.engine import Field, run_side_by_side
+from sfumato.geodesic.engine import costs, drift
+from sfumato.geodesic.engine.solve import Field, run_side_by_side
 from sfumato.types import ArrayLike
 
 Array = np.ndarray[Any, np.dtype[Any]]

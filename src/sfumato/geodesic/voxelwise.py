@@ -12,8 +12,8 @@ import numpy as np
 from numba import uint64
 from numba.extending import register_jitable
 
-from sfumato.geodesic.blocks import run_of
-from sfumato.geodesic.jit import compiled
+from sfumato.geodesic.engine.blocks import run_of
+from sfumato.geodesic.engine.jit import compiled
 
 # ruff: noqa: ANN001, ANN201, ANN202  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"

@@ -1,12 +1,19 @@
-"""Metrics of segmentations: overlap, surfaces, volumes, lesions, calibration, raters; the tidy table."""
+"""Metrics of segmentations: overlap, surfaces, volumes, lesions, calibration, raters."""
 
-from sfumato.metrics.boundary import boundary_band
-from sfumato.metrics.calibration import (
+from sfumato.metrics.calibration.bins import CalibrationBins
+from sfumato.metrics.calibration.boundary import boundary_band
+from sfumato.metrics.calibration.errors import (
     expected_calibration_error,
     thresholded_adaptive_calibration_error,
 )
-from sfumato.metrics.calibration_bins import CalibrationBins
-from sfumato.metrics.evaluation import Origin, Settings, evaluate_case
+from sfumato.metrics.calibration.reliability import CalibrationScores, ReliabilityBins
+from sfumato.metrics.calibration.temperature import (
+    fit_map_temperature,
+    fit_temperature,
+    map_logits,
+    scale_maps,
+    scale_probabilities,
+)
 from sfumato.metrics.lesions import LesionDetection, lesion_detection
 from sfumato.metrics.overlap import dice, iou, precision, recall, soft_dice, soft_iou, specificity
 from sfumato.metrics.raters import (
@@ -18,17 +25,8 @@ from sfumato.metrics.raters import (
     rater_scores,
     soft_consensus,
 )
-from sfumato.metrics.reliability import CalibrationScores, ReliabilityBins
 from sfumato.metrics.squared_error import mean_squared_error
-from sfumato.metrics.surface import SurfaceDistances, hausdorff, surface_dice, surface_distances
-from sfumato.metrics.table import Row, Summary, aggregate, read_rows, write_rows
-from sfumato.metrics.temperature import (
-    fit_map_temperature,
-    fit_temperature,
-    map_logits,
-    scale_maps,
-    scale_probabilities,
-)
+from sfumato.metrics.surface.distances import SurfaceDistances, hausdorff, surface_dice, surface_distances
 from sfumato.metrics.volume import (
     BlandAltman,
     absolute_volume_difference,
@@ -42,19 +40,13 @@ __all__ = [
     "CalibrationBins",
     "CalibrationScores",
     "LesionDetection",
-    "Origin",
     "RaterScores",
     "ReliabilityBins",
-    "Row",
-    "Settings",
-    "Summary",
     "SurfaceDistances",
     "absolute_volume_difference",
-    "aggregate",
     "bland_altman",
     "boundary_band",
     "dice",
-    "evaluate_case",
     "expected_calibration_error",
     "fit_map_temperature",
     "fit_temperature",
@@ -69,7 +61,6 @@ __all__ = [
     "qubiq_score",
     "rater_agreement",
     "rater_scores",
-    "read_rows",
     "recall",
     "relative_volume_difference",
     "scale_maps",
@@ -82,5 +73,4 @@ __all__ = [
     "surface_distances",
     "thresholded_adaptive_calibration_error",
     "volume_ml",
-    "write_rows",
 ]

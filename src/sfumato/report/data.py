@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sfumato.checks import require_choice, require_same_shape, require_spacing
 from sfumato.errors import ShapeError, ValueRangeError
-from sfumato.metrics.table import Row
+from sfumato.evaluation.rows import Row
 from sfumato.types import ArrayLike, Spacing
 
 if TYPE_CHECKING:

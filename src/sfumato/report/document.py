@@ -21,7 +21,11 @@ from sfumato.output import atomic_output, require_free
 from sfumato.report import figures, pictures
 from sfumato.report.data import BIN_SETS, ReportCase, ReportData, TableRow
 from sfumato.report.progress import first_progressions, progress_panels, slice_text
-from sfumato.report.tables import (
+from sfumato.report.viewer import payload
+from sfumato.report.volumes import volume_figures, volume_lines
+from sfumato.statistics.twins import SUFFIX as TWIN
+from sfumato.statistics.units import AVERAGE
+from sfumato.tables.report import (
     GROUPS,
     SUMMARY_METRICS,
     case_lines,
@@ -31,10 +35,6 @@ from sfumato.report.tables import (
     structure_tables,
     summary_table,
 )
-from sfumato.report.viewer import payload
-from sfumato.report.volumes import volume_figures, volume_lines
-from sfumato.study.twins import SUFFIX as TWIN
-from sfumato.study.units import AVERAGE
 
 TEMPLATES = Path(__file__).parent / "templates"
 FOLDER = "figures"  # beside the page

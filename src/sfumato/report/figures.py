@@ -13,10 +13,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sfumato.metrics.table import Row
+from sfumato.evaluation.rows import Row
 from sfumato.report.data import BinSet, ReliabilityBin, ReportData, ValueBin
 from sfumato.report.style import INK, MUTED, RULE, SETTINGS, Pen, pens
-from sfumato.report.tables import ARROWS, metric_direction, metric_title, per_case, structure_of, structures
+from sfumato.tables.report import ARROWS, metric_direction, metric_title, per_case, structure_of, structures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sfumato.report.data import ReliabilityBin, ValueBin
 from sfumato.report.figures import WIDTH, whole_range_if_flat
 from sfumato.report.style import INK, MUTED, pens
-from sfumato.study.reproduction import Cell
+from sfumato.reproduction.side_by_side import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

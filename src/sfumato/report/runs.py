@@ -15,11 +15,11 @@ from typing import TypeVar
 import numpy as np
 
 from sfumato.errors import FileFormatError, ShapeError
-from sfumato.metrics.diagrams import Point, points
-from sfumato.metrics.table import Row, is_diagram, read_rows
+from sfumato.evaluation.agreement import agreement_table
+from sfumato.evaluation.diagrams import Point, points
+from sfumato.evaluation.rows import Row, is_diagram, read_rows
 from sfumato.report.data import BIN_SETS, BinSet, Progression, ReliabilityBin, ReportData, ValueBin
-from sfumato.study.agreement import agreement_table
-from sfumato.study.twins import SUFFIX as TWIN
+from sfumato.statistics.twins import SUFFIX as TWIN
 
 METRICS = "metrics.csv"
 SNAPSHOTS = "snapshots.npz"

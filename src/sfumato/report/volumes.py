@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from sfumato.metrics.table import Row
+from sfumato.evaluation.rows import Row
 from sfumato.report.data import TableRow
 from sfumato.report.figures import WIDTH
 from sfumato.report.style import INK, MUTED, pens
-from sfumato.report.tables import consensus
-from sfumato.study.twins import SUFFIX as TWIN
-from sfumato.study.volumes import PREDICTED, REFERENCE, VolumePairs, volume_pairs, volume_table
+from sfumato.statistics.twins import SUFFIX as TWIN
+from sfumato.statistics.volumes import PREDICTED, REFERENCE, VolumePairs, volume_pairs, volume_table
+from sfumato.tables.report import consensus
 
 COLUMNS = 4  # panels side by side
 

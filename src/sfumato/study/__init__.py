@@ -1,14 +1,14 @@
 """Studies: runs of many methods, and the statistics that compare them."""
 
-from sfumato.study.comparison import Comparison, compare_methods
-from sfumato.study.directions import DIRECTIONS, direction_of
-from sfumato.study.statistics import (
+from sfumato.statistics.comparison import Comparison, compare_methods
+from sfumato.statistics.directions import DIRECTIONS, direction_of
+from sfumato.statistics.tests import (
     Settings,
     rank_table,
     summary_table,
     wilcoxon_table,
 )
-from sfumato.study.tidy import read_tables
+from sfumato.statistics.tidy import read_tables
 
 __all__ = [
     "DIRECTIONS",

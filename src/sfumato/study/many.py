@@ -16,8 +16,8 @@ from sfumato.data.case import Dataset
 from sfumato.data.splits import read_splits
 from sfumato.errors import InputError, MachineError, SfumatoError
 from sfumato.output import atomic_output
+from sfumato.recipe.recipe import differences, read_recipe
 from sfumato.study.plan import PlannedRun
-from sfumato.training.recipe import differences, read_recipe
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 10.0  # for a process that is told to end, before it is killed

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 
 from sfumato.errors import InputError, UnknownNameError
 from sfumato.methods import METHODS
-from sfumato.training.recipe import Recipe, read_recipe
-from sfumato.training.settings import Part, read_yaml, validated
+from sfumato.recipe.recipe import Recipe, read_recipe
+from sfumato.recipe.yaml_files import Part, read_yaml, validated
 
 
 class Overrides(Part):

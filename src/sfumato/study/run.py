@@ -13,14 +13,14 @@ from sfumato.data.inspection import check_dataset
 from sfumato.data.readers.cases import load_case
 from sfumato.data.splits import read_splits
 from sfumato.errors import DataError
-from sfumato.metrics.table import Row, write_rows
-from sfumato.prediction.predict import describe, load_checkpoint, predict_case, write_prediction
-from sfumato.study.run_rows import RunRows
-from sfumato.study.temperature import run_temperature
-from sfumato.training.dataset import recipe_dataset
+from sfumato.evaluation.rows import Row, write_rows
+from sfumato.evaluation.run import RunRows
+from sfumato.model.predict import describe, load_checkpoint, predict_case, write_prediction
+from sfumato.model.temperature import run_temperature
+from sfumato.recipe.dataset import recipe_dataset
+from sfumato.recipe.recipe import Recipe
+from sfumato.runs.folder import RunFolder
 from sfumato.training.fit import fit, recipe_device
-from sfumato.training.recipe import Recipe
-from sfumato.training.run_folder import RunFolder
 
 LOG = logging.getLogger("sfumato.study")
 Progress = Callable[[Iterable[str]], Iterable[str]]
@@ -51,8 +51,8 @@ def complete_run(
 
     Returns:
         The run's folder, with predictions (hard and graded) and ``metrics.csv`` of the test cases, which also
-        holds the points of every diagram (:mod:`sfumato.metrics.diagrams`). A split without test cases leaves
-        no row of a case. ``temperature.json``, fitted on the validation cases, gives every method its
+        holds the points of every diagram (:mod:`sfumato.evaluation.diagrams`). A split without test cases
+        leaves no row of a case. ``temperature.json``, fitted on the validation cases, gives every method its
         temperature-scaled twin in the table (run and method end in ``+T``; the decisions are the same, the
         graded values are not).
 

@@ -19,8 +19,8 @@ from sfumato.data.preprocess import Preprocessing
 from sfumato.errors import DataError, InputError
 from sfumato.methods import Method, method
 from sfumato.output import atomic_output
-from sfumato.training.dataset import RATER_CHOICES, SINGLE_RATERS
-from sfumato.training.recipe import Recipe
+from sfumato.recipe.dataset import RATER_CHOICES, SINGLE_RATERS
+from sfumato.recipe.recipe import Recipe
 from sfumato.types import Spacing
 
 LOG = logging.getLogger("sfumato.training")

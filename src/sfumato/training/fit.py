@@ -21,16 +21,16 @@ from tqdm import tqdm
 from sfumato.data.case import Dataset
 from sfumato.data.splits import Split, count_note
 from sfumato.errors import InputError
+from sfumato.model.threshold import structure_names, tuned_threshold
 from sfumato.output import atomic_output
-from sfumato.prediction.threshold import structure_names, tuned_threshold
+from sfumato.recipe.dataset import recipe_dataset
+from sfumato.recipe.recipe import Recipe
+from sfumato.runs.folder import RunFolder
 from sfumato.training.callbacks import History
 from sfumato.training.cases import Cases, PreparedCase, prepare_case, prepare_cases, prepare_training_case
-from sfumato.training.dataset import recipe_dataset
 from sfumato.training.empty_predictions import EmptyPredictions
 from sfumato.training.module import CONTENT, SegmentationModule, module_from_checkpoint
 from sfumato.training.patches import case_loader, patch_loader
-from sfumato.training.recipe import Recipe
-from sfumato.training.run_folder import RunFolder
 from sfumato.training.snapshots import FILE as SNAPSHOTS
 from sfumato.training.snapshots import ShownSlice, Snapshots, shown_slice
 

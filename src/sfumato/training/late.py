@@ -15,8 +15,8 @@ from torch import Tensor
 from sfumato.data.case import Case
 from sfumato.errors import DataError
 from sfumato.methods import method
+from sfumato.recipe.recipe import Recipe
 from sfumato.training.cases import made_late
-from sfumato.training.recipe import Recipe
 
 Regions = Mapping[str, tuple[int, ...]] | None
 

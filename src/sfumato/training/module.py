@@ -21,10 +21,10 @@ from sfumato.decode import ThresholdSearch
 from sfumato.errors import CheckpointError
 from sfumato.methods import Method, method
 from sfumato.metrics import dice
+from sfumato.model.tiles import slice_logits, whole_volume_logits
 from sfumato.networks import build, needs_image_size, size_divisor
-from sfumato.prediction.tiles import slice_logits, whole_volume_logits
+from sfumato.recipe.recipe import Recipe, parse_recipe
 from sfumato.training.late import late_targets
-from sfumato.training.recipe import Recipe, parse_recipe
 
 CONTENT = "sfumato"  # the checkpoint's key under which everything of ours lies
 

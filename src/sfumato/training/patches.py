@@ -18,9 +18,9 @@ from sfumato.data.augment import Augmentation
 from sfumato.data.case import Case
 from sfumato.errors import InputError
 from sfumato.methods import method
+from sfumato.recipe.recipe import Recipe
 from sfumato.training.cases import Cases, PreparedCase, made_late, outside, soft_label
 from sfumato.training.late import ingredients, made_on
-from sfumato.training.recipe import Recipe
 from sfumato.training.samples import EpochSampler, Progress, sampled_case, training_samples
 
 

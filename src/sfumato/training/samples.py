@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import Sampler
 
 from sfumato.errors import DataError
+from sfumato.recipe.recipe import Recipe
 from sfumato.training.cases import Cases, PreparedCase
-from sfumato.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

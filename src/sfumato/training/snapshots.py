@@ -17,8 +17,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from sfumato.errors import CheckpointError
+from sfumato.model.threshold import structure_maps, structure_names
 from sfumato.output import atomic_output
-from sfumato.prediction.threshold import structure_maps, structure_names
 from sfumato.training.cases import Cases, PreparedCase
 from sfumato.training.module import SegmentationModule, region_masks
 

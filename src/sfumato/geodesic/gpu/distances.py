@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfumato.checks import require_spacing
 from sfumato.errors import DTypeError, ValueRangeError
-from sfumato.geodesic import costs
+from sfumato.geodesic.engine import costs
 from sfumato.geodesic.gpu.solve import Work, solve
 from sfumato.geodesic.task import require_cost
 

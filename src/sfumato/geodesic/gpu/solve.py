@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sfumato.errors import ValueRangeError
-from sfumato.geodesic import costs
+from sfumato.geodesic.engine import costs
 
 TILES = {2: (1, 16, 32), 3: (8, 8, 8)}  # A tile's sides, by the number of axes: powers of two.
 _WARPS = 8

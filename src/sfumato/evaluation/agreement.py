@@ -1,0 +1,72 @@
+"""How well raters agree with one another: the ceiling that a prediction is compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from sfumato.data.case import Case, Dataset
+from sfumato.evaluation.case import Origin
+from sfumato.evaluation.raters import evaluate_agreement
+from sfumato.evaluation.rows import Row
+
+METRIC = "rater_dice"
+EVERYONE = "all raters"
+
+
+def agreement_rows(dataset: Dataset, cases: Iterable[Case]) -> list[Row]:
+    """Score the raters of a data set that no run was evaluated on; ``raters`` stands for the method.
+
+    Args:
+        dataset: Names the labels and regions, and says which raters drew a case.
+        cases: Cases with several raters; the others are left out.
+
+    Returns:
+        The rows of :func:`~sfumato.evaluation.raters.evaluate_agreement` of every case.
+    """
+    groups = dataset.regions or {name: (label,) for label, name in dataset.label_names.items() if label != 0}
+    rows: list[Row] = []
+    for case in cases:
+        if case.labels_per_rater is None or len(case.labels_per_rater) < 2:
+            continue
+        rows += evaluate_agreement(
+            list(case.labels_per_rater),
+            structures=groups,
+            spacing=case.spacing,
+            origin=Origin("raters", "raters", dataset.name, None, None, case.name),
+            raters=dataset.rater_keys(case.name),
+        )
+    return rows
+
+
+def agreement_table(rows: Iterable[Row]) -> tuple[dict[str, object], ...]:
+    """Mean Dice of each rater with the others, per structure, over cases, from the tidy rows alone.
+
+    Returns:
+        One line per structure and rater (``structure``, ``rater``, ``Dice with the others``, ``lowest``,
+        ``cases``), then one of all pairs. Empty where no row is of raters. Runs repeat the numbers of their
+        cases: each case counts once.
+    """
+    values: dict[str, dict[str, dict[tuple[str, str], float]]] = {}
+    for row in rows:
+        structure, _, rater = row.structure.partition("@")
+        if row.metric == METRIC and rater:
+            mine = values.setdefault(structure, {}).setdefault(rater, {})
+            mine.setdefault((row.dataset, row.case), row.value)
+    lines: list[dict[str, object]] = []
+    for structure, raters in values.items():
+        lines += [_line(structure, rater, list(found.values())) for rater, found in raters.items()]
+        cases = {case for found in raters.values() for case in found}
+        everything = [value for found in raters.values() for value in found.values()]
+        lines.append(_line(structure, EVERYONE, everything) | {"cases": len(cases)})
+    return tuple(lines)
+
+
+def _line(structure: str, rater: str, values: Sequence[float]) -> dict[str, object]:
+    return {
+        "structure": structure,
+        "rater": rater,
+        "Dice with the others": f"{math.fsum(values) / len(values):.3f}",
+        "lowest": f"{min(values):.3f}",
+        "cases": len(values),
+    }

@@ -1,0 +1,1 @@
+"""Distances between surfaces, computed once and reduced many ways."""

@@ -1,0 +1,276 @@
+"""How Dice and volume depend on the threshold of a trained model, and which threshold it is to use.
+
+Everything here happens on each image's own grid, where predictions are written and scored: the graded
+prediction is brought back from the network's grid before any threshold is applied to it. On the network's
+grid, resampled and cropped, the same threshold has another Dice, and what a crop cuts off is not missed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sfumato.data import load_case
+from sfumato.data.case import Case, Dataset
+from sfumato.decode import THRESHOLDS, ThresholdSearch
+from sfumato.errors import DataError
+from sfumato.model.predict import graded_prediction, run_name
+from sfumato.training.cases import read_case
+from sfumato.training.module import SegmentationModule, region_masks
+
+LOG = logging.getLogger("sfumato.model")
+EVERY = "Average"  # the mean over the structures
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One structure of one run: a value per threshold.
+
+    Attributes:
+        dice: Mean over the cases; 1 where prediction and reference are empty, 0 where only one is.
+        rvd: Mean relative volume difference ``(V_ref - V_pred) / V_ref``: above 0 the prediction is too
+            small. Over the cases whose reference is not empty; nan where every one is.
+        cases: Number of cases in ``dice``.
+        undefined: Cases left out of ``rvd``, their reference being empty.
+    """
+
+    dice: tuple[float, ...]
+    rvd: tuple[float, ...]
+    cases: int
+    undefined: int
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The threshold sweep of one trained model on some cases.
+
+    Thresholds are on the scale of maps in [0, 1]; a signed map ``z`` counts as ``(z + 1) / 2``, so that its
+    own decoder's 0 is 0.5 here.
+
+    Attributes:
+        run: The training's name.
+        method: What tables call it.
+        seed: Its seed.
+        fold: Its fold.
+        thresholds: The candidates.
+        curves: Per structure, and their mean as ``Average`` (the only one of a single structure goes by its
+            own name too).
+        chosen: The threshold with the highest mean Dice on these cases; among equals the nearest to 0.5.
+        stored: The one that the model decodes with; None for argmax.
+    """
+
+    run: str
+    method: str
+    seed: int
+    fold: int
+    thresholds: tuple[float, ...]
+    curves: Mapping[str, Curve]
+    chosen: float
+    stored: float | None
+
+    def at(self, threshold: float, structure: str = EVERY) -> tuple[float, float]:
+        """Dice and relative volume difference at the nearest candidate."""
+        nearest = min(range(len(self.thresholds)), key=lambda index: abs(self.thresholds[index] - threshold))
+        return self.curves[structure].dice[nearest], self.curves[structure].rvd[nearest]
+
+
+class SweepCounts:
+    """Sums from which a sweep is computed, one case at a time; maps are dropped after each.
+
+    Args:
+        structures: Their names, in the order of the maps.
+        thresholds: The candidates, ascending, in [0, 1].
+    """
+
+    def __init__(self, structures: Sequence[str], thresholds: Sequence[float] = THRESHOLDS) -> None:
+        self.thresholds = tuple(thresholds)
+        # One search finds a model's tuned threshold in training; the same rule is applied here.
+        self._all = ThresholdSearch(thresholds)
+        self._each = {name: ThresholdSearch(thresholds) for name in structures}
+        self._rvd = {name: torch.zeros(len(self.thresholds), dtype=torch.float64) for name in structures}
+        self._defined = dict.fromkeys(structures, 0)
+        self._cases = 0
+
+    def update(self, maps: Tensor, reference: Tensor) -> None:
+        """Count one case: maps ``(R, *S)`` in [0, 1] and boolean masks of the same shape.
+
+        Raises:
+            ShapeError: the shapes differ.
+        """
+        self._all.update(maps, reference)
+        self._cases += 1
+        for name, values, truth in zip(self._each, maps, reference, strict=True):
+            self._each[name].update(values[None], truth[None])
+            volume = int(truth.sum())
+            if volume:
+                self._rvd[name] += 1 - voxels_above(values, self.thresholds) / volume
+                self._defined[name] += 1
+
+    def best(self) -> float:
+        """The threshold with the highest mean Dice over cases and structures.
+
+        Raises:
+            InputError: no case was counted.
+        """
+        return self._all.best()
+
+    def curves(self) -> dict[str, Curve]:
+        """The curve of every structure, and their average.
+
+        Raises:
+            InputError: no case was counted.
+        """
+        found = {}
+        for name, search in self._each.items():
+            defined = self._defined[name]
+            rvd = (self._rvd[name] / defined).tolist() if defined else [math.nan] * len(self.thresholds)
+            dice = tuple(search.mean_dice().values())
+            found[name] = Curve(dice, tuple(rvd), self._cases, self._cases - defined)
+        each = list(found.values())
+        defined = sum(self._defined.values())
+        total = torch.stack(list(self._rvd.values())).sum(0)
+        rvd = (total / defined).tolist() if defined else [math.nan] * len(self.thresholds)
+        dice = tuple(self._all.mean_dice().values())
+        return found | {EVERY: Curve(dice, tuple(rvd), self._cases, self._cases * len(each) - defined)}
+
+
+def voxels_above(values: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """Count the voxels above each of the ascending thresholds; those equal to one are not above it.
+
+    Returns:
+        One number per threshold, float64, exact up to 2^53.
+    """
+    edges = torch.tensor(tuple(thresholds), dtype=values.dtype, device=values.device)
+    bins = torch.bucketize(values.flatten().contiguous(), edges)
+    counts = torch.bincount(bins, minlength=len(edges) + 1)
+    return counts.flip(0).cumsum(0).flip(0)[1:].cpu().double()
+
+
+def structure_names(module: SegmentationModule) -> list[str]:
+    """Name what is segmented: the data set's regions, or each foreground label; in the order of the maps."""
+    return list(module.regions) if module.regions else list(module.task["label_names"].values())[1:]
+
+
+def structure_maps(module: SegmentationModule, soft: Tensor) -> Tensor:
+    """Give one map in [0, 1] per structure, ``(R, *S)``, of an activated prediction ``(channels, *S)``.
+
+    Signed maps ``z`` become ``(z + 1) / 2``; class probabilities are summed over the structure's labels.
+    """
+    if module.method.kind == "classes":
+        groups = module.region_values()
+        return torch.stack([soft[list(group)].sum(0) for group in groups]).clamp(0, 1)
+    return ((soft + 1) / 2 if module.method.kind == "signed" else soft).clamp(0, 1)
+
+
+def tuned_threshold(
+    module: SegmentationModule,
+    dataset: Dataset,
+    names: Sequence[str],
+    *,
+    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> ThresholdSearch:
+    """Predict the named cases and search the threshold with the highest mean Dice on the images' own grids.
+
+    Each case is predicted by :func:`~sfumato.model.predict.graded_prediction`, as it will be when it is
+    scored, and compared with its own, untouched mask: of several raters with their consensus, or with the one
+    rater's whom the recipe names. One case is in memory at a time. A structure that is predicted 0 everywhere
+    is named in a warning.
+
+    Args:
+        module: The trained model, of a method whose decoder is tuned.
+        dataset: Where the cases lie.
+        names: Which cases: those of training and validation.
+        progress: Wraps the names.
+
+    Returns:
+        The search; its ``best()`` is the threshold, its ``mean_dice()`` the curve.
+
+    Raises:
+        DataError: a case without a mask.
+
+    References:
+        Gros, Lemay and Cohen-Adad (2021), SoftSeg, doi:10.1016/j.media.2021.102038, sections 2.4.2 and 3.2:
+        predictions are resampled to the native resolution, then binarised.
+    """
+    files, search = {entry.name: entry for entry in dataset.cases}, ThresholdSearch()
+    structures = structure_names(module)
+    empty = set(structures)
+    for name in progress(names):
+        maps, masks = _maps_and_masks(module, read_case(module.recipe, dataset, files[name]))
+        search.update(maps, masks)
+        empty -= {structure for structure, values in zip(structures, maps, strict=True) if values.any()}
+    for structure in sorted(empty):
+        LOG.warning(
+            "%s is predicted 0 everywhere in all %d cases: no threshold finds it", structure, len(names)
+        )
+    return search
+
+
+def threshold_sweep(
+    module: SegmentationModule,
+    dataset: Dataset,
+    names: Sequence[str],
+    *,
+    thresholds: Sequence[float] = THRESHOLDS,
+    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> Sweep:
+    """Predict the named cases and score every threshold on the images' own grids.
+
+    Each structure is thresholded by itself, whatever the other structures say there: of methods whose
+    classes exclude each other this is the foreground probability's sweep, not their argmax.
+
+    Args:
+        module: The trained model.
+        dataset: Where the cases lie.
+        names: Which cases; one without a mask is left out.
+        thresholds: The candidates.
+        progress: Wraps the names.
+
+    Raises:
+        DataError: an unknown case, or none with a mask.
+    """
+    files = {entry.name: entry for entry in dataset.cases}
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise DataError([f"{dataset.name} has no case {name!r}" for name in missing])
+    counts, seen = SweepCounts(structure_names(module), thresholds), 0
+    for name in progress(names):
+        case = load_case(files[name], dataset)
+        if case.labels is None:
+            LOG.warning("%s has no mask: it is left out", name)
+            continue
+        counts.update(*_maps_and_masks(module, case))
+        seen += 1
+    if not seen:
+        raise DataError([f"no case with a mask to sweep the threshold of {run_name(module)} on"])
+    recipe = module.recipe
+    return Sweep(
+        run=run_name(module),
+        method=recipe.title,
+        seed=recipe.seed,
+        fold=recipe.split.fold,
+        thresholds=tuple(thresholds),
+        curves=counts.curves(),
+        chosen=counts.best(),
+        stored=_stored(module),
+    )
+
+
+def _maps_and_masks(module: SegmentationModule, case: Case) -> tuple[Tensor, Tensor]:
+    """The case's predicted maps in [0, 1] and its masks, both ``(R, *S)`` on the image's own grid."""
+    if case.labels is None:
+        raise DataError([f"case {case.name} has no mask to score a threshold on"])
+    masks = region_masks(case.labels, module.task["num_classes"], module.regions)
+    return structure_maps(module, graded_prediction(module, case)), masks
+
+
+def _stored(module: SegmentationModule) -> float | None:
+    if module.method.decoder == "argmax":
+        return None
+    # "half" and "zero" are the middle of their range, as is a tuned decoder that was never tuned.
+    return 0.5 if module.threshold is None else module.threshold

@@ -1,0 +1,346 @@
+"""Uncertainty from several predictions of one case: flips, dropout, or several trainings.
+
+All samples are brought to the image's own grid and averaged there as they come, so that a few volumes are in
+memory whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sfumato.checks import require_choice
+from sfumato.data import load_case
+from sfumato.data.case import Case, Dataset
+from sfumato.data.readers.files import write_volume
+from sfumato.errors import CheckpointError, InputError, ValueRangeError
+from sfumato.model.folder import PredictionFolder
+from sfumato.model.predict import (
+    Prediction,
+    SoftFormat,
+    chosen_cases,
+    decoded,
+    describe,
+    description,
+    graded_prediction,
+    load_checkpoint,
+    run_name,
+    write_prediction,
+)
+from sfumato.training.module import SegmentationModule
+
+LOG = logging.getLogger("sfumato.model")
+Kind = Literal["tta", "mcdropout", "ensemble"]
+KINDS: tuple[Kind, ...] = ("tta", "mcdropout", "ensemble")
+# The classes of torch.nn that drop something at random; their common base has no public name.
+_DROPOUTS = (
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Where the samples of a prediction come from.
+
+    Attributes:
+        kind: ``tta``: the image flipped along every combination of the axes that training flipped
+            (``augment.flip_axes``), the unflipped one included. ``mcdropout``: dropout left on.
+            ``ensemble``: several trained models.
+        samples: Number of predictions with dropout; the other kinds count their own.
+        seed: Of the dropout. With the case's name and the sample's number it decides what is dropped, so
+            that a case's result does not depend on the others.
+
+    Raises:
+        UnknownNameError: no such kind.
+        ValueRangeError: fewer than two samples.
+    """
+
+    kind: Kind
+    samples: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_choice("uncertainty", self.kind, KINDS)
+        if self.samples < 2:
+            raise ValueRangeError(f"samples is {self.samples}: uncertainty needs at least 2")
+
+
+@dataclass(frozen=True)
+class UncertainPrediction:
+    """The mean of several predictions of one case, and how far they are from certain and from each other.
+
+    Attributes:
+        prediction: Decoded from the mean of the samples' graded predictions.
+        entropy: ``(*S)`` float32 in nats: that of the mean class probabilities, ``-sum_c p_c ln p_c``, in
+            ``[0, ln K]``. All uncertainty.
+        mutual_information: ``(*S)`` float32 in nats, in ``[0, ln(samples)]``: the entropy of the mean less
+            the mean entropy of the samples. The part on which the samples disagree; 0 where all agree.
+        samples: Number of samples.
+    """
+
+    prediction: Prediction
+    entropy: Tensor
+    mutual_information: Tensor
+    samples: int
+
+
+class SampleMean:
+    """The mean of samples and its uncertainty, one sample at a time.
+
+    Entropies are those of class probabilities (:meth:`sfumato.methods.Method.probabilities`). Overlapping
+    regions have no distribution over classes: there the entropies of the regions, each against the rest, are
+    summed, as if the regions were independent; they then reach ``R ln 2``.
+
+    Args:
+        module: The model; its method says how a prediction is read.
+    """
+
+    def __init__(self, module: SegmentationModule) -> None:
+        self.method = module.method
+        self.overlapping = bool(module.regions) and self.method.kind != "classes"
+        self.samples = 0
+        self._soft: Tensor | None = None
+        self._probs: Tensor | None = None
+        self._entropy: Tensor | None = None
+
+    def update(self, soft: Tensor) -> None:
+        """Add one activated prediction ``(channels, *S)``."""
+        probs = self._distribution(soft)
+        self._soft = _added(self._soft, soft)
+        self._probs = _added(self._probs, probs)
+        self._entropy = _added(self._entropy, entropy(probs))
+        self.samples += 1
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the mean graded prediction, its entropy and the mutual information, all float32.
+
+        Raises:
+            InputError: there is no sample.
+        """
+        if self._soft is None or self._probs is None or self._entropy is None:
+            raise InputError("there is no sample: uncertainty needs at least one prediction")
+        total = entropy(self._probs / self.samples)
+        # Rounding can put the mean of equal entropies a hair above the entropy of their mean.
+        information = (total - self._entropy / self.samples).clamp_min(0.0)
+        return (self._soft / self.samples).float(), total.float(), information.float()
+
+    def _distribution(self, soft: Tensor) -> Tensor:
+        """Class probabilities ``(1, K, *S)``, or of each overlapping region and the rest ``(R, 2, *S)``."""
+        if not self.overlapping:
+            return self.method.probabilities(soft, batched=False).double()[None]
+        inside = ((soft + 1) / 2 if self.method.kind == "signed" else soft).double().clamp(0, 1)
+        return torch.stack((1 - inside, inside), dim=1)
+
+
+def entropy(probs: Tensor) -> Tensor:
+    """Entropy in nats of distributions ``(N, K, *S)`` over the second axis, summed over the first.
+
+    Returns:
+        ``(*S)``, at least 0; a certain voxel has 0.
+    """
+    terms: Tensor = torch.special.entr(probs)
+    return terms.sum(dim=(0, 1)).clamp_min(0.0)
+
+
+def _added(total: Tensor | None, value: Tensor) -> Tensor:
+    # A copy: the sum is changed in place, the caller's array is not.
+    return value.to(torch.float64, copy=True) if total is None else total.add_(value)
+
+
+def predict_uncertain(
+    modules: Sequence[SegmentationModule], case: Case, sampling: Sampling
+) -> UncertainPrediction:
+    """Predict one case several times; the mean is decoded as a single prediction would be.
+
+    Args:
+        modules: One trained model; for an ensemble two or more. A tuned threshold is the mean of theirs.
+        case: The case.
+        sampling: Where the samples come from.
+
+    Raises:
+        InputError, CheckpointError: the models cannot be sampled in this way; see :func:`require_sampling`.
+    """
+    require_sampling(modules, sampling)
+    mean = SampleMean(modules[0])
+    for soft in _samples(modules, case, sampling):
+        mean.update(soft)
+    soft, total, information = mean.compute()
+    found = decoded(modules[0], case, soft, threshold=mean_threshold(modules))
+    return UncertainPrediction(found, total, information, mean.samples)
+
+
+def require_sampling(modules: Sequence[SegmentationModule], sampling: Sampling) -> None:
+    """Raise unless the models can be sampled as asked.
+
+    Raises:
+        InputError: ``ensemble`` with fewer than two models, another kind with several; ``tta`` where
+            training flipped no axis; ``mcdropout`` where the network has no dropout.
+        CheckpointError: the members of an ensemble differ in method, classes, regions or channels.
+    """
+    if (sampling.kind == "ensemble") != (len(modules) > 1):
+        wanted = "two or more checkpoints" if sampling.kind == "ensemble" else "exactly one checkpoint"
+        raise InputError(f"uncertainty {sampling.kind} takes {wanted}, found {len(modules)}")
+    first = modules[0]
+    if sampling.kind == "tta" and not first.recipe.augment.flip_axes:
+        raise InputError(
+            "uncertainty tta flips along the axes that training flipped, but the recipe's augment.flip_axes "
+            "is empty: the network never saw a flipped image; use ensemble, or train with flips"
+        )
+    if sampling.kind == "mcdropout" and not _dropouts(first):
+        raise InputError(
+            f"uncertainty mcdropout needs dropout, but network {first.recipe.network.name!r} was trained "
+            "without: set a dropout above 0 in the recipe's network.options, or use tta or ensemble"
+        )
+    for number, other in enumerate(modules[1:], start=2):
+        for name, mine, its in (
+            ("method", first.method.name, other.method.name),
+            *((key, first.task[key], other.task[key]) for key in ("label_names", "regions", "in_channels")),
+        ):
+            if mine != its:
+                raise CheckpointError(
+                    f"members of an ensemble must agree: {name} of the first is {mine}, of number {number} "
+                    f"{its}"
+                )
+
+
+def mean_threshold(modules: Sequence[SegmentationModule]) -> float | None:
+    """The mean of the models' tuned thresholds; None where they have none."""
+    values = [module.threshold for module in modules if module.threshold is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _samples(modules: Sequence[SegmentationModule], case: Case, sampling: Sampling) -> Iterator[Tensor]:
+    first = modules[0]
+    if sampling.kind == "ensemble":
+        yield from (graded_prediction(module, case) for module in modules)
+    elif sampling.kind == "tta":
+        # The flipped axes are the network's; a network of slices sees two of the volume's three.
+        axes = [first.recipe.network_axes[axis] for axis in sorted(first.recipe.augment.flip_axes)]
+        for count in range(len(axes) + 1):
+            for chosen in itertools.combinations(axes, count):
+                yield graded_prediction(first, case, logits=_flipped(first, chosen))
+    else:
+        for number in range(sampling.samples):
+            yield graded_prediction(first, case, logits=_dropped(first, case.name, number, sampling.seed))
+
+
+def _flipped(module: SegmentationModule, axes: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    def logits(image: Tensor) -> Tensor:
+        found = module.case_logits(image.flip([axis + 1 for axis in axes]))
+        return found.flip([axis + 2 for axis in axes])
+
+    return logits
+
+
+def _dropouts(module: SegmentationModule) -> list[nn.Module]:
+    return [each for each in module.network.modules() if isinstance(each, _DROPOUTS) and each.p > 0]
+
+
+def _dropped(module: SegmentationModule, name: str, number: int, seed: int) -> Callable[[Tensor], Tensor]:
+    def logits(image: Tensor) -> Tensor:
+        layers = _dropouts(module)
+        devices = [image.device] if image.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(zlib.crc32(f"{seed} {number} {name}".encode()))
+            try:
+                for layer in layers:
+                    layer.train()
+                return module.case_logits(image)
+            finally:
+                for layer in layers:
+                    layer.eval()
+
+    return logits
+
+
+def predict_with_uncertainty(
+    checkpoints: Sequence[Path],
+    dataset: Dataset,
+    out: Path,
+    *,
+    sampling: Sampling,
+    soft: SoftFormat | None = None,
+    names: Sequence[str] | None = None,
+    overwrite: bool = False,
+    device: str = "cpu",
+    progress: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> list[Path]:
+    """Predict every case with its uncertainty and write the results to a folder.
+
+    Writes what :func:`sfumato.model.predict.predict` writes, decoded from the mean of the samples, and
+    two float32 maps in nats, one value per voxel, on the input's grid:
+    ``<case>_uncertainty-<kind>.nii.gz``, the entropy, and
+    ``<case>_uncertainty-<kind>_mutual-information.nii.gz``. In ``prediction.json`` the method's name ends in
+    ``+<kind>``.
+
+    Args:
+        checkpoints: One checkpoint or run folder; for an ensemble two or more.
+        sampling: Where the samples come from.
+        dataset: As for a plain prediction, like all that follows.
+        out: The folder for the results.
+        soft: Also write the mean graded prediction.
+        names: Only these cases.
+        overwrite: Replace existing files; remove those of a case that are not written anew.
+        device: Where the network runs.
+        progress: Wraps the case names.
+
+    Returns:
+        The hard predictions' paths.
+
+    Raises:
+        SfumatoError: as :func:`predict_uncertain` and a plain prediction; checked before any work.
+    """
+    modules = [load_checkpoint(path, device=device) for path in checkpoints]
+    require_sampling(modules, sampling)
+    chosen = chosen_cases(dataset, names)
+    map_names = (f"_uncertainty-{sampling.kind}", f"_uncertainty-{sampling.kind}_mutual-information")
+    folder = PredictionFolder(out, dataset.names, ("", *(["_soft"] if soft else []), *map_names))
+    described = description(modules[0], soft=soft, changes=_described(modules, sampling, 0))
+    folder.require_free(chosen, described, overwrite=overwrite)
+    files = {entry.name: entry for entry in dataset.cases}
+    written, count = [], 0
+    for name in progress(chosen):
+        case = load_case(replace(files[name], mask=None, rater_masks=(), soft=()), dataset)
+        found = predict_uncertain(modules, case, sampling)
+        folder.clear(name)
+        for ending, values in zip(map_names, (found.entropy, found.mutual_information), strict=True):
+            path = out / f"{name}{ending}.nii.gz"
+            write_volume(path, values.numpy(), affine=case.affine, spacing=case.spacing, overwrite=True)
+        written.append(write_prediction(found.prediction, modules[0], out, soft=soft))
+        count = found.samples
+        LOG.info("predicted %s with %d samples", name, count)
+    describe(modules[0], out, soft=soft, changes=_described(modules, sampling, count))
+    return written
+
+
+def _described(modules: Sequence[SegmentationModule], sampling: Sampling, samples: int) -> dict[str, object]:
+    """What differs from a plain prediction: its name, so that tables keep the two apart, and the samples."""
+    first = modules[0]
+    entry: dict[str, object] = {"kind": sampling.kind, "samples": samples, "unit": "nats"}
+    changes: dict[str, object] = {
+        "method": f"{first.recipe.title}+{sampling.kind}",
+        "threshold": mean_threshold(modules),
+        "run": f"{run_name(first)}+{sampling.kind}",
+        "uncertainty": entry,
+    }
+    if sampling.kind == "mcdropout":
+        entry["seed"] = sampling.seed
+    if sampling.kind == "ensemble":
+        entry["members"] = [run_name(module) for module in modules]
+        folds = {module.recipe.split.fold for module in modules}
+        changes |= {"seed": None, "fold": folds.pop() if len(folds) == 1 else None}
+        changes["run"] = f"{first.recipe.title}+ensemble"
+    return changes

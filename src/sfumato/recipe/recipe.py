@@ -1,0 +1,281 @@
+"""A recipe: everything that decides a training, in one complete, validated YAML file.
+
+No key has a default and none is inherited: what a run did can be read from its one file.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from sfumato.errors import UnknownNameError
+from sfumato.methods import METHODS, method
+from sfumato.methods.table import GROUPS
+from sfumato.networks import NETWORKS, require_image_size, require_options
+from sfumato.recipe.yaml_files import Part, read_yaml, validated
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+NotNegativeCount = Annotated[int, Field(ge=0)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+# At least one letter or digit, so that a folder can be called after it.
+_NAME = r"^[A-Za-z0-9.\-()%= ]*[A-Za-z0-9][A-Za-z0-9.\-()%= ]*$"
+
+
+class SplitPart(Part):
+    """How the cases are divided; the result is written to ``splits.json``."""
+
+    seed: int
+    fractions: tuple[Fraction, Fraction, Fraction]
+    """Train, validation and test share; they sum to 1."""
+    counts: tuple[NotNegativeCount, NotNegativeCount, NotNegativeCount] | None
+    """Train, validation and test cases, in place of ``fractions``. A folder with another number of cases is
+    divided in proportion, and the log says so."""
+    by: Literal["case", "patient", "centre"]
+    """What is never divided. ``patient``: the cases of one patient stay together. ``case``: each case stands
+    by itself. ``centre``: fold ``i`` tests the ``i``-th centre by name, and the others are divided, as whole
+    centres, between training and validation."""
+    folds: Count | None
+    """Cross-validation: the number of folds. Null: one split, or with ``by: centre`` one fold per centre."""
+    fold: NotNegativeCount
+    """Which fold is this run's test set; 0 where there is one split."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions {self.fractions} sum to {sum(self.fractions):g}, not 1")
+        if self.counts is not None and sum(self.counts) == 0:
+            raise ValueError("counts are all 0: give the number of train, validation and test cases")
+        # How many centres there are, only the data can tell.
+        if (self.by != "centre" or self.folds is not None) and self.fold >= (self.folds or 1):
+            raise ValueError(f"fold is {self.fold}, but there are {self.folds or 1} folds, counted from 0")
+        return self
+
+
+class PreprocessPart(Part):
+    """What is done to every case once, before training and before prediction."""
+
+    spacing: tuple[Positive, ...] | None
+    """Resample to this spacing in mm; null keeps the native grid."""
+    clip_percentiles: tuple[Percent, Percent] | None
+    """Clip every channel to these percentiles of its own values, in percent, before ``intensity``."""
+    intensity: Literal["zscore", "zscore-nonzero", "minmax", "ct", "none"]
+    ct_window: tuple[float, float] | None
+    """Lowest and highest Hounsfield unit, for ``intensity: ct``."""
+    crop_size: tuple[Count | None, ...] | None
+    """Centre crop or pad to this many voxels; null keeps the whole volume, or an axis as long as it is."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.clip_percentiles is not None and self.clip_percentiles[0] >= self.clip_percentiles[1]:
+            raise ValueError(f"clip_percentiles {self.clip_percentiles}: the first must be below the second")
+        if (self.intensity == "ct") != (self.ct_window is not None):
+            raise ValueError("ct_window goes with intensity: ct, and is null otherwise")
+        return self
+
+
+class AugmentPart(Part):
+    """Random changes of each training patch."""
+
+    flip_axes: tuple[int, ...]
+    """Axes that are flipped, each with probability one half, whatever ``probability`` is."""
+    probability: Fraction
+    """Probability of the affine part, and of the intensity part, per patch."""
+    rotation_deg: NotNegative | tuple[NotNegative, NotNegative, NotNegative]
+    """Largest angle, about every axis alike; or, in 3-D, one per axis: the last turns within slices that are
+    stored last."""
+    scale: NotNegative
+    """Largest relative change of size: 0.1 is 10 %."""
+    translation_fraction: NotNegative
+    """Largest shift as a fraction of the patch's side."""
+    intensity_scale: NotNegative
+    intensity_shift: NotNegative
+
+
+class PatchPart(Part):
+    """What the network sees in training, and the window in prediction."""
+
+    size: tuple[Count, ...]
+    foreground: Fraction
+    """Share of the patches that are centred on a random foreground voxel."""
+
+
+class NetworkPart(Part):
+    """The network by name with its own options."""
+
+    name: str
+    options: dict[str, Any]
+
+
+class OptimizerPart(Part):
+    """Optimiser and learning-rate schedule."""
+
+    name: Literal["adam", "adamw"]
+    learning_rate: Positive
+    weight_decay: NotNegative
+    schedule: Literal["constant", "cosine", "milestones"]
+    milestones: tuple[Count, ...]
+    """Epochs at which the learning rate is multiplied by ``gamma``."""
+    gamma: Positive
+
+
+class Recipe(Part):
+    """One training, complete. Lengths in mm, sizes in voxels, angles in degrees."""
+
+    name: Annotated[str, Field(pattern=_NAME)] | None
+    """What tables and folders call this training; null takes the method's name."""
+    method: str
+    label: dict[str, Any]
+    """Options of the method's label that differ from its published ones; {} keeps them all."""
+    loss: dict[str, Any]
+    """Options of the method's loss, likewise."""
+    when: Literal["before", "after", "method"]
+    """Is the soft label made before or after augmentation? ``method`` takes the method's own moment."""
+    raters: str
+    """Which masks train. ``consensus``: the one reference mask (labels made of several raters see them all).
+    ``all``: every image with every rater's mask is a sample. ``random``: every sample has one rater, drawn
+    anew in each epoch. Or a rater's name: that one alone, for training, validation and threshold;
+    the temperature is fitted on the consensus."""
+    regions: (
+        Annotated[dict[str, Annotated[tuple[Count, ...], Field(min_length=1)]], Field(min_length=1)] | None
+    )
+    """Name of each region, and the labels that form it, in place of the data set's own; null keeps those."""
+    slice_axis: Literal[0, 1, 2] | None
+    """Train a 2-D network on the slices of 3-D volumes perpendicular to this axis; null: the network has the
+    data's axes."""
+    seed: NotNegativeCount
+    epochs: Count
+    batch_size: Count
+    validate_every: Count
+    """Epochs between validations."""
+    patience: Count | None
+    """Stop after this many validations without a better Dice; null never stops early."""
+    min_delta: NotNegative
+    """What counts as better, in Dice."""
+    accelerator: Literal["cpu", "gpu", "auto"]
+    devices: Count
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
+    workers: NotNegativeCount
+    """Data-loading processes; 0 loads in the training process."""
+    cache: Literal["memory", "disk"]
+    """Where prepared cases wait between epochs; ``disk`` for data sets larger than the memory."""
+    overlap: Annotated[float, Field(ge=0, lt=1)]
+    """Overlap of neighbouring windows in prediction."""
+    tolerance_mm: Positive
+    """Tolerance of the surface Dice."""
+    split: SplitPart
+    preprocess: PreprocessPart
+    augment: AugmentPart
+    patch: PatchPart
+    network: NetworkPart
+    optimizer: OptimizerPart
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.method not in METHODS:
+            raise UnknownNameError("method", self.method, METHODS)
+        if self.network.name not in NETWORKS:
+            raise UnknownNameError("network", self.network.name, NETWORKS)
+        axes = len(self.patch.size)
+        if axes not in (2, 3):
+            raise ValueError(f"patch.size has {axes} values: give one per spatial axis, 2 or 3")
+        require_options(self.network.name, self.network.options)
+        require_image_size(self.network.name, self.network.options, self.patch.size, what="patch.size")
+        if self.slice_axis is not None and axes != 2:
+            raise ValueError(f"slice_axis cuts volumes into slices, but patch.size has {axes} values: give 2")
+        for name, value in (("spacing", self.preprocess.spacing), ("crop_size", self.preprocess.crop_size)):
+            if value is not None and len(value) != self.data_axes:
+                raise ValueError(
+                    f"preprocess.{name} has {len(value)} values, but the data have {self.data_axes} axes"
+                )
+        if any(axis not in range(axes) for axis in self.augment.flip_axes):
+            raise ValueError(f"augment.flip_axes {self.augment.flip_axes} must lie in 0 .. {axes - 1}")
+        if axes == 2 and isinstance(self.augment.rotation_deg, tuple):
+            raise ValueError(f"augment.rotation_deg {self.augment.rotation_deg} must be one angle in 2-D")
+        if self.validate_every > self.epochs:
+            raise ValueError(f"validate_every is {self.validate_every}, but there are {self.epochs} epochs")
+        chosen = method(self.method)
+        for key in self.label:
+            if key not in chosen.label_options:
+                raise UnknownNameError(f"label option of method {chosen.name!r}", key, chosen.label_options)
+        chosen.make_loss(self.loss)
+        if chosen in GROUPS["several raters"] and self.raters != "consensus":
+            raise ValueError(
+                f"method {chosen.name!r} makes one label of all raters, but raters is {self.raters!r}: "
+                "give consensus, or another method"
+            )
+        return self
+
+    @property
+    def title(self) -> str:
+        """What tables call this training: its name, or its method's."""
+        return self.method if self.name is None else self.name
+
+    @property
+    def run_name(self) -> str:
+        """What the run's folder is called: ``<title>-seed<k>-fold<j>``, in letters safe for a folder."""
+        title = re.sub(r"[^a-z0-9.]+", "-", self.title.lower()).strip("-.")
+        return f"{title}-seed{self.seed}-fold{self.split.fold}"
+
+    @property
+    def data_axes(self) -> int:
+        """Spatial axes of the data: the network's, and one more where it sees slices."""
+        return len(self.patch.size) + (self.slice_axis is not None)
+
+    @property
+    def network_axes(self) -> tuple[int, ...]:
+        """The data's axes that the network sees, in its order."""
+        return tuple(axis for axis in range(self.data_axes) if axis != self.slice_axis)
+
+    @property
+    def moment(self) -> Literal["before", "after"]:
+        """When the soft label is made: as asked, or the method's own moment."""
+        return method(self.method).when if self.when == "method" else self.when
+
+    def replace(self, **changes: object) -> Recipe:
+        """Give a validated copy with some top-level keys changed."""
+        return parse_recipe({**self.model_dump(mode="json"), **changes}, source="recipe")
+
+
+def parse_recipe(content: object, *, source: str) -> Recipe:
+    """Validate the content of a recipe.
+
+    Args:
+        content: What the YAML file holds: a mapping.
+        source: The file's name, for messages.
+
+    Raises:
+        RecipeError: every unknown key (with the nearest known one), missing key and impossible value; an
+            unknown method, network or option.
+    """
+    return validated(Recipe, content, noun="recipe", source=source)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read and validate a recipe file.
+
+    Raises:
+        FileFormatError: no such file, or not YAML; the line is named.
+        RecipeError: see :func:`parse_recipe`.
+    """
+    return parse_recipe(read_yaml(path, noun="recipe"), source=str(path))
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the complete recipe as YAML; :func:`read_recipe` gives an equal one back."""
+    path.write_text(
+        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, default_flow_style=None), "utf-8"
+    )
+
+
+def differences(first: Recipe, second: Recipe) -> list[str]:
+    """Name the keys in which two recipes differ, with both values."""
+    left, right = first.model_dump(mode="json"), second.model_dump(mode="json")
+    return [f"{key}: {left[key]!r} and {right[key]!r}" for key in left if left[key] != right[key]]

@@ -1,0 +1,1 @@
+"""Published experiments, side by side with own numbers."""
