@@ -1,11 +1,13 @@
-"""A recipe: everything that decides a training, in one complete, validated YAML file.
+"""A recipe: everything that decides a training, in one validated YAML file.
 
-No key has a default and none is inherited: what a run did can be read from its one file.
+A file may leave out every key that has a default; the run folder keeps the complete recipe. Older files are
+read through :mod:`sfumato.recipe.migrations`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +18,7 @@ from sfumato.errors import UnknownNameError
 from sfumato.methods import METHODS, method
 from sfumato.methods.table import GROUPS
 from sfumato.networks import NETWORKS, require_image_size, require_options
+from sfumato.recipe.migrations import VERSION, migrated
 from sfumato.recipe.yaml_files import Part, read_yaml, validated
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -32,19 +35,19 @@ _NAME = r"^[A-Za-z0-9.\-()%= ]*[A-Za-z0-9][A-Za-z0-9.\-()%= ]*$"
 class SplitPart(Part):
     """How the cases are divided; the result is written to ``splits.json``."""
 
-    seed: int
-    fractions: tuple[Fraction, Fraction, Fraction]
+    seed: int = 0
+    fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
     """Train, validation and test share; they sum to 1."""
-    counts: tuple[NotNegativeCount, NotNegativeCount, NotNegativeCount] | None
+    counts: tuple[NotNegativeCount, NotNegativeCount, NotNegativeCount] | None = None
     """Train, validation and test cases, in place of ``fractions``. A folder with another number of cases is
     divided in proportion, and the log says so."""
-    by: Literal["case", "patient", "centre"]
+    by: Literal["case", "patient", "centre"] = "patient"
     """What is never divided. ``patient``: the cases of one patient stay together. ``case``: each case stands
     by itself. ``centre``: fold ``i`` tests the ``i``-th centre by name, and the others are divided, as whole
     centres, between training and validation."""
-    folds: Count | None
+    folds: Count | None = None
     """Cross-validation: the number of folds. Null: one split, or with ``by: centre`` one fold per centre."""
-    fold: NotNegativeCount
+    fold: NotNegativeCount = 0
     """Which fold is this run's test set; 0 where there is one split."""
 
     @model_validator(mode="after")
@@ -62,14 +65,14 @@ class SplitPart(Part):
 class PreprocessPart(Part):
     """What is done to every case once, before training and before prediction."""
 
-    spacing: tuple[Positive, ...] | None
+    spacing: tuple[Positive, ...] | None = None
     """Resample to this spacing in mm; null keeps the native grid."""
-    clip_percentiles: tuple[Percent, Percent] | None
+    clip_percentiles: tuple[Percent, Percent] | None = None
     """Clip every channel to these percentiles of its own values, in percent, before ``intensity``."""
-    intensity: Literal["zscore", "zscore-nonzero", "minmax", "ct", "none"]
-    ct_window: tuple[float, float] | None
+    intensity: Literal["zscore", "zscore-nonzero", "minmax", "ct", "none"] = "zscore"
+    ct_window: tuple[float, float] | None = None
     """Lowest and highest Hounsfield unit, for ``intensity: ct``."""
-    crop_size: tuple[Count | None, ...] | None
+    crop_size: tuple[Count | None, ...] | None = None
     """Centre crop or pad to this many voxels; null keeps the whole volume, or an axis as long as it is."""
 
     @model_validator(mode="after")
@@ -84,98 +87,101 @@ class PreprocessPart(Part):
 class AugmentPart(Part):
     """Random changes of each training patch."""
 
-    flip_axes: tuple[int, ...]
+    flip_axes: tuple[int, ...] = ()
     """Axes that are flipped, each with probability one half, whatever ``probability`` is."""
-    probability: Fraction
+    probability: Fraction = 1.0
     """Probability of the affine part, and of the intensity part, per patch."""
-    rotation_deg: NotNegative | tuple[NotNegative, NotNegative, NotNegative]
+    rotation_deg: NotNegative | tuple[NotNegative, NotNegative, NotNegative] = 0.0
     """Largest angle, about every axis alike; or, in 3-D, one per axis: the last turns within slices that are
     stored last."""
-    scale: NotNegative
+    scale: NotNegative = 0.0
     """Largest relative change of size: 0.1 is 10 %."""
-    translation_fraction: NotNegative
+    translation_fraction: NotNegative = 0.0
     """Largest shift as a fraction of the patch's side."""
-    intensity_scale: NotNegative
-    intensity_shift: NotNegative
+    intensity_scale: NotNegative = 0.0
+    intensity_shift: NotNegative = 0.0
 
 
 class PatchPart(Part):
     """What the network sees in training, and the window in prediction."""
 
     size: tuple[Count, ...]
-    foreground: Fraction
+    foreground: Fraction = 0.0
     """Share of the patches that are centred on a random foreground voxel."""
 
 
 class NetworkPart(Part):
     """The network by name with its own options."""
 
-    name: str
-    options: dict[str, Any]
+    name: str = "unet"
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What differs from the network's own defaults."""
 
 
 class OptimizerPart(Part):
     """Optimiser and learning-rate schedule."""
 
-    name: Literal["adam", "adamw"]
-    learning_rate: Positive
-    weight_decay: NotNegative
-    schedule: Literal["constant", "cosine", "milestones"]
-    milestones: tuple[Count, ...]
+    name: Literal["adam", "adamw"] = "adam"
+    learning_rate: Positive = 0.001
+    weight_decay: NotNegative = 0.00001
+    schedule: Literal["constant", "cosine", "milestones"] = "cosine"
+    milestones: tuple[Count, ...] = ()
     """Epochs at which the learning rate is multiplied by ``gamma``."""
-    gamma: Positive
+    gamma: Positive = 0.1
 
 
 class Recipe(Part):
     """One training, complete. Lengths in mm, sizes in voxels, angles in degrees."""
 
-    name: Annotated[str, Field(pattern=_NAME)] | None
+    recipe_version: Literal[2] = VERSION
+    """The form of the file. A file without it is of version 1."""
+    name: Annotated[str, Field(pattern=_NAME)] | None = None
     """What tables and folders call this training; null takes the method's name."""
     method: str
-    label: dict[str, Any]
+    label: dict[str, Any] = Field(default_factory=dict)
     """Options of the method's label that differ from its published ones; {} keeps them all."""
-    loss: dict[str, Any]
+    loss: dict[str, Any] = Field(default_factory=dict)
     """Options of the method's loss, likewise."""
-    when: Literal["before", "after", "method"]
+    when: Literal["before", "after", "method"] = "method"
     """Is the soft label made before or after augmentation? ``method`` takes the method's own moment."""
-    raters: str
+    raters: str = "consensus"
     """Which masks train. ``consensus``: the one reference mask (labels made of several raters see them all).
     ``all``: every image with every rater's mask is a sample. ``random``: every sample has one rater, drawn
     anew in each epoch. Or a rater's name: that one alone, for training, validation and threshold;
     the temperature is fitted on the consensus."""
     regions: (
         Annotated[dict[str, Annotated[tuple[Count, ...], Field(min_length=1)]], Field(min_length=1)] | None
-    )
+    ) = None
     """Name of each region, and the labels that form it, in place of the data set's own; null keeps those."""
-    slice_axis: Literal[0, 1, 2] | None
+    slice_axis: Literal[0, 1, 2] | None = None
     """Train a 2-D network on the slices of 3-D volumes perpendicular to this axis; null: the network has the
     data's axes."""
-    seed: NotNegativeCount
-    epochs: Count
-    batch_size: Count
-    validate_every: Count
+    seed: NotNegativeCount = 0
+    epochs: Count = 200
+    batch_size: Count = 2
+    validate_every: Count = 1
     """Epochs between validations."""
-    patience: Count | None
+    patience: Count | None = None
     """Stop after this many validations without a better Dice; null never stops early."""
-    min_delta: NotNegative
+    min_delta: NotNegative = 0.0
     """What counts as better, in Dice."""
-    accelerator: Literal["cpu", "gpu", "auto"]
-    devices: Count
-    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"]
-    workers: NotNegativeCount
+    accelerator: Literal["cpu", "gpu", "auto"] = "auto"
+    devices: Count = 1
+    precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
+    workers: NotNegativeCount = 0
     """Data-loading processes; 0 loads in the training process."""
-    cache: Literal["memory", "disk"]
+    cache: Literal["memory", "disk"] = "memory"
     """Where prepared cases wait between epochs; ``disk`` for data sets larger than the memory."""
-    overlap: Annotated[float, Field(ge=0, lt=1)]
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Overlap of neighbouring windows in prediction."""
-    tolerance_mm: Positive
+    tolerance_mm: Positive = 1.0
     """Tolerance of the surface Dice."""
-    split: SplitPart
-    preprocess: PreprocessPart
-    augment: AugmentPart
+    split: SplitPart = SplitPart()
+    preprocess: PreprocessPart = PreprocessPart()
+    augment: AugmentPart = AugmentPart()
     patch: PatchPart
-    network: NetworkPart
-    optimizer: OptimizerPart
+    network: NetworkPart = NetworkPart()
+    optimizer: OptimizerPart = OptimizerPart()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -245,16 +251,18 @@ class Recipe(Part):
 
 
 def parse_recipe(content: object, *, source: str) -> Recipe:
-    """Validate the content of a recipe.
+    """Validate the content of a recipe of any version.
 
     Args:
-        content: What the YAML file holds: a mapping.
+        content: What the YAML file, a checkpoint or a plan holds: a mapping.
         source: The file's name, for messages.
 
     Raises:
         RecipeError: every unknown key (with the nearest known one), missing key and impossible value; an
-            unknown method, network or option.
+            unknown method, network or option; a recipe of a newer version.
     """
+    if isinstance(content, Mapping):
+        content = migrated(content, source=source)
     return validated(Recipe, content, noun="recipe", source=source)
 
 
