@@ -13,9 +13,9 @@ from sfumato.decode import (
     threshold_labels,
     threshold_regions,
     tune_threshold,
-    with_background,
 )
 from sfumato.errors import InputError, ShapeError, ValueRangeError
+from sfumato.structures import with_background
 from strategies import shapes
 
 

@@ -139,7 +139,7 @@ def test_padding_is_the_target_of_pure_background(name):
     each = method(name)
     image = torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(0))
     background = each.target(torch.zeros(4, 5, dtype=torch.int64), image, num_classes=3, spacing=(1.0, 1.0))
-    first, rest = each.padding
+    first, rest = each.kind.padding
     expected = torch.full_like(background, rest)
     expected[0] = first
     if name in SMOOTHED_EVERYWHERE:
@@ -169,7 +169,7 @@ def test_one_voxel_and_empty_and_full_images_are_no_exception(name, shape, value
     torch.testing.assert_close(probs.sum(1), torch.ones(1, *shape))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if METHODS[name].kind != "classes"])
+@pytest.mark.parametrize("name", [name for name in NAMES if not METHODS[name].kind.joint])
 def test_regions_may_overlap_and_be_named(name):
     labels, image = case_of((8, 9))
     wanted = {"whole": (1, 2), "core": (2,)}
@@ -323,7 +323,7 @@ def test_class_weights_are_the_target_or_refused(name):
             chosen.target(labels, soft, soft=soft, **task)
         return
     found = chosen.target(labels, soft=soft, **task)
-    torch.testing.assert_close(found, soft if chosen.kind == "classes" else soft[1:], rtol=0, atol=0)
+    torch.testing.assert_close(found, soft if chosen.kind.joint else soft[1:], rtol=0, atol=0)
 
 
 def test_methods_whose_label_is_the_mask_itself_take_class_weights():

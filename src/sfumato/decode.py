@@ -66,23 +66,6 @@ def threshold_labels(prediction: Tensor, *, threshold: float) -> Labels:
     return torch.where(largest > threshold, channel + 1, 0)
 
 
-def with_background(regions: Tensor, *, axis: int) -> Tensor:
-    """Turn region probabilities into class probabilities: the background gets what they leave of 1.
-
-    Where the regions sum to more than 1 they are scaled down to 1 and the background gets 0.
-
-    Args:
-        regions: Probabilities; clamped to ``[0, 1]``.
-        axis: The axis of the regions.
-
-    Returns:
-        The same with one channel more, the background, in front; the channels sum to 1.
-    """
-    inside = regions.clamp(0.0, 1.0)
-    total = inside.sum(dim=axis, keepdim=True)
-    return torch.cat([(1.0 - total).clamp_min(0.0), inside / total.clamp_min(1.0)], dim=axis)
-
-
 class ThresholdSearch:
     """Finds the threshold with the highest mean Dice, one case at a time.
 

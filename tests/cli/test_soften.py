@@ -72,11 +72,11 @@ def test_the_sidecar_keeps_every_option_and_the_version(files):
 def test_every_method_softens(files, method):
     image, labels, out = files
     _run(image, labels, "--method", method, "--out", out)
-    expected = 3 if METHODS[method].kind == "classes" else 2
+    expected = 3 if METHODS[method].kind.joint else 2
     soft = read_volume(out).array
     assert soft.shape == (12, 10, 4, expected)
     assert np.isfinite(soft).all()
-    if METHODS[method].kind == "classes":
+    if METHODS[method].kind.joint:
         np.testing.assert_allclose(soft.sum(-1), 1, atol=1e-5)
 
 

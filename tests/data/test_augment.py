@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from sfumato.data import Augmentation, Movement
-from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
+from sfumato.errors import ShapeError, ValueRangeError
+from sfumato.structures import REGIONS, SIGNED
 from strategies import label_maps, seeds
 
 SPACING3, SPACING2 = (0.5, 2.0, 3.0), (0.5, 2.0)
@@ -168,9 +169,9 @@ def test_a_target_with_other_sums_keeps_them():
     torch.testing.assert_close(moved[:, 3:6, 3:5], soft[:, 3:6, 3:5])
 
 
-@pytest.mark.parametrize(("kind", "outside"), [("regions", 0.0), ("signed", -1.0)])
+@pytest.mark.parametrize(("kind", "outside"), [(REGIONS, 0.0), (SIGNED, -1.0)])
 def test_regions_and_signed_maps_stay_in_their_range_with_their_own_outside(kind, outside):
-    target = torch.rand(2, 8, 9) * (1 if kind == "regions" else 2) + outside
+    target = torch.rand(2, 8, 9) * (1 if kind is REGIONS else 2) + outside
     movement = Movement(translation=(0.5, 0.0))
     moved = movement.target(target, spacing=SPACING2, kind=kind)
     assert (moved[:, :4] == outside).all()
@@ -373,8 +374,6 @@ def test_wrong_settings_are_named():
         WILD.apply(image, labels[:3], spacing=SPACING2)
     with pytest.raises(ShapeError, match="the grid of target"):
         WILD.apply(image, labels, soft[:, :1], spacing=SPACING2)
-    with pytest.raises(UnknownNameError, match="Did you mean 'classes'"):
-        WILD.apply(image, labels, soft, spacing=SPACING2, kind="class")
     with pytest.raises(ShapeError, match="rotation_deg has 3 values: give 1"):
         Movement(rotation_deg=(1.0, 2.0, 3.0)).image(image, spacing=SPACING2)
     with pytest.raises(ShapeError, match="padding has 4 values"):

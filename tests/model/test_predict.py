@@ -102,9 +102,9 @@ def test_norm_relu_divides_by_the_maximum_of_the_whole_volume(tmp_path):
 def test_prediction_lies_in_the_range_of_its_method(tmp_path, method):
     run, data = trained(tmp_path, method)
     found = predict_case(load_checkpoint(run.path), load_case(data.cases[0], data))
-    low = -1 if METHODS[method].kind == "signed" else 0
+    low = METHODS[method].kind.low
     assert low <= found.soft.min() <= found.soft.max() <= 1
-    if METHODS[method].kind == "classes":
+    if METHODS[method].kind.joint:
         torch.testing.assert_close(found.soft.sum(0), torch.ones(found.labels.shape))
 
 

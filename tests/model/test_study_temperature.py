@@ -18,6 +18,7 @@ from sfumato.evaluation.rows import is_diagram, read_rows
 from sfumato.model.predict import load_checkpoint, predict_case
 from sfumato.model.temperature import VoxelSample, read_temperature, scaled_case
 from sfumato.recipe.recipe import parse_recipe
+from sfumato.structures import TARGET_KINDS
 from sfumato.study.run import complete_run, evaluate_run
 from tiny_cases import tiny_recipe, write_cases, write_rated_cases
 
@@ -108,7 +109,7 @@ def test_reliability_of_the_twin_is_a_diagram_of_its_own(tmp_path):
 
 def region_maps(module, case):
     soft = predict_case(module, case).soft.double()
-    return ((soft + 1) / 2 if module.method.kind == "signed" else soft).flatten(1).numpy()
+    return ((soft + 1) / 2 if module.method.activation == "tanh" else soft).flatten(1).numpy()
 
 
 def joint(maps, temperature):
@@ -152,7 +153,7 @@ def test_regressed_maps_have_one_temperature_for_the_logits_of_all_classes(tmp_p
 
 
 def model(kind, regions=None):
-    return SimpleNamespace(method=SimpleNamespace(kind=kind), regions=regions)
+    return SimpleNamespace(method=SimpleNamespace(kind=TARGET_KINDS[kind]), regions=regions)
 
 
 @pytest.mark.parametrize("kind", ["regions", "signed"])

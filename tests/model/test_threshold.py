@@ -55,9 +55,9 @@ def test_sweep_is_that_of_thresholding_each_map_by_itself(data, method):
     maps, masks = [], []
     for case in cases:
         soft = predict_case(module, case).soft
-        if METHODS[method].kind == "classes":
+        if METHODS[method].kind.joint:
             soft = soft[1:]
-        maps.append((soft + 1) / 2 if METHODS[method].kind == "signed" else soft)
+        maps.append((soft + 1) / 2 if METHODS[method].activation == "tanh" else soft)
         masks.append(torch.stack([case.labels == 1, case.labels == 2]))
     axes = len(cases[0].spacing)
     for index, value in enumerate(THRESHOLDS):

@@ -63,9 +63,9 @@ def axes_of(data):
 
 def distributions(softs, module):
     """Every sample as class probabilities by the slow way: (samples, K, *S)."""
-    if module.method.kind == "classes":
+    if module.method.kind.joint:
         return np.stack(softs)
-    maps = [(soft + 1) / 2 if module.method.kind == "signed" else soft for soft in softs]
+    maps = [(soft + 1) / 2 if module.method.activation == "tanh" else soft for soft in softs]
     sums = [each.sum(0).clip(1) for each in maps]
     return np.stack(
         [

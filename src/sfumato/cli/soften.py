@@ -77,7 +77,7 @@ def soften(
         "label": chosen.label,
         "options": {**chosen.label_options, **options},
         "seed": seed,
-        "kind": chosen.kind,
+        "kind": chosen.kind.name,
         "channels": _channel_names(chosen, classes),
         "num_classes": classes,
         "spacing_mm": list(case.spacing),
@@ -159,7 +159,7 @@ def _target(chosen: Method, case: Case, classes: int, options: dict[str, object]
 
 
 def _channel_names(chosen: Method, classes: int) -> list[str]:
-    if chosen.kind == "classes":
+    if chosen.kind.joint:
         return ["background", *(f"label {label}" for label in range(1, classes))]
     return [f"label {label}" for label in range(1, classes)]
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from sfumato.checks import require_between, require_choice, require_same_shape, require_spacing
+from sfumato.checks import require_between, require_same_shape, require_spacing
 from sfumato.data.padding import channel_values
 from sfumato.errors import ShapeError, ValueRangeError
+from sfumato.structures import CLASSES, TargetKind
 from sfumato.types import Spacing
-
-OUTSIDE = {"classes": (1.0, 0.0), "regions": (0.0, 0.0), "signed": (-1.0, -1.0)}
-TargetKind = Literal["classes", "regions", "signed"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class Movement:
         target: Tensor,
         *,
         spacing: Spacing,
-        kind: TargetKind = "classes",
+        kind: TargetKind = CLASSES,
         padding: float | Sequence[float] | None = None,
     ) -> Tensor:
         """Move a soft target ``(C, *S)`` linearly and keep it what it is.
@@ -70,19 +67,18 @@ class Movement:
         Args:
             target: Class weights, region maps or signed maps.
             spacing: Mm per spatial axis.
-            kind: ``classes``: a distribution over the channels stays one; ``regions``: stays in [0, 1];
-                ``signed``: stays in [-1, 1].
+            kind: ``CLASSES``: a distribution over the channels stays one; ``REGIONS``: stays in [0, 1];
+                ``SIGNED``: stays in [-1, 1].
             padding: The value outside: one for all, one per channel, or two for channel 0 and for the
-                others. ``None``: background, (1, 0) for ``classes``, 0 for ``regions``, -1 for ``signed``.
+                others. ``None``: background, (1, 0) for classes, 0 for regions, -1 for signed maps.
         """
-        require_choice("kind of target", kind, OUTSIDE)
-        outside = channel_values(OUTSIDE[kind] if padding is None else padding, target)
+        outside = channel_values(kind.padding if padding is None else padding, target)
         moved = self._moved(target, spacing, outside, "bilinear")
         if not self._has_affine:
             return moved
         # Linear weights sum to 1, and so does what lies outside: a distribution stays one by itself, and a
         # target with other sums (GeoLS as its code computes it) keeps them. Only rounding is cut off.
-        return moved.clamp(-1 if kind == "signed" else 0, 1)
+        return kind.clamp(moved)
 
     def _toned(self, image: Tensor) -> Tensor:
         if self.gain == 1 and self.shift == 0:
@@ -201,7 +197,7 @@ class Augmentation:
         target: Tensor | None = None,
         *,
         spacing: Spacing,
-        kind: TargetKind = "classes",
+        kind: TargetKind = CLASSES,
         padding: float | Sequence[float] | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -57,7 +57,7 @@ class RunRows:
         classes = 2 if module.regions else module.task["num_classes"]
         variants = ("",) if temperature is None else ("", SUFFIX)
         self._bins = {variant: {name: CalibrationBins(classes) for name in BIN_SETS} for variant in variants}
-        low = -1.0 if module.method.kind == "signed" else 0.0
+        low = module.method.kind.low
         self._edges = [low + (1.0 - low) * index / VALUE_BINS for index in range(VALUE_BINS + 1)]
         self._values = torch.zeros(VALUE_BINS, dtype=torch.int64)
 
@@ -259,7 +259,7 @@ def _graded(
     module: SegmentationModule, soft: Tensor, temperature: float | None
 ) -> tuple[Tensor, Tensor | None]:
     """Maps ``(R, *S)`` in [0, 1] and class probabilities ``(K, *S)``, as predicted or temperature-scaled."""
-    joint = not module.regions or module.method.kind == "classes"
+    joint = not module.regions or module.method.kind.joint
     if temperature is None:
         probs = module.method.probabilities(soft, batched=False) if joint else None
         return structure_maps(module, soft), probs

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from sfumato.data.case import Source
 from sfumato.data.readers.files import Volume, stem
-from sfumato.decode import with_background
 from sfumato.errors import InputError, ShapeError, ValueRangeError
 from sfumato.evaluation.case import (
     Origin,
@@ -37,6 +36,7 @@ from sfumato.evaluation.raters import evaluate_agreement, evaluate_rater_maps, e
 from sfumato.evaluation.rows import Row
 from sfumato.labels import hard_labels, majority_vote
 from sfumato.labels.regions import region_weights
+from sfumato.structures import with_background
 from sfumato.types import Spacing
 
 Pairs = Mapping[str, tuple[Path, ReferenceFiles]]

@@ -1,6 +1,6 @@
 """Methods by name: each is a label, an activation, a loss and a decoder."""
 
-from sfumato.methods.definition import Kind, Method, When
+from sfumato.methods.definition import Method, When
 from sfumato.methods.table import GROUPS, METHODS, method
 
-__all__ = ["GROUPS", "METHODS", "Kind", "Method", "When", "method"]
+__all__ = ["GROUPS", "METHODS", "Method", "When", "method"]

@@ -11,15 +11,14 @@ from torch import Tensor, nn
 
 from sfumato.activations import ACTIVATIONS
 from sfumato.checks import as_tensor
-from sfumato.decode import argmax_labels, threshold_labels, threshold_regions, with_background
+from sfumato.decode import argmax_labels, threshold_labels, threshold_regions
 from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
 from sfumato.labels.batch_targets import ON_DEVICE, TargetBatch, batch_targets, gpu_works, marks
-from sfumato.labels.one_hot import one_hot
 from sfumato.labels.targets import MADE_OF_WEIGHTS, TARGETS, RegionValues, TargetCase, region_values
 from sfumato.losses.named import build_loss
+from sfumato.structures import TargetKind
 from sfumato.types import ArrayLike, Spacing
 
-Kind = Literal["classes", "regions", "signed"]
 When = Literal["before", "after"]
 Options = Mapping[str, object]
 
@@ -39,8 +38,8 @@ class Method:
         activation: From logits to the target's range.
         loss: Between the two.
         decoder: ``"argmax"``, ``"half"``, ``"zero"`` or ``"tuned"``.
-        kind: The target: ``"classes"`` (K channels that sum to 1), ``"regions"`` (R maps in ``[0, 1]``) or
-            ``"signed"`` (R maps in ``[-1, 1]``).
+        kind: The target: ``CLASSES`` (K channels that sum to 1), ``REGIONS`` (R maps in ``[0, 1]``) or
+            ``SIGNED`` (R maps in ``[-1, 1]``).
         when: Whether the target is built before or after augmentation, unless a recipe says otherwise.
         needs_image: The label depends on the image.
         takes_raters: The label is made from every rater's mask; the others look at the consensus alone.
@@ -59,7 +58,7 @@ class Method:
     activation: str
     loss: str
     decoder: str
-    kind: Kind
+    kind: TargetKind
     when: When
     needs_image: bool = False
     takes_raters: bool = False
@@ -78,7 +77,7 @@ class Method:
         Raises:
             ValueRangeError: the method works on regions and there is none.
         """
-        return num_classes if self.kind == "classes" else len(region_values(num_classes, regions))
+        return num_classes if self.kind.joint else len(region_values(num_classes, regions))
 
     def target(
         self,
@@ -230,7 +229,7 @@ class Method:
         Raises:
             ShapeError: the number of axes does not tell whether there is a batch axis.
         """
-        if self.kind == "classes":
+        if self.kind.joint:
             return prediction
         if batched is None:
             if prediction.ndim not in (3, 5):
@@ -239,8 +238,7 @@ class Method:
                     "say which with batched=False or batched=True"
                 )
             batched = prediction.ndim == 5
-        inside = (prediction + 1.0) / 2.0 if self.kind == "signed" else prediction
-        return with_background(inside, axis=1 if batched else 0)
+        return self.kind.probabilities(prediction, axis=1 if batched else 0)
 
     def decode(self, prediction: Tensor, *, threshold: float | None = None) -> Tensor:
         """Turn a prediction ``(C, *S)`` into labels ``(*S)``, int64.
@@ -282,16 +280,7 @@ class Method:
 
         Methods that ``binarise`` get it hard again: regions rounded at 0.5, classes one-hot at the largest.
         """
-        if not self.binarise:
-            return target
-        if self.kind == "classes":
-            return one_hot(argmax_labels(target), num_classes=len(target))
-        return (target >= 0.5).to(target.dtype)
-
-    @property
-    def padding(self) -> tuple[float, float]:
-        """Target values outside the image: of channel 0, and of every other channel."""
-        return {"classes": (1.0, 0.0), "regions": (0.0, 0.0), "signed": (-1.0, -1.0)}[self.kind]
+        return self.kind.hardened(target) if self.binarise else target
 
     def _threshold(self, threshold: float | None) -> float | None:
         if self.decoder == "argmax":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sfumato.methods.definition import Method, Options, When
+from sfumato.structures import CLASSES, REGIONS, SIGNED
 
 SVLS_OPTIONS: Options = {"sigma": 1.0, "size": 3, "unit": "voxel"}
 GEOLS_OPTIONS: Options = {
@@ -67,7 +68,7 @@ def class_method(
         activation="softmax",
         loss=loss,
         decoder="argmax",
-        kind="classes",
+        kind=CLASSES,
         when=when,
         needs_image=needs_image,
         takes_raters=takes_raters,
@@ -100,7 +101,7 @@ def region_method(
         activation="sigmoid",
         loss=loss,
         decoder="half",
-        kind="regions",
+        kind=REGIONS,
         when=when,
         needs_image=needs_image,
         label_options=label_options or {},
@@ -129,7 +130,7 @@ def signed_method(
         activation="tanh",
         loss=loss,
         decoder="zero",
-        kind="signed",
+        kind=SIGNED,
         when="before",
         needs_image=label == "SiNG",
         label_options=label_options or {},
@@ -149,7 +150,7 @@ def softseg_method(name: str, title: str, summary: str, activation: str, loss: s
         activation=activation,
         loss=loss,
         decoder="tuned",
-        kind="regions",
+        kind=REGIONS,
         when="before",
         binarise=binarise,
         moves_mask=True,

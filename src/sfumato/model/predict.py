@@ -20,7 +20,7 @@ from sfumato.data.readers.files import write_volume
 from sfumato.errors import CheckpointError, DataError, FileFormatError, InputError
 from sfumato.model.folder import DESCRIPTION, PredictionFolder
 from sfumato.output import atomic_output
-from sfumato.training.cases import outside, preprocessing
+from sfumato.training.cases import preprocessing
 from sfumato.training.module import SegmentationModule, module_from_checkpoint
 
 LOG = logging.getLogger("sfumato.model")
@@ -119,14 +119,14 @@ def graded_prediction(
     with torch.inference_mode():
         found = (logits or module.case_logits)(settings.apply(bare).image.to(device))
         prediction = module.activated(found.float()).cpu()
-    return settings.restore(prediction, bare, padding=outside(module.method, len(prediction)))
+    return settings.restore(prediction, bare, padding=module.method.kind.outside(len(prediction)))
 
 
 def decoded(module: SegmentationModule, case: Case, soft: Tensor, *, threshold: float | None) -> Prediction:
     """Decode a graded prediction ``(channels, *S)`` at the threshold; None takes the decoder's own."""
     labels = module.method.decode(soft, threshold=threshold)
     regions = None
-    if module.regions and module.method.kind == "classes":
+    if module.regions and module.method.kind.joint:
         regions = module.found_regions(soft)
     elif module.regions:
         regions = module.method.decode_regions(soft, threshold=threshold)
@@ -258,7 +258,7 @@ def description(
     recipe = module.recipe
     return {
         "method": recipe.title,
-        "kind": module.method.kind,
+        "kind": module.method.kind.name,
         "label_names": module.task["label_names"],
         "regions": module.task["regions"],
         "threshold": module.threshold,

@@ -16,7 +16,6 @@ from sfumato.checks import require_positive
 from sfumato.data.case import Dataset
 from sfumato.data.readers.cases import load_case
 from sfumato.errors import DataError, FileFormatError
-from sfumato.methods.definition import Kind
 from sfumato.metrics.calibration.temperature import (
     fit_map_temperature,
     fit_temperature,
@@ -27,6 +26,7 @@ from sfumato.metrics.calibration.temperature import (
 from sfumato.model.predict import graded_prediction
 from sfumato.model.threshold import structure_maps
 from sfumato.output import atomic_output
+from sfumato.structures import TargetKind
 from sfumato.training.module import SegmentationModule, region_masks
 
 LOG = logging.getLogger("sfumato.study")
@@ -127,7 +127,7 @@ def validation_temperature(
             sample.update(name, _values(module, graded_prediction(module, case)), case.labels)
             used.append(name)
     values, labels = sample.batch
-    if module.method.kind == "classes":
+    if module.method.kind.joint:
         fitted = _fit_classes(values, labels)
     elif module.regions:
         fitted = _fit_regions(values, region_masks(labels, module.task["num_classes"], module.regions))
@@ -138,7 +138,7 @@ def validation_temperature(
 
 def _values(module: SegmentationModule, soft: Tensor) -> Tensor:
     """What is fitted: class probabilities, or maps in [0, 1]."""
-    return soft if module.method.kind == "classes" else structure_maps(module, soft)
+    return soft if module.method.kind.joint else structure_maps(module, soft)
 
 
 def _fit_classes(probs: Tensor, labels: Tensor) -> tuple[float, float, float]:
@@ -182,17 +182,17 @@ def scaled_case(module: SegmentationModule, soft: Tensor, temperature: float) ->
     """
     values, kind = soft.flatten(1), module.method.kind
     pieces = [
-        _scaled(values[:, piece], temperature, kind, joint=not module.regions)
+        _scaled(values[:, piece], temperature, kind, exclusive=not module.regions)
         for piece in _pieces(values.shape[1])
     ]
     return torch.cat(pieces, dim=1).reshape(-1, *soft.shape[1:])
 
 
-def _scaled(values: Tensor, temperature: float, kind: Kind, *, joint: bool) -> Tensor:
-    if kind == "classes":
+def _scaled(values: Tensor, temperature: float, kind: TargetKind, *, exclusive: bool) -> Tensor:
+    if kind.joint:
         return scale_probabilities(values, temperature, axis=0)
-    maps = ((values.double() + 1) / 2 if kind == "signed" else values).clamp(0, 1)
-    if joint:
+    maps = kind.to_unit(values.double() if kind.low else values).clamp(0, 1)
+    if exclusive:
         return (map_logits(maps) / temperature).softmax(dim=0).to(values.dtype)
     return scale_maps(maps, temperature).to(values.dtype)
 

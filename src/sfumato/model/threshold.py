@@ -161,10 +161,10 @@ def structure_maps(module: SegmentationModule, soft: Tensor) -> Tensor:
 
     Signed maps ``z`` become ``(z + 1) / 2``; class probabilities are summed over the structure's labels.
     """
-    if module.method.kind == "classes":
+    if module.method.kind.joint:
         groups = module.region_values()
         return torch.stack([soft[list(group)].sum(0) for group in groups]).clamp(0, 1)
-    return ((soft + 1) / 2 if module.method.kind == "signed" else soft).clamp(0, 1)
+    return module.method.kind.to_unit(soft).clamp(0, 1)
 
 
 def tuned_threshold(

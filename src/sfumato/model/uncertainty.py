@@ -110,7 +110,7 @@ class SampleMean:
 
     def __init__(self, module: SegmentationModule) -> None:
         self.method = module.method
-        self.overlapping = bool(module.regions) and self.method.kind != "classes"
+        self.overlapping = bool(module.regions) and not self.method.kind.joint
         self.samples = 0
         self._soft: Tensor | None = None
         self._probs: Tensor | None = None
@@ -141,7 +141,7 @@ class SampleMean:
         """Class probabilities ``(1, K, *S)``, or of each overlapping region and the rest ``(R, 2, *S)``."""
         if not self.overlapping:
             return self.method.probabilities(soft, batched=False).double()[None]
-        inside = ((soft + 1) / 2 if self.method.kind == "signed" else soft).double().clamp(0, 1)
+        inside = self.method.kind.to_unit(soft).double().clamp(0, 1)
         return torch.stack((1 - inside, inside), dim=1)
 
 

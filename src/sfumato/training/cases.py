@@ -17,7 +17,7 @@ from sfumato.data import load_case
 from sfumato.data.case import Case, CaseFiles, Dataset
 from sfumato.data.preprocess import Preprocessing
 from sfumato.errors import DataError, InputError
-from sfumato.methods import Method, method
+from sfumato.methods import method
 from sfumato.output import atomic_output
 from sfumato.recipe.dataset import RATER_CHOICES, SINGLE_RATERS
 from sfumato.recipe.recipe import Recipe
@@ -283,7 +283,7 @@ def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
     # start on their own grid.
     if chosen.moves_mask or case.soft is not None:
         target = label(case)
-        target = preprocessing(recipe).apply_soft(target, case, padding=outside(chosen, len(target)))
+        target = preprocessing(recipe).apply_soft(target, case, padding=chosen.kind.outside(len(target)))
         return chosen.finished(target)
     if axis is None:
         return label(grid)
@@ -308,12 +308,6 @@ def slice_of(case: Case, axis: int, index: int) -> Case:
 
 def _without(spacing: Spacing, axis: int) -> Spacing:
     return (*spacing[:axis], *spacing[axis + 1 :])
-
-
-def outside(chosen: Method, channels: int) -> list[float]:
-    """The target's value beyond the image, per channel."""
-    first, others = chosen.padding
-    return [first] + [others] * (channels - 1)
 
 
 def _store(case: PreparedCase, path: Path) -> None:

@@ -109,7 +109,7 @@ class SegmentationModule(LightningModule):
 
     def found_regions(self, prediction: Tensor) -> Tensor:
         """Binary regions ``(R, *S)`` of one activated prediction ``(K, *S)``, at the tuned threshold."""
-        if self.method.kind == "classes":
+        if self.method.kind.joint:
             labels = self.method.decode(prediction)
             return region_masks(labels, self.task["num_classes"], self.regions)
         return self.method.decode_regions(prediction, threshold=self.threshold)

@@ -19,7 +19,7 @@ from sfumato.data.case import Case
 from sfumato.errors import InputError
 from sfumato.methods import method
 from sfumato.recipe.recipe import Recipe
-from sfumato.training.cases import Cases, PreparedCase, made_late, outside, soft_label
+from sfumato.training.cases import Cases, PreparedCase, made_late, soft_label
 from sfumato.training.late import ingredients, made_on
 from sfumato.training.samples import EpochSampler, Progress, sampled_case, training_samples
 
@@ -78,7 +78,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         # Rotation and shrinking reach beyond the patch: cut it larger, move it, then cut the centre.
         wide = tuple(round(self.margin * side) for side in size)
         start = self._start(case, wide, generator)
-        fill = torch.tensor(outside(chosen, len(case.target)))
+        fill = torch.tensor(chosen.kind.outside(len(case.target)))
         image, labels, target = self.augmentation.apply(
             crop(case.image, start, wide, fill=None),
             crop(_stacked(case), start, wide, fill=torch.zeros(1)) if late else None,
