@@ -8,7 +8,9 @@ import torch
 
 from sfumato.checks import as_tensor, require_between
 from sfumato.labels.boundary import outer_boundary
+from sfumato.labels.definition import label_of
 from sfumato.labels.regions import as_regions
+from sfumato.structures import REGIONS
 from sfumato.types import ArrayLike, RegionMaps
 
 
@@ -49,3 +51,6 @@ def dilation(regions: ArrayLike, *, values: Sequence[float] = (0.3,)) -> RegionM
         maps = torch.where(ring, value, maps)
         grown = grown | ring
     return maps
+
+
+LABEL = label_of(dilation, "dilation", "dilation", REGIONS, when="after")

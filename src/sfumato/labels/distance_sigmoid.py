@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 
 from sfumato.checks import require_positive
+from sfumato.labels.definition import label_of
 from sfumato.labels.regions import as_regions
 from sfumato.labels.signed_distance import signed_distance
+from sfumato.structures import REGIONS
 from sfumato.types import ArrayLike, RegionMaps, Spacing
 
 
@@ -38,3 +40,6 @@ def distance_sigmoid(regions: ArrayLike, *, spacing: Spacing, width_mm: float = 
     # The distance to something that is not there is not a number of millimetres.
     faded = torch.where(flat.any(dim=1).view(column), faded, 0.0)
     return torch.where(flat.all(dim=1).view(column), 1.0, faded)
+
+
+LABEL = label_of(distance_sigmoid, "distance-sigmoid", "distance sigmoid", REGIONS)

@@ -12,10 +12,12 @@ from sfumato.checks import as_tensor, require_between, require_choice, require_l
 from sfumato.geodesic import geodesic_distance, gpu, nearness_labels
 from sfumato.geodesic.batch import item_spacing
 from sfumato.geodesic.distance import is_batch
+from sfumato.labels.definition import OnDevice, Options, TargetBatch, TargetCase, label_of, per_region
 from sfumato.labels.device_maps import geols_weights, reference_weights, with_own
 from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.seeds import SEEDS, explicit_seeds, seed_voxels
+from sfumato.structures import CLASSES
 from sfumato.types import ArrayLike, Soft, Spacing
 
 
@@ -236,3 +238,31 @@ def reference_map(distance: Tensor) -> Tensor:
 
 def _distance(image: Tensor, seeds: Tensor, spacing: Spacing, cost: str, weight: float) -> Tensor:
     return geodesic_distance(image, seeds, spacing=spacing, cost=cost, weight=weight)
+
+
+def _prepare(case: TargetCase, options: Options) -> Tensor | None:
+    """Skeletons or random seeds ``(K, *S)``; the device erodes by itself."""
+    if options["seeds"] == "erosion":
+        return None
+    return seed_voxels(
+        case.labels,
+        num_classes=case.num_classes,
+        seeds=options["seeds"],
+        num_seeds=options["num_seeds"],
+        generator=case.generator,
+    )
+
+
+def _make_batch(batch: TargetBatch, options: Options) -> Tensor:
+    seeds = options["seeds"] if batch.prepared is None else batch.prepared
+    return geols(
+        batch.labels,
+        batch.image,
+        num_classes=batch.structures.num_classes,
+        spacing=batch.spacing,
+        **{**options, "seeds": seeds},
+    )
+
+
+LABEL = label_of(geols, "geodesic", "geodesic", CLASSES, on_device=OnDevice(_prepare, _make_batch))
+PER_REGION = per_region(LABEL)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from torch import Tensor
 
 from sfumato.checks import as_tensor, require_finite
 from sfumato.errors import ShapeError, ValueRangeError
+from sfumato.labels.definition import Label, Options, TargetCase
+from sfumato.structures import REGIONS
 from sfumato.types import ArrayLike, RegionMaps
 
 _MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -55,3 +60,12 @@ def interpolated(regions: ArrayLike, *, size: tuple[int, ...] | None = None) -> 
     out = torch.nn.functional.interpolate(values[None], size=size, mode=_MODES[axes], align_corners=False)[0]
     # Weights that sum to 1 + rounding must not push a full mask past 1.
     return out.clamp(0.0, 1.0)
+
+
+def _make(case: TargetCase, _: Options) -> Tensor:
+    return interpolated(case.maps())
+
+
+LABEL = Label("region-mask", "region mask", REGIONS, _make, takes_weights=True, when="after")
+MOVED = Label("interpolated-mask", "interpolated mask", REGIONS, _make, takes_weights=True, moves_mask=True)
+ROUNDED = replace(MOVED, name="binarised-mask", title="binarised mask", binarise=True)

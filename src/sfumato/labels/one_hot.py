@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from sfumato.checks import as_tensor, require_labels
+from sfumato.labels.definition import Label, OnDevice, Options, TargetCase
+from sfumato.structures import CLASSES
 from sfumato.types import ArrayLike, Soft
 
 
@@ -32,3 +35,12 @@ def one_hot(labels: ArrayLike, *, num_classes: int) -> Soft:
     require_labels(labels, num_classes)
     soft = torch.zeros((num_classes, *labels.shape), dtype=torch.float32, device=labels.device)
     return soft.scatter_(0, labels[None].to(torch.int64), 1.0)
+
+
+def _make(case: TargetCase, _: Options) -> Tensor:
+    if case.soft is not None:
+        return case.soft.to(torch.float32)
+    return one_hot(case.labels, num_classes=case.num_classes)
+
+
+LABEL = Label("one-hot", "one-hot", CLASSES, _make, takes_weights=True, when="after", on_device=OnDevice())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from sfumato.checks import as_tensor, require_between, require_labels, require_positive
+from sfumato.labels.definition import OnDevice, label_of
 from sfumato.labels.one_hot import one_hot
+from sfumato.structures import CLASSES
 from sfumato.types import ArrayLike, Soft
 
 
@@ -41,3 +43,6 @@ def ordinal(labels: ArrayLike, *, num_classes: int, alpha: float = 0.1, sigma: f
     table = torch.softmax(-((index[:, None] - index) ** 2) / (2.0 * sigma**2), dim=0).to(torch.float32)
     near = table[:, labels.to(torch.int64)]
     return (1.0 - alpha) * one_hot(labels, num_classes=num_classes) + alpha * near
+
+
+LABEL = label_of(ordinal, "ordinal", "ordinal", CLASSES, when="after", on_device=OnDevice())

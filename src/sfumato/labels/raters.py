@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_labels, require_positive
 from sfumato.errors import DTypeError, ShapeError
+from sfumato.labels.definition import Label, Options, TargetCase, default_options
+from sfumato.labels.one_hot import LABEL as ONE_HOT
+from sfumato.labels.one_hot import one_hot
+from sfumato.labels.svls import LABEL as SVLS
+from sfumato.structures import CLASSES
 from sfumato.types import ArrayLike, Labels, Soft
 
 _TABLE = 2**20
@@ -158,3 +166,40 @@ def _raters(labels_per_rater: ArrayLike, num_classes: int) -> Tensor:
         raise ShapeError(f"labels_per_rater has shape {tuple(labels.shape)}: give (D, *S) with D >= 1")
     require_labels(labels, num_classes, name="labels_per_rater")
     return labels.to(torch.int64)
+
+
+def _mean_of(label: Label) -> Label:
+    """Return the mean over the raters of a label of each."""
+
+    def make(case: TargetCase, options: Options) -> Tensor:
+        if case.soft is not None:
+            return label.make(case, options)
+        cases = [replace(case, labels=labels) for labels in case.raters()]
+        return average_raters(torch.stack([label.make(one, options) for one in cases]))
+
+    return replace(
+        label,
+        name=f"mean-{label.name}",
+        title=f"mean {label.title}",
+        make=make,
+        takes_raters=True,
+        when="before",
+        on_device=None,
+    )
+
+
+def _fused(function: Callable[..., Labels], name: str, title: str) -> Label:
+    """Return the one-hot label of what ``function`` makes of the raters' labels."""
+
+    def make(case: TargetCase, options: Options) -> Tensor:
+        labels = function(case.raters(), num_classes=case.num_classes, **options)
+        return one_hot(labels, num_classes=case.num_classes)
+
+    options = default_options(function)
+    return Label(name, title, CLASSES, make, options, takes_raters=True, binarise=True)
+
+
+MEAN_ONE_HOT = _mean_of(ONE_HOT)
+MEAN_SVLS = _mean_of(SVLS)
+MAJORITY = _fused(majority_vote, "majority-vote", "majority vote")
+STAPLE = _fused(staple, "staple", "STAPLE")

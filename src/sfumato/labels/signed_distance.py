@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from sfumato.checks import require_spacing
 from sfumato.geodesic import euclidean_distance
+from sfumato.labels.definition import Label, Options, TargetCase
 from sfumato.labels.regions import as_regions
+from sfumato.structures import SIGNED
 from sfumato.types import ArrayLike, RegionMaps, Spacing
 
 
@@ -52,3 +55,11 @@ def signed_distance(regions: ArrayLike, *, spacing: Spacing, normalise: bool = T
             depth, distance = depth / depth.max(), distance / distance.max()
         maps[index] = torch.where(mask, depth, -distance)
     return maps
+
+
+def _make(case: TargetCase, _: Options) -> Tensor:
+    # Targets lie in [-1, 1], so normalise is no option of theirs.
+    return signed_distance(case.masks(), spacing=case.spacing)
+
+
+LABEL = Label("signed-distance", "signed distance", SIGNED, _make)

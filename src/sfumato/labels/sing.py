@@ -16,9 +16,11 @@ from sfumato.geodesic import geodesic_distance, gpu
 from sfumato.geodesic.batch import item_spacing
 from sfumato.geodesic.distance import is_batch
 from sfumato.labels.boundary import BOUNDARIES, boundary_voxels
+from sfumato.labels.definition import OnDevice, Options, TargetBatch, TargetCase, label_of
 from sfumato.labels.device_maps import TIE, sing_maps
 from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
 from sfumato.labels.regions import as_regions
+from sfumato.structures import SIGNED
 from sfumato.types import ArrayLike, Image, Mask, RegionMaps, Regions, Spacing
 
 logger = logging.getLogger(__name__)
@@ -329,3 +331,20 @@ def _largest(length: Tensor, where: Tensor) -> Tensor:
     chosen = [one[region] for one, region in zip(length, where, strict=True)]
     largest = [one.amax() if one.numel() else one.new_zeros(()) for one in chosen]
     return torch.stack(largest).view(-1, *(1,) * (length.ndim - 1))
+
+
+def _prepare(case: TargetCase, options: Options) -> Tensor | None:
+    """Canny's edges ``(R, *S)``; the device finds the other boundaries by itself."""
+    if options["boundary"] != "canny":
+        return None
+    axis = options["slice_axis"]
+    return torch.stack([boundary_voxels(mask, rule="canny", slice_axis=axis).voxels for mask in case.masks()])
+
+
+def _make_batch(batch: TargetBatch, options: Options) -> Tensor:
+    boundary = options["boundary"] if batch.prepared is None else batch.prepared
+    masks = torch.stack([case.masks() for case in batch.cases()])
+    return sing(masks, batch.image, spacing=batch.spacing, **{**options, "boundary": boundary})
+
+
+LABEL = label_of(sing, "sing", "SiNG", SIGNED, on_device=OnDevice(_prepare, _make_batch))

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from sfumato.checks import require_between, require_choice, require_positive, require_same_shape
 from sfumato.errors import ValueRangeError
+from sfumato.labels.definition import label_of
 from sfumato.labels.intensity import scaled_image
 from sfumato.labels.regions import as_regions
 from sfumato.labels.signed_distance import signed_distance
+from sfumato.structures import REGIONS
 from sfumato.types import ArrayLike, Image, Labels, Mask, RegionMaps, Spacing
 
 AT_BOUNDARY: tuple[str, ...] = ("half", "fraction")
@@ -125,3 +127,6 @@ def superpixel_shares(masks: Tensor, numbers: Labels) -> RegionMaps:
     held = torch.bincount(flat)
     shares = [torch.bincount(flat[mask.flatten()], minlength=len(held)) / held for mask in masks]
     return torch.stack([share[numbers] for share in shares]).to(torch.float32)
+
+
+LABEL = label_of(superpixel, "superpixel", "superpixel", REGIONS)

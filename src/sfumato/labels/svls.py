@@ -7,11 +7,14 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from sfumato.checks import as_tensor, require_labels, require_positive, require_spacing
+from sfumato.checks import as_tensor, require_choice, require_labels, require_positive, require_spacing
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.geodesic import gpu, voted_labels
 from sfumato.geodesic.gpu.solve import votes as gpu_votes
+from sfumato.labels.definition import Label, OnDevice, Options, TargetCase, default_options
+from sfumato.structures import CLASSES
 from sfumato.types import ArrayLike, Soft, Spacing
 
 
@@ -105,3 +108,21 @@ def _radii(size: int | float, axes: int, spacing: Spacing | None) -> tuple[int, 
     if size != int(size) or size < 3 or size % 2 == 0:
         raise ValueRangeError(f"size is {size}: it must be an odd number of voxels, 3 or more")
     return (int(size) // 2,) * axes
+
+
+def _make(case: TargetCase, options: Options) -> Tensor:
+    require_choice("unit", options["unit"], ("voxel", "mm"))
+    spacing = case.spacing if options["unit"] == "mm" else None
+    lengths = {name: value for name, value in options.items() if name != "unit"}
+    return svls(case.labels, num_classes=case.num_classes, spacing=spacing, **lengths)
+
+
+LABEL = Label(
+    "svls",
+    "SVLS",
+    CLASSES,
+    _make,
+    {**default_options(svls), "unit": "voxel"},
+    when="after",
+    on_device=OnDevice(),
+)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sfumato.checks import require_between, require_choice
 from sfumato.errors import ValueRangeError
+from sfumato.labels.definition import OnDevice, label_of, per_region
 from sfumato.labels.one_hot import one_hot
+from sfumato.structures import CLASSES
 from sfumato.types import ArrayLike, Soft
 
 
@@ -51,3 +53,7 @@ def uniform(labels: ArrayLike, *, num_classes: int, alpha: float = 0.1, scheme: 
             f'num_classes is {num_classes}: scheme="others" needs at least 2 classes to share alpha among'
         )
     return (1.0 - alpha) * soft + alpha / (num_classes - 1) * (1.0 - soft)
+
+
+LABEL = label_of(uniform, "uniform", "uniform", CLASSES, when="after", on_device=OnDevice())
+PER_REGION = per_region(LABEL)

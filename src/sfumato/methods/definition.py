@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,17 @@ from sfumato.activations import ACTIVATIONS
 from sfumato.checks import as_tensor
 from sfumato.decode import argmax_labels, threshold_labels, threshold_regions
 from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
-from sfumato.labels.batch_targets import ON_DEVICE, TargetBatch, batch_targets, gpu_works, marks
-from sfumato.labels.targets import MADE_OF_WEIGHTS, TARGETS, RegionValues, TargetCase, region_values
+from sfumato.geodesic import gpu
+from sfumato.labels.definition import Label, TargetBatch, TargetCase, When
+from sfumato.labels.table import LABELS
 from sfumato.losses.named import build_loss
-from sfumato.structures import TargetKind
+from sfumato.structures import Structures, TargetKind
 from sfumato.types import ArrayLike, Spacing
 
-When = Literal["before", "after"]
 Options = Mapping[str, object]
+RegionValues = Mapping[str, Sequence[int]]
 
+_LABELS: dict[str, Label] = {label.title: label for label in LABELS.values()}
 _FIXED_THRESHOLDS = {"half": 0.5, "zero": 0.0, "tuned": 0.5}
 
 
@@ -77,7 +79,7 @@ class Method:
         Raises:
             ValueRangeError: the method works on regions and there is none.
         """
-        return num_classes if self.kind.joint else len(region_values(num_classes, regions))
+        return self.kind.channels(Structures.numbered(num_classes, regions))
 
     def target(
         self,
@@ -116,12 +118,12 @@ class Method:
         """
         case = _case(labels, image, num_classes, spacing, labels_per_rater, regions, generator)
         if soft is not None:
-            if self.label not in MADE_OF_WEIGHTS:
+            if not _LABELS[self.label].takes_weights:
                 raise InputError(
                     f"method {self.name!r} makes its label of a hard mask: give it no class weights"
                 )
             case = replace(case, soft=as_tensor(soft))
-        return TARGETS[self.label](case, self.label_settings(options))
+        return _LABELS[self.label].make(case, self.label_settings(options))
 
     def takes_weights(self, *, beside_mask: bool) -> bool:
         """Whether a data set's own class weights are what the method's target is made of.
@@ -132,12 +134,12 @@ class Method:
         Args:
             beside_mask: The case has a mask as well.
         """
-        return self.moves_mask if beside_mask else self.label in MADE_OF_WEIGHTS
+        return self.moves_mask if beside_mask else _LABELS[self.label].takes_weights
 
     @property
     def follows_the_batch(self) -> bool:
         """Whether :meth:`batch_target` makes the target on the GPU that the batch lies on."""
-        return self.label in ON_DEVICE and gpu_works()
+        return _LABELS[self.label].on_device is not None and gpu.works()
 
     def marks(
         self,
@@ -157,7 +159,7 @@ class Method:
             Canny edges, skeletons or random seeds, boolean ``(M, *S)``; ``None`` where nothing is needed.
         """
         case = _case(labels, image, num_classes, spacing, labels_per_rater, regions, generator)
-        return marks(self.label, case, self.label_settings(options))
+        return _LABELS[self.label].prepare(case, self.label_settings(options))
 
     def batch_target(
         self,
@@ -184,8 +186,8 @@ class Method:
         Returns:
             ``(B, channels, *S)``, float32: the targets of the items, as :meth:`target` builds them.
         """
-        given = TargetBatch(labels, image, num_classes, spacing, regions, marks)
-        return batch_targets(self.label, given, self.label_settings(options))
+        batch = TargetBatch(labels, image, Structures.numbered(num_classes, regions), spacing, marks)
+        return _LABELS[self.label].make_batch(batch, self.label_settings(options))
 
     def label_settings(self, options: Options | None = None) -> dict[str, Any]:
         """Every option of the label, with the overrides.
@@ -308,9 +310,8 @@ def _case(
     return TargetCase(
         labels=as_tensor(labels),
         image=image,
-        num_classes=num_classes,
+        structures=Structures.numbered(num_classes, regions),
         spacing=spacing,
-        per_rater=None if labels_per_rater is None else as_tensor(labels_per_rater),
-        regions=regions,
+        labels_per_rater=None if labels_per_rater is None else as_tensor(labels_per_rater),
         generator=generator,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sfumato.methods.definition import Method, Options, When
+from sfumato.labels.definition import When
+from sfumato.methods.definition import Method, Options
 from sfumato.structures import CLASSES, REGIONS, SIGNED
 
 SVLS_OPTIONS: Options = {"sigma": 1.0, "size": 3, "unit": "voxel"}
