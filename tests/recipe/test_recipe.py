@@ -170,12 +170,29 @@ def test_a_name_that_no_table_or_folder_can_hold_is_refused(content, name):
         ("split", {"by": "center"}, r"split\.by"),
         ("split", {"by": "patient", "fold": 1}, "there are 1 folds"),
         ("split", {"by": "centre", "folds": 4, "fold": 4}, "there are 4 folds"),
-        ("preprocess", {"clip_percentiles": [99, 1]}, "the first must be below the second"),
+        (
+            "preprocess",
+            {"clip_percentiles": [99, 1]},
+            r"preprocess\.clip_percentiles is \(99, 1\).+ low < high",
+        ),
         ("preprocess", {"clip_percentiles": [0, 101]}, r"clip_percentiles"),
         ("augment", {"rotation_deg": [0.0, 10.0]}, r"augment\.rotation_deg"),
         ("augment", {"rotation_deg": [0.0, -10.0, 0.0]}, r"augment\.rotation_deg"),
         ("augment", {"rotation_deg": -10.0}, r"augment\.rotation_deg"),
-        ("preprocess", {"crop_size": [10, None]}, "crop_size has 2 values, but the data have 3 axes"),
+        ("augment", {"flip_axes": [3]}, r"augment\.flip_axes \(3,\) must lie in 0 \.\. 2"),
+        ("augment", {"scale": float("nan")}, r"augment\.scale"),
+        (
+            "augment",
+            {"rotation": 10.0},
+            r"'augment\.rotation' \(did you mean 'rotation_deg'\?\); known here: flip_axes",
+        ),
+        ("preprocess", {"intensity": "ct"}, r"preprocess\.ct_window goes with intensity"),
+        ("preprocess", {"intensity": "z-score"}, r"preprocess\.intensity: .*found 'z-score'"),
+        (
+            "preprocess",
+            {"crop_size": [10, None]},
+            "preprocess.crop_size has 2 values, but the data have 3 axes",
+        ),
     ],
 )
 def test_impossible_choice_of_the_data_is_refused(content, part, change, message):
@@ -212,5 +229,7 @@ def test_rotation_has_one_angle_or_in_3d_one_per_axis(content, tmp_path):
     assert read_recipe(path) == recipe
     flat = {"slice_axis": 2, "patch": {"size": [40, 56], "foreground": 0.0}}
     flat["augment"] = content["augment"] | {"flip_axes": []}
-    with pytest.raises(RecipeError, match=r"rotation_deg \(0\.0, 0\.0, 10\.0\) must be one angle in 2-D"):
+    with pytest.raises(
+        RecipeError, match=r"augment\.rotation_deg is \(0\.0, 0\.0, 10\.0\) for 2 axes: give one angle"
+    ):
         parse_recipe(content | flat, source="x")

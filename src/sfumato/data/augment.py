@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -141,6 +142,9 @@ class Augmentation:
     intensity_scale: float = 0.0
     intensity_shift: float = 0.0
 
+    # A recipe embeds this class and reads it from a file.
+    __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
+
     def __post_init__(self) -> None:
         require_between("probability", self.probability, 0, 1)
         if not 0 <= self.scale < 1 or not 0 <= self.intensity_scale < 1:
@@ -156,6 +160,12 @@ class Augmentation:
     def is_affine(self) -> bool:
         """Can it rotate, scale or shift?"""
         return any(self._largest_angles(3)) or self.scale > 0 or self.translation_fraction > 0
+
+    def require_axes(self, axes: int) -> None:
+        """Raise unless ``flip_axes`` and ``rotation_deg`` are for so many spatial axes."""
+        if any(axis not in range(axes) for axis in self.flip_axes):
+            raise ShapeError(f"flip_axes {self.flip_axes} must lie in 0 .. {axes - 1}")
+        self._largest_angles(axes)
 
     def _largest_angles(self, axes: int) -> tuple[float, ...]:
         """One per angle that is drawn."""
@@ -224,8 +234,7 @@ class Augmentation:
         for name, other in (("labels", labels), ("target", target)):
             if other is not None:
                 require_same_shape(f"the grid of {name}", other.shape[-axes:], "the image's", image.shape[1:])
-        if any(axis not in range(axes) for axis in self.flip_axes):
-            raise ShapeError(f"flip_axes {self.flip_axes} must lie in 0 .. {axes - 1}")
+        self.require_axes(axes)
         movement = self.draw(axes, generator=generator)
         return (
             movement.image(image, spacing=spacing),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -55,6 +55,9 @@ class Preprocessing:
     multiple: int | None = None
     clip_percentiles: tuple[float, float] | None = None
 
+    # A recipe embeds this class and reads it from a file.
+    __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
+
     def __post_init__(self) -> None:
         require_choice("intensity", self.intensity, INTENSITIES)
         if (self.intensity == "ct") != (self.ct_window is not None):
@@ -68,6 +71,17 @@ class Preprocessing:
             require_percentiles(*self.clip_percentiles)
         for value in self.spacing or ():
             require_positive("spacing", value)
+
+    def require_axes(self, axes: int, subject: str) -> None:
+        """Raise unless ``spacing`` and ``crop_size`` have one value per axis.
+
+        Args:
+            axes: Spatial axes of the data.
+            subject: What has them, with its verb: ``the data have``.
+        """
+        for name, value in (("spacing", self.spacing), ("crop_size", self.crop_size)):
+            if value is not None and len(value) != axes:
+                raise ShapeError(f"{name} has {len(value)} values, but {subject} {axes} axes")
 
     def apply(self, case: Case) -> Case:
         """Prepare a case: image, masks and soft reference on the new grid, with its spacing and affine.
@@ -139,11 +153,7 @@ class Preprocessing:
 
     def _grid(self, case: Case) -> _Grid:
         require_spacing(case.spacing, case.shape)
-        for name, value in (("spacing", self.spacing), ("crop_size", self.crop_size)):
-            if value is not None and len(value) != len(case.shape):
-                raise ShapeError(
-                    f"{name} has {len(value)} values, but case {case.name} has {len(case.shape)} axes"
-                )
+        self.require_axes(len(case.shape), f"case {case.name} has")
         spacing = self.spacing or case.spacing
         same = np.allclose(spacing, case.spacing, rtol=1e-5, atol=0)
         sampled = (

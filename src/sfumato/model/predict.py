@@ -20,7 +20,6 @@ from sfumato.data.readers.files import write_volume
 from sfumato.errors import CheckpointError, DataError, FileFormatError, InputError
 from sfumato.model.folder import DESCRIPTION, PredictionFolder
 from sfumato.output import atomic_output
-from sfumato.training.cases import preprocessing
 from sfumato.training.module import SegmentationModule, module_from_checkpoint
 
 LOG = logging.getLogger("sfumato.model")
@@ -114,7 +113,7 @@ def graded_prediction(
             f"but the checkpoint is {module.recipe.data_axes}-D{what}"
         )
     bare = replace(case, labels=None, labels_per_rater=None, soft=None)
-    settings = preprocessing(module.recipe)
+    settings = module.recipe.preprocess
     device = next(module.network.parameters()).device
     with torch.inference_mode():
         found = (logits or module.case_logits)(settings.apply(bare).image.to(device))

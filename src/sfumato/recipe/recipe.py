@@ -14,7 +14,9 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
-from sfumato.errors import UnknownNameError
+from sfumato.data.augment import Augmentation
+from sfumato.data.preprocess import Preprocessing
+from sfumato.errors import ShapeError, UnknownNameError
 from sfumato.methods import METHODS, method
 from sfumato.methods.table import GROUPS
 from sfumato.networks import NETWORKS, require_image_size, require_options
@@ -26,7 +28,6 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 NotNegativeCount = Annotated[int, Field(ge=0)]
-Percent = Annotated[float, Field(ge=0, le=100)]
 
 # At least one letter or digit, so that a folder can be called after it.
 _NAME = r"^[A-Za-z0-9.\-()%= ]*[A-Za-z0-9][A-Za-z0-9.\-()%= ]*$"
@@ -60,46 +61,6 @@ class SplitPart(Part):
         if (self.by != "centre" or self.folds is not None) and self.fold >= (self.folds or 1):
             raise ValueError(f"fold is {self.fold}, but there are {self.folds or 1} folds, counted from 0")
         return self
-
-
-class PreprocessPart(Part):
-    """What is done to every case once, before training and before prediction."""
-
-    spacing: tuple[Positive, ...] | None = None
-    """Resample to this spacing in mm; null keeps the native grid."""
-    clip_percentiles: tuple[Percent, Percent] | None = None
-    """Clip every channel to these percentiles of its own values, in percent, before ``intensity``."""
-    intensity: Literal["zscore", "zscore-nonzero", "minmax", "ct", "none"] = "zscore"
-    ct_window: tuple[float, float] | None = None
-    """Lowest and highest Hounsfield unit, for ``intensity: ct``."""
-    crop_size: tuple[Count | None, ...] | None = None
-    """Centre crop or pad to this many voxels; null keeps the whole volume, or an axis as long as it is."""
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.clip_percentiles is not None and self.clip_percentiles[0] >= self.clip_percentiles[1]:
-            raise ValueError(f"clip_percentiles {self.clip_percentiles}: the first must be below the second")
-        if (self.intensity == "ct") != (self.ct_window is not None):
-            raise ValueError("ct_window goes with intensity: ct, and is null otherwise")
-        return self
-
-
-class AugmentPart(Part):
-    """Random changes of each training patch."""
-
-    flip_axes: tuple[int, ...] = ()
-    """Axes that are flipped, each with probability one half, whatever ``probability`` is."""
-    probability: Fraction = 1.0
-    """Probability of the affine part, and of the intensity part, per patch."""
-    rotation_deg: NotNegative | tuple[NotNegative, NotNegative, NotNegative] = 0.0
-    """Largest angle, about every axis alike; or, in 3-D, one per axis: the last turns within slices that are
-    stored last."""
-    scale: NotNegative = 0.0
-    """Largest relative change of size: 0.1 is 10 %."""
-    translation_fraction: NotNegative = 0.0
-    """Largest shift as a fraction of the patch's side."""
-    intensity_scale: NotNegative = 0.0
-    intensity_shift: NotNegative = 0.0
 
 
 class PatchPart(Part):
@@ -177,8 +138,8 @@ class Recipe(Part):
     tolerance_mm: Positive = 1.0
     """Tolerance of the surface Dice."""
     split: SplitPart = SplitPart()
-    preprocess: PreprocessPart = PreprocessPart()
-    augment: AugmentPart = AugmentPart()
+    preprocess: Preprocessing = Preprocessing()
+    augment: Augmentation = Augmentation()
     patch: PatchPart
     network: NetworkPart = NetworkPart()
     optimizer: OptimizerPart = OptimizerPart()
@@ -196,15 +157,13 @@ class Recipe(Part):
         require_image_size(self.network.name, self.network.options, self.patch.size, what="patch.size")
         if self.slice_axis is not None and axes != 2:
             raise ValueError(f"slice_axis cuts volumes into slices, but patch.size has {axes} values: give 2")
-        for name, value in (("spacing", self.preprocess.spacing), ("crop_size", self.preprocess.crop_size)):
-            if value is not None and len(value) != self.data_axes:
-                raise ValueError(
-                    f"preprocess.{name} has {len(value)} values, but the data have {self.data_axes} axes"
-                )
-        if any(axis not in range(axes) for axis in self.augment.flip_axes):
-            raise ValueError(f"augment.flip_axes {self.augment.flip_axes} must lie in 0 .. {axes - 1}")
-        if axes == 2 and isinstance(self.augment.rotation_deg, tuple):
-            raise ValueError(f"augment.rotation_deg {self.augment.rotation_deg} must be one angle in 2-D")
+        try:
+            part = "preprocess"
+            self.preprocess.require_axes(self.data_axes, "the data have")
+            part = "augment"
+            self.augment.require_axes(axes)
+        except ShapeError as error:
+            raise ValueError(f"{part}.{error}") from error
         if self.validate_every > self.epochs:
             raise ValueError(f"validate_every is {self.validate_every}, but there are {self.epochs} epochs")
         chosen = method(self.method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -67,15 +68,19 @@ def validated(model: type[Model], content: object, *, noun: str, source: str) ->
 def _sentence(model: type[Part], problem: Any) -> str:  # noqa: ANN401 - pydantic's error dictionaries are untyped
     path, kind = tuple(problem["loc"]), problem["type"]
     name = ".".join(str(part) for part in path)
-    if kind in ("extra_forbidden", "missing"):
+    if kind == "missing":
+        return f"missing key {name!r}; known here: {', '.join(_known_keys(model, path[:-1]))}"
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _known_keys(model, path[:-1])
-        word = "unknown key" if kind == "extra_forbidden" else "missing key"
         near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near and kind == "extra_forbidden" else ""
-        return f"{word} {name!r}{hint}; known here: {', '.join(known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    found = "" if kind == "value_error" else f", found {problem['input']!r}"
-    return f"{name}: {message}{found}" if name else f"{message}"
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"unknown key {name!r}{hint}; known here: {', '.join(known)}"
+    if kind != "value_error":
+        return f"{name}: {problem['msg']}, found {problem['input']!r}"
+    message = str(problem["msg"].removeprefix("Value error, "))
+    # A message about one key of a part begins with that key.
+    joint = "." if message.split(maxsplit=1)[0] in _known_keys(model, path) else ": "
+    return f"{name}{joint}{message}" if name else message
 
 
 def _known_keys(model: Any, path: tuple[str | int, ...]) -> list[str]:  # noqa: ANN401 - or a type annotation
@@ -90,4 +95,6 @@ def _known_keys(model: Any, path: tuple[str | int, ...]) -> list[str]:  # noqa: 
             model = model.model_fields[key].annotation
         else:
             return []
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    if dataclasses.is_dataclass(model):
+        return [part.name for part in dataclasses.fields(model)]
+    return list(getattr(model, "model_fields", ()))

@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from sfumato.data import load_case
 from sfumato.data.case import Case, CaseFiles, Dataset
-from sfumato.data.preprocess import Preprocessing
 from sfumato.errors import DataError, InputError
 from sfumato.methods import method
 from sfumato.output import atomic_output
@@ -108,18 +107,6 @@ class CasesOnDisk:
 
     def __iter__(self) -> Iterator[PreparedCase]:
         return (self[index] for index in range(len(self)))
-
-
-def preprocessing(recipe: Recipe) -> Preprocessing:
-    """The recipe's preprocessing part as the data layer's own settings."""
-    part = recipe.preprocess
-    return Preprocessing(
-        spacing=part.spacing,
-        intensity=part.intensity,
-        ct_window=part.ct_window,
-        crop_size=part.crop_size,
-        clip_percentiles=part.clip_percentiles,
-    )
 
 
 def prepare_cases(
@@ -217,7 +204,7 @@ def prepare_training_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) ->
     if made_late(recipe):
         return found
     alone = [replace(case, labels=mask, labels_per_rater=None) for mask in case.labels_per_rater]
-    targets = [_target(recipe, dataset, one, preprocessing(recipe).apply(one)) for one in alone]
+    targets = [_target(recipe, dataset, one, recipe.preprocess.apply(one)) for one in alone]
     return replace(found, rater_targets=torch.stack(targets))
 
 
@@ -249,7 +236,7 @@ def read_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
 
 def _prepared(recipe: Recipe, dataset: Dataset, case: Case) -> PreparedCase:
     # Weights are moved with the target that is made of them.
-    grid = preprocessing(recipe).apply(replace(case, soft=None))
+    grid = recipe.preprocess.apply(replace(case, soft=None))
     if grid.labels is None:
         raise DataError([f"case {case.name} lost its mask in preprocessing"])
     target = _target(recipe, dataset, case, grid)
@@ -283,7 +270,7 @@ def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
     # start on their own grid.
     if chosen.moves_mask or case.soft is not None:
         target = label(case)
-        target = preprocessing(recipe).apply_soft(target, case, padding=chosen.kind.outside(len(target)))
+        target = recipe.preprocess.apply_soft(target, case, padding=chosen.kind.outside(len(target)))
         return chosen.finished(target)
     if axis is None:
         return label(grid)

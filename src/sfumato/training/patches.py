@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from sfumato.data.augment import Augmentation
 from sfumato.data.case import Case
 from sfumato.errors import InputError
 from sfumato.methods import method
@@ -49,16 +48,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         self.ingredients = made_on(device, recipe) and not any(case.target_from_soft for case in cases)
         self.cases, self.recipe, self.num_classes, self.regions = cases, recipe, num_classes, regions
         self.samples = training_samples(cases, recipe)
-        part = recipe.augment
-        self.augmentation = Augmentation(
-            flip_axes=part.flip_axes,
-            probability=part.probability,
-            rotation_deg=part.rotation_deg,
-            scale=part.scale,
-            translation_fraction=part.translation_fraction,
-            intensity_scale=part.intensity_scale,
-            intensity_shift=part.intensity_shift,
-        )
+        self.augmentation = recipe.augment
 
     def __len__(self) -> int:
         return len(self.samples)
