@@ -40,7 +40,7 @@ def study(
     last epoch, and comparison and report are written anew. A run that fails stops no other; its log lies in
     logs/. The exit status is then 1 if the machine failed, 2 if a run's input was wrong.
     """
-    for library in ("matplotlib", "jinja2", "plotly"):
+    for library in ("matplotlib", "jinja2"):
         if find_spec(library) is None:
             raise MissingExtraError(
                 f"the study's report needs {library}: install it with pip install 'sfumato[report]'"

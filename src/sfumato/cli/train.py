@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sfumato.runs.folder import RunFolder
 
 LOG = logging.getLogger("sfumato.cli")
-REPORT_LIBRARIES = ("matplotlib", "jinja2", "plotly")
+REPORT_LIBRARIES = ("matplotlib", "jinja2")
 
 
 def train(

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 
 from sfumato.data.case import Dataset
 from sfumato.data.splits import Split, Splits, make_splits, read_splits, write_splits
@@ -26,7 +25,7 @@ from sfumato.output import atomic_output
 from sfumato.recipe.recipe import Recipe, differences, read_recipe, write_recipe
 from sfumato.runs.lock import LOCK, holds_anything, sole_writer
 
-LIBRARIES = ("sfumato", "torch", "lightning", "monai", "numpy", "scipy", "numba", "scikit-image", "SimpleITK")
+LIBRARIES = ("sfumato", "torch", "lightning", "monai", "numpy", "scipy", "numba", "scikit-image", "nibabel")
 
 
 class RunFolder:
@@ -35,13 +34,13 @@ class RunFolder:
     Args:
         path: Where it is, or will be.
         interactive: Show a progress bar; by default only on a terminal.
+        writes: This process writes. Of the processes of one training, one per device, only the first does.
     """
 
-    def __init__(self, path: Path, *, interactive: bool | None = None) -> None:
+    def __init__(self, path: Path, *, interactive: bool | None = None, writes: bool = True) -> None:
         self.path = Path(path)
         self.interactive = sys.stderr.isatty() if interactive is None else interactive
-        # Lightning starts one process per device; only the first one writes.
-        self.writes = getattr(rank_zero_only, "rank", 0) in (0, None)
+        self.writes = writes
 
     @property
     def finished(self) -> bool:

@@ -20,7 +20,7 @@ from sfumato.model.temperature import run_temperature
 from sfumato.recipe.dataset import recipe_dataset
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs.folder import RunFolder
-from sfumato.training.fit import fit, recipe_device
+from sfumato.training.fit import fit, is_first_process, recipe_device
 
 LOG = logging.getLogger("sfumato.study")
 Progress = Callable[[Iterable[str]], Iterable[str]]
@@ -62,7 +62,7 @@ def complete_run(
         SfumatoError: as :func:`sfumato.training.fit.fit`; another process that writes to ``out`` is named
             before anything is read.
     """
-    with RunFolder(out).alone():
+    with RunFolder(out, writes=is_first_process()).alone():
         if overwrite or not (out / "recipe.yaml").exists():
             recipe_dataset(recipe, dataset)
             # A broken test case must not come to light after days of training.

@@ -16,6 +16,7 @@ import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 from sfumato.data.case import Dataset
@@ -61,7 +62,7 @@ def fit(
     """
     require_accelerator(recipe)
     dataset = recipe_dataset(recipe, dataset)
-    folder = RunFolder(out)
+    folder = RunFolder(out, writes=is_first_process())
     with folder.alone():
         splits = folder.open(recipe, dataset, resume=resume, overwrite=overwrite)
         if folder.finished:
@@ -87,6 +88,11 @@ def _fit(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> 
         best = _load(folder.best_checkpoint)
         _tune(best, dataset, (*splits.train, *splits.val), folder)
         _finish(best, folder, seconds=time.perf_counter() - started)
+
+
+def is_first_process() -> bool:
+    """Return whether this is the first of Lightning's processes, one per device: the one that writes."""
+    return getattr(rank_zero_only, "rank", 0) in (0, None)
 
 
 def require_accelerator(recipe: Recipe) -> None:
