@@ -30,6 +30,7 @@ def tables(tmp_path):
                 s,
                 0,
                 f"c{c}",
+                "",
                 structure,
                 metric,
                 base + rng.random() / 10,
@@ -63,7 +64,7 @@ def test_several_tables_are_compared_printed_and_written(tables, tmp_path):
 def test_agreement_of_volumes_is_printed_and_written(tmp_path):
     volumes = {"a": (2.0, 3.5, 5.0), "ours": (1.0, 1.0, 1.0)}
     rows = [
-        Row(f"{method}-seed0", method, "d", 0, 0, f"c{case}", "cord", metric, value, unit)
+        Row(f"{method}-seed0", method, "d", 0, 0, f"c{case}", "", "cord", metric, value, unit)
         for method, several in volumes.items()
         for case, volume in enumerate(several)
         for metric, value, unit in (

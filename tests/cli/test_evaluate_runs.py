@@ -26,7 +26,7 @@ def trained(folder, axes=3, *, data=None, **changes):
 def values(path, *, metrics=None):
     """The rows of cases, of the trained method itself, by what they are about."""
     return {
-        (row.case, row.structure, row.metric): (row.value, row.status)
+        (row.case, row.rater, row.structure, row.metric): (row.value, row.status)
         for row in read_rows(path)
         if row.case and not row.method.endswith("+T") and (metrics is None or row.metric in metrics)
     }
@@ -35,7 +35,7 @@ def values(path, *, metrics=None):
 def require_same_rows(place, reference, out):
     run(place / "predictions", reference, "--out", out)
     found = values(out)
-    wanted = values(place / "metrics.csv", metrics={metric for _, _, metric in found})
+    wanted = values(place / "metrics.csv", metrics={metric for *_, metric in found})
     assert found.keys() == wanted.keys()
     for key, (value, status) in wanted.items():
         assert found[key][1] == status
@@ -75,9 +75,8 @@ def test_raters_are_named_as_the_run_names_them_also_where_a_case_lacks_one(tmp_
     manifest.write_text("\n".join(",".join(line) for line in lines))
     place = trained(tmp_path, data=data)
     require_same_rows(place, data, tmp_path / "m.csv")
-    scored = {structure for case, structure, metric in values(tmp_path / "m.csv") if metric == "dice"}
-    assert scored == {f"part{label}{rater}" for label in (1, 2) for rater in ("", "@rater1", "@rater3")}
-    assert json.loads((tmp_path / "m.json").read_text())["raters"]["rater3"] == "mask_rater3"
+    scored = {(rater, name) for _, rater, name, metric in values(tmp_path / "m.csv") if metric == "dice"}
+    assert scored == {(rater, f"part{n}") for n in (1, 2) for rater in ("", "mask_rater1", "mask_rater3")}
 
 
 def test_an_option_goes_before_the_tolerance_of_the_training(tmp_path):

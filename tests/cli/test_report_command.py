@@ -65,7 +65,7 @@ def runs(tmp_path, data_set) -> Path:
             save(run / "predictions" / f"{name}_soft.nii.gz", soft)
         save(run / "predictions" / "p1_uncertainty-entropy.nii.gz", hot * 0.5)
         rows = [
-            Row(run.name, method, "cords", 0, 0, name, "cord", "dice", value, "fraction")
+            Row(run.name, method, "cords", 0, 0, name, "", "cord", "dice", value, "fraction")
             for name, value in CASES.items()
         ]
         write_rows(rows, run / "metrics.csv")

@@ -89,7 +89,7 @@ def test_a_reader_who_read_no_crop_of_a_patient_leaves_the_others_their_names(tm
         "LIDC-IDRI-0001 was read by 3 of 4 raters, in all 2 crops",
         "the 2 cases are crops of 1 patient; the 887 expected are scans",
     )
-    assert dataset.rater_keys(names[0]) == ("rater1", "rater3", "rater4")
+    assert dataset.raters_of(names[0]) == ("rater1", "rater3", "rater4")
     case = load_case(dataset.cases[0], dataset)
     assert torch.equal(case.labels_per_rater[1], torch.from_numpy(zones(1, 1, 1)).long())
 

@@ -30,7 +30,7 @@ def test_mean_dice_with_the_others_is_that_counted_by_hand():
     one = case("x", [[1, 0, 0]], [[1, 1, 0]], [[0, 1, 0]])
     lines = table(dataset(("a", "b", "c")), [one])
     assert [line["Dice with the others"] for line in lines] == ["0.333", "0.667", "0.333", "0.444"]
-    assert [line["rater"] for line in lines] == ["rater1", "rater2", "rater3", "all raters"]
+    assert [line["rater"] for line in lines] == ["a", "b", "c", "all raters"]
 
 
 def test_mean_and_lowest_run_over_cases():
@@ -46,8 +46,8 @@ def test_overlapping_regions_are_structures():
     one = case("x", [[1, 2, 0]], [[2, 2, 0]])
     lines = table(dataset(("a", "b"), {"whole": (1, 2), "core": (2,)}), [one])
     found = {(line["structure"], line["rater"]): line["Dice with the others"] for line in lines}
-    assert found["whole", "rater1"] == "1.000"
-    assert found["core", "rater1"] == "0.667"
+    assert found["whole", "a"] == "1.000"
+    assert found["core", "a"] == "0.667"
 
 
 def test_runs_that_repeat_a_case_count_it_once():
@@ -65,4 +65,4 @@ def test_raters_of_a_case_that_lacks_one_keep_their_own_names():
     masks = (Path("a"), Path("c"))
     data = dataclasses.replace(data, cases=(CaseFiles("x", (), None, masks, raters=(0, 2)),))
     lines = table(data, [case("x", [[1, 0]], [[1, 1]])])
-    assert [line["rater"] for line in lines] == ["rater1", "rater3", "all raters"]
+    assert [line["rater"] for line in lines] == ["a", "c", "all raters"]

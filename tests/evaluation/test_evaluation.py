@@ -261,11 +261,11 @@ def test_masks_per_structure_give_the_rows_of_the_labels(in_numpy):
     assert repr(evaluate_case(masks[0], ref, **options)) == repr(evaluate_case(pred, ref, **options))
 
 
-def test_the_rater_is_named_in_the_structure():
+def test_the_rater_is_named_in_a_column_of_its_own():
     ref = torch.ones(2, 3, dtype=torch.int64)
-    origin = Origin("r", "m", "d", None, None, "c", rater="rater3")
+    origin = Origin("r", "m", "d", None, None, "c", rater="Ada")
     rows = evaluate_case(ref, ref, structures={"cell": (1,)}, spacing=(1.0, 1.0), origin=origin)
-    assert {row.structure for row in rows} == {"cell@rater3"}
+    assert {(row.rater, row.structure) for row in rows} == {("Ada", "cell")}
 
 
 def test_wrong_settings_and_input_are_named():

@@ -12,7 +12,7 @@ from sfumato.errors import FileFormatError, MachineError, OutputExistsError, Val
 from sfumato.evaluation import Row, aggregate, read_rows, write_rows
 from sfumato.evaluation.rows import COLUMNS, STATUSES
 
-PLAIN = Row("ce-seed0-fold1", "ce", "cells", 0, 1, "P01", "cell", "dice", 0.875, "fraction", "ok")
+PLAIN = Row("ce-seed0-fold1", "ce", "cells", 0, 1, "P01", "", "cell", "dice", 0.875, "fraction", "ok")
 
 words = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12)
 
@@ -26,7 +26,7 @@ def table_rows(draw):
         *(draw(words) for _ in range(3)),
         draw(number),
         draw(number),
-        *(draw(words) for _ in range(3)),
+        *(draw(words) for _ in range(4)),
         value,
         draw(words),
         status,
@@ -34,7 +34,7 @@ def table_rows(draw):
 
 
 def test_the_columns_are_those_of_the_design():
-    wanted = "run method dataset seed fold case structure metric value unit status"
+    wanted = "run method dataset seed fold case rater structure metric value unit status"
     assert tuple(wanted.split()) == COLUMNS
 
 
@@ -52,8 +52,8 @@ def test_the_file_is_plain_csv_with_one_line_a_row(tmp_path):
     write_rows([PLAIN, dataclasses.replace(undefined, seed=None, fold=None)], tmp_path / "m.csv")
     assert (tmp_path / "m.csv").read_text().splitlines() == [
         ",".join(COLUMNS),
-        "ce-seed0-fold1,ce,cells,0,1,P01,cell,dice,0.875,fraction,ok",
-        "ce-seed0-fold1,ce,cells,,,P01,cell,hd95,nan,mm,empty_reference",
+        "ce-seed0-fold1,ce,cells,0,1,P01,,cell,dice,0.875,fraction,ok",
+        "ce-seed0-fold1,ce,cells,,,P01,,cell,hd95,nan,mm,empty_reference",
     ]
 
 
@@ -102,7 +102,7 @@ def test_a_table_of_another_tool_may_have_more_columns_in_another_order(tmp_path
         ",,r,m,d,1,,c,s,hd95,mm,both_empty\r\n".encode()
     )
     first, second = read_rows(path)
-    assert first == Row("r", "m", "d", 1, None, "c", "s", "dice", 0.5, "fraction", "ok")
+    assert first == Row("r", "m", "d", 1, None, "c", "", "s", "dice", 0.5, "fraction", "ok")
     assert math.isnan(second.value)
 
 
@@ -111,10 +111,13 @@ def test_a_table_of_another_tool_may_have_more_columns_in_another_order(tmp_path
     [
         ("", "lacks the columns run, method"),
         ("a,b\n1,2\n", "lacks the columns"),
-        (",".join(COLUMNS) + "\nr,m,d,1,0,c,s,dice,much,fraction,ok\n", "line 2: could not convert .*'much'"),
-        (",".join(COLUMNS) + "\nr,m,d,one,0,c,s,dice,0.5,fraction,ok\n", "line 2: invalid literal"),
+        (
+            ",".join(COLUMNS) + "\nr,m,d,1,0,c,,s,dice,much,fraction,ok\n",
+            "line 2: could not convert .*'much'",
+        ),
+        (",".join(COLUMNS) + "\nr,m,d,one,0,c,,s,dice,0.5,fraction,ok\n", "line 2: invalid literal"),
         (",".join(COLUMNS) + "\nr,m,d,1,0,c,s\n", "line 2: fewer cells than columns"),
-        (",".join(COLUMNS) + "\nr,m,d,1,0,c,s,dice,nan,fraction,ok\n", "line 2: value nan does not fit"),
+        (",".join(COLUMNS) + "\nr,m,d,1,0,c,,s,dice,nan,fraction,ok\n", "line 2: value nan does not fit"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused_with_its_line(tmp_path, text, message):
@@ -137,7 +140,13 @@ def test_the_summary_has_mean_deviation_and_both_counts():
     rows.append(dataclasses.replace(PLAIN, value=math.nan, status="both_empty"))
     rows.append(dataclasses.replace(PLAIN, method="ls"))
     first, second = aggregate(rows)
-    assert (first.method, first.structure, first.metric, first.unit) == ("ce", "cell", "dice", "fraction")
+    assert (first.method, first.rater, first.structure, first.metric, first.unit) == (
+        "ce",
+        "",
+        "cell",
+        "dice",
+        "fraction",
+    )
     assert first.mean == pytest.approx(np.mean(values))
     assert first.deviation == pytest.approx(np.std(values, ddof=1))
     assert (first.defined, first.undefined) == (3, 1)

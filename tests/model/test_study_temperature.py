@@ -13,8 +13,8 @@ from sfumato.data import load_case, open_dataset
 from sfumato.data.splits import read_splits
 from sfumato.errors import DataError, FileFormatError
 from sfumato.evaluation.case import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
-from sfumato.evaluation.diagrams import points
-from sfumato.evaluation.rows import is_diagram, read_rows
+from sfumato.evaluation.diagrams import read_points
+from sfumato.evaluation.rows import read_rows
 from sfumato.model.predict import load_checkpoint, predict_case
 from sfumato.model.temperature import VoxelSample, read_temperature, scaled_case
 from sfumato.recipe.recipe import parse_recipe
@@ -64,7 +64,7 @@ def test_temperature_is_the_minimum_that_scipy_finds_on_the_validation_cases(tmp
 
 def test_twin_has_the_same_decisions_and_its_own_calibration(tmp_path):
     folder, _ = run(tmp_path, "svls", axes=3)
-    rows = [row for row in read_rows(folder.path / "metrics.csv") if not is_diagram(row.metric)]
+    rows = read_rows(folder.path / "metrics.csv")
     plain = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls"}
     twin = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls+T"}
     assert plain.keys() == twin.keys()
@@ -93,18 +93,12 @@ def test_twin_has_the_same_decisions_and_its_own_calibration(tmp_path):
 
 def test_reliability_of_the_twin_is_a_diagram_of_its_own(tmp_path):
     folder, _ = run(tmp_path, "ce")
-    found = list(points(read_rows(folder.path / "metrics.csv"), "reliability"))
+    points = [p for p in read_points(folder.path / "metrics.csv") if p.diagram == "reliability"]
+    plain, scaled = ([p for p in points if p.run.endswith("+T") == ends] for ends in (False, True))
     for name in ("all", "foreground", "boundary"):
-        mine = [point for point in found if point.series == name and point.quantity == "voxels"]
-        counts = {
-            each: sum(point.value for point in mine if point.run.endswith("+T") == each)
-            for each in (False, True)
-        }
-        assert counts[False] == counts[True] > 0
-    means = [
-        [repr(point.value) for point in found if point.run.endswith("+T") == each] for each in (False, True)
-    ]
-    assert means[0] != means[1]
+        counts = [sum(p.count for p in several if p.series == name) for several in (plain, scaled)]
+        assert counts[0] == counts[1] > 0
+    assert [repr((p.x, p.y)) for p in plain] != [repr((p.x, p.y)) for p in scaled]
 
 
 def region_maps(module, case):

@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from sfumato.evaluation.case import Origin
-from sfumato.evaluation.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
+from sfumato.evaluation.diagrams import (
+    history_points,
+    reliability_points,
+    threshold_points,
+    value_points,
+    write_points,
+)
 from sfumato.evaluation.rows import Row, write_rows
 from sfumato.metrics.calibration.reliability import ReliabilityBins
 from sfumato.report import Overlay, RaterPanel, ReportCase, load_runs, write_report
@@ -23,10 +29,20 @@ RUNS = {"ce-seed0-fold0": ("ce", 0), "ce-seed1-fold0": ("ce", 1), "geols-seed0-f
 RUNS["singr-seed0-fold0"] = ("singr", 0)
 
 
-def row(run="a-seed0-fold0", method="a", *, seed=0, case="c1", structure="head", metric="dice", value=0.5):
+def row(
+    run="a-seed0-fold0",
+    method="a",
+    *,
+    seed=0,
+    case="c1",
+    rater="",
+    structure="head",
+    metric="dice",
+    value=0.5,
+):
     unit = {"hd95": "mm", "volume": "ml", "volume_ref": "ml"}.get(metric, "fraction")
     status = "empty_prediction" if math.isnan(value) else "ok"
-    return Row(run, method, "made-up", seed, 0, case, structure, metric, value, unit, status)
+    return Row(run, method, "made-up", seed, 0, case, rater, structure, metric, value, unit, status)
 
 
 def made_up_rows(run, method, seed):
@@ -57,18 +73,18 @@ def made_up_diagrams(run, method, seed):
         }
         for epoch in range(6)
     ]
-    rows = [row for name in ("all", "foreground") for row in reliability_rows(origin, name, bins)]
-    rows += value_rows(origin, (-1.0 if method == "singr" else 0.0, 0.5, 1.0), (30, 10))
-    rows += history_rows(origin, epochs)
+    points = [point for name in ("all", "foreground") for point in reliability_points(origin, name, bins)]
+    points += value_points(origin, (-1.0 if method == "singr" else 0.0, 0.5, 1.0), (30, 10))
+    points += history_points(origin, epochs)
     if method == "geols":
-        rows += threshold_rows(origin, [(0.25, 0.6), (0.5, 0.7), (0.75, 0.65)])
-    return rows
+        points += threshold_points(origin, [(0.25, 0.6), (0.5, 0.7), (0.75, 0.65)])
+    return points
 
 
 def write_run(folder, run, method, seed):
     (folder / "predictions").mkdir(parents=True)
-    rows = [*made_up_rows(run, method, seed), *made_up_diagrams(run, method, seed)]
-    write_rows(rows, folder / "metrics.csv")
+    write_rows(made_up_rows(run, method, seed), folder / "metrics.csv")
+    write_points(made_up_diagrams(run, method, seed), folder / "metrics.csv")
     (folder / "recipe.yaml").write_text(f"method: {method}  # <one> & only\nseed: {seed}\n")
     (folder / "environment.json").write_text(json.dumps({"python": "3.11", "cores": 2}))
     kind = "signed" if method == "singr" else "classes"

@@ -6,7 +6,7 @@ import pytest
 
 from sfumato.errors import FileFormatError
 from sfumato.evaluation.case import Origin
-from sfumato.evaluation.diagrams import reliability_rows
+from sfumato.evaluation.diagrams import reliability_points, write_points
 from sfumato.evaluation.rows import write_rows
 from sfumato.metrics.calibration.reliability import ReliabilityBins
 from sfumato.report.document import write_report
@@ -65,7 +65,8 @@ def test_folder_without_runs_is_refused(tmp_path):
         load_runs(tmp_path / "absent")
 
 
-COLUMNS = "run,method,dataset,seed,fold,case,structure,metric,value,unit,status"
+OLD_COLUMNS = "run,method,dataset,seed,fold,case,structure,metric,value,unit,status"
+COLUMNS = "run,method,diagram,series,x,y,count"
 
 
 @pytest.mark.parametrize(
@@ -73,19 +74,21 @@ COLUMNS = "run,method,dataset,seed,fold,case,structure,metric,value,unit,status"
     [
         (
             "metrics.csv",
-            f"{COLUMNS}\nr,m,d,0,0,,epoch last,history:val_dice,1,fraction,ok\n",
+            f"{OLD_COLUMNS}\nr,m,d,0,0,,epoch last,history:val_dice,1,fraction,ok\n",
             "'epoch last' of history:val_dice names no place",
         ),
         (
             "metrics.csv",
-            f"{COLUMNS}\nr,m,d,0,0,,soft 0..1,values:voxels,-3,voxels,ok\n",
+            f"{OLD_COLUMNS}\nr,m,d,0,0,,soft 0..1,values:voxels,-3,voxels,ok\n",
             "values:voxels is -3: expected a number of voxels",
         ),
         (
             "metrics.csv",
-            f"{COLUMNS}\nr,m,d,0,0,,skin 0..1,reliability:voxels,1,voxels,ok\n",
+            f"{OLD_COLUMNS}\nr,m,d,0,0,,skin 0..1,reliability:voxels,1,voxels,ok\n",
             "reliability bins of 'skin': expected one of all, foreground, boundary",
         ),
+        ("diagrams.csv", f"{COLUMNS}\nr,m,values,soft,0,1,-3\n", "line 2: count is -3: expected a number of"),
+        ("diagrams.csv", f"{COLUMNS}\nr,m,history,val_dice,last,1,\n", "line 2: could not convert .*'last'"),
         ("predictions/prediction.json", "{", "is not JSON"),
         ("predictions/prediction.json", "[1]", "holds list: expected an object"),
         ("metrics.csv", "a,b\n", "lacks the columns run"),
@@ -94,6 +97,8 @@ COLUMNS = "run,method,dataset,seed,fold,case,structure,metric,value,unit,status"
 def test_broken_file_is_named_with_the_line(runs_folder, tmp_path, name, text, message):
     run = tmp_path / "ce-seed0-fold0"
     shutil.copytree(runs_folder / "ce-seed0-fold0", run)
+    if text.startswith(OLD_COLUMNS):
+        (run / "diagrams.csv").unlink()
     (run / name).write_text(text)
     with pytest.raises(FileFormatError, match=message) as raised:
         load_runs(tmp_path)
@@ -110,12 +115,13 @@ def test_overlapping_regions_name_the_classes_in_their_order(runs_folder, tmp_pa
 
 
 def test_reliability_of_a_temperature_scaled_twin_goes_by_its_own_name(tmp_path):
-    rows = []
+    points = []
     for suffix, confidence in (("", 0.9), ("+T", 0.7)):
         origin = Origin(f"ce-seed0-fold0{suffix}", f"ce{suffix}", "d", 0, 0, "")
-        rows += reliability_rows(origin, "all", ReliabilityBins((5,), (confidence,), (0.6,)))
+        points += reliability_points(origin, "all", ReliabilityBins((5,), (confidence,), (0.6,)))
     (tmp_path / "first").mkdir()
-    write_rows(rows, tmp_path / "first" / "metrics.csv")
+    write_rows([], tmp_path / "first" / "metrics.csv")
+    write_points(points, tmp_path / "first" / "metrics.csv")
     data = load_runs(tmp_path)
     assert [bins["all"][0].confidence for bins in data.reliability.values()] == [0.9, 0.7]
     assert [data.method_of(name) for name in data.reliability] == ["ce", "ce+T"]
@@ -129,14 +135,14 @@ def test_table_of_scores_alone_has_no_diagrams(tmp_path, made_up):
     assert (data.histories, data.reliability, data.values, data.thresholds) == ({}, {}, {}, {})
 
 
-def test_numbers_of_the_report_come_from_the_table_alone(runs_folder, tmp_path):
-    """Beside ``metrics.csv`` only texts are left: the page's numbers and plots do not change."""
+def test_numbers_of_the_report_come_from_the_two_tables_alone(runs_folder, tmp_path):
+    """Beside ``metrics.csv`` and ``diagrams.csv`` only texts are left: numbers and plots do not change."""
     shutil.copytree(runs_folder, tmp_path / "runs")
     for path in (tmp_path / "runs").glob("*"):
         (path / "history.csv").write_text("epoch,val_dice\n0,0.99\n")
     full = load_runs(tmp_path / "runs")
     for path in (tmp_path / "runs").rglob("*.csv"):
-        if path.name != "metrics.csv":
+        if path.name not in ("metrics.csv", "diagrams.csv"):
             path.unlink()
     bare = load_runs(tmp_path / "runs")
     # Compared as text: nan is not equal to itself.
@@ -152,17 +158,11 @@ def test_numbers_of_the_report_come_from_the_table_alone(runs_folder, tmp_path):
 
 def test_diagrams_can_be_drawn_again_from_the_csv_with_pandas(runs_folder):
     data = load_runs(runs_folder)
-    frame = pd.concat([pd.read_csv(path) for path in sorted(runs_folder.glob("*/metrics.csv"))])
-    bins = frame[
-        frame["metric"].str.startswith("reliability:") & frame["structure"].str.startswith("foreground")
-    ]
-    wide = bins.pivot_table(
-        index=["method", "run", "structure"], columns="metric", values="value"
-    ).reset_index()
-    wide = wide[(wide["method"] == "ce") & (wide["reliability:voxels"] > 0)]
-    voxels = wide["reliability:voxels"]
-    accuracy = (wide["reliability:accuracy"] * voxels).sum() / voxels.sum()
+    frame = pd.concat([pd.read_csv(path) for path in sorted(runs_folder.glob("*/diagrams.csv"))])
+    bins = frame[(frame["diagram"] == "reliability") & (frame["series"] == "foreground")]
+    bins = bins[(bins["method"] == "ce") & (bins["count"] > 0)]
+    accuracy = (bins["y"] * bins["count"]).sum() / bins["count"].sum()
     last = pooled_bins(data, "foreground")["ce"][-1]
-    assert (last.count, last.accuracy) == (voxels.sum(), pytest.approx(accuracy))
-    curve = frame[(frame["metric"] == "history:val_dice") & (frame["run"] == "ce-seed1-fold0")]
-    assert curve["value"].tolist() == [epoch["val_dice"] for epoch in data.histories["ce-seed1-fold0"]]
+    assert (last.count, last.accuracy) == (bins["count"].sum(), pytest.approx(accuracy))
+    curve = frame[(frame["series"] == "val_dice") & (frame["run"] == "ce-seed1-fold0")]
+    assert curve["y"].tolist() == [epoch["val_dice"] for epoch in data.histories["ce-seed1-fold0"]]

@@ -12,12 +12,13 @@ def rows(made_up):
     gaps = {"a": (1.0, 2.0, 2.0, 3.0), "b": (0.0, 0.0, 0.5, 0.0), "a+T": (1.0, 2.0, 2.0, 3.0)}
     for method, several in gaps.items():
         for index, gap in enumerate(several):
-            for structure, reference in (("head", 10.0 * index), ("head@rater1", 7.0 * index)):
+            for rater, reference in (("", 10.0 * index), ("Ada", 7.0 * index)):
                 place = {
                     "run": f"{method}-seed0",
                     "method": method,
                     "case": f"c{index}",
-                    "structure": structure,
+                    "rater": rater,
+                    "structure": "head",
                 }
                 found.append(made_up.row(**place, metric="volume", value=10.0 * index + gap))
                 found.append(made_up.row(**place, metric="volume_ref", value=reference))

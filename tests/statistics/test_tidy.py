@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -5,10 +6,7 @@ import pandas as pd
 import pytest
 
 from sfumato.errors import FileFormatError, InputError
-from sfumato.evaluation.case import Origin
-from sfumato.evaluation.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
 from sfumato.evaluation.rows import Row, write_rows
-from sfumato.metrics.calibration.reliability import ReliabilityBins
 from sfumato.statistics.tidy import tidy
 from sfumato.study import compare_methods, read_tables, summary_table, wilcoxon_table
 
@@ -21,7 +19,7 @@ def write(path, text):
 def test_rows_frame_and_file_give_the_same_table(tmp_path):
     rng = np.random.default_rng(0)
     rows = [
-        Row(f"{m}-seed{s}-fold0", m, "d", s, 0, f"c{c}", "cell", "dice", float(rng.random()), "fraction")
+        Row(f"{m}-seed{s}-fold0", m, "d", s, 0, f"c{c}", "", "cell", "dice", float(rng.random()), "fraction")
         for m in ("a", "b")
         for s in (0, 1)
         for c in range(6)
@@ -169,18 +167,20 @@ def test_a_column_that_comes_twice_is_refused():
 def test_points_of_diagrams_change_no_statistic_in_any_form(tmp_path):
     rng = np.random.default_rng(3)
     rows = [
-        Row(f"{m}-seed0-fold0", m, "d", 0, 0, f"c{c}", "cell", "dice", float(rng.random()), "fraction")
+        Row(f"{m}-seed0-fold0", m, "d", 0, 0, f"c{c}", "", "cell", "dice", float(rng.random()), "fraction")
         for m in ("a", "b")
         for c in range(7)
     ]
-    origin = {m: Origin(f"{m}-seed0-fold0", m, "d", 0, 0, "") for m in ("a", "b")}
+    # As older tables hold them, before and after the scores.
     diagrams = [
-        *history_rows(
-            origin["a"], [{"epoch": 0.0, "train_loss": 1.0, "val_loss": math.nan, "val_dice": 0.5}]
-        ),
-        *value_rows(origin["b"], (0.0, 0.5, 1.0), (3, 4)),
-        *threshold_rows(origin["a"], [(0.5, 0.8)]),
-        *reliability_rows(origin["a"], "all", ReliabilityBins((0, 2), (math.nan, 0.9), (math.nan, 1.0))),
+        dataclasses.replace(rows[0], case="", structure=place, metric=metric, value=value, status=status)
+        for place, metric, value, status in (
+            ("epoch 0", "history:train_loss", 1.0, "ok"),
+            ("soft 0.0..0.5", "values:voxels", 3.0, "ok"),
+            ("tuning 0.5", "threshold:dice", 0.8, "ok"),
+            ("all 0.0..0.5", "reliability:voxels", 0.0, "ok"),
+            ("all 0.0..0.5", "reliability:accuracy", math.nan, "no_voxel"),
+        )
     ]
     write_rows([*diagrams[:2], *rows, *diagrams[2:]], tmp_path / "m.csv")
     alone = compare_methods(rows, proposed="a")

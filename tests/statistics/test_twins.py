@@ -16,7 +16,17 @@ def rows_of(method, metric, values):
     run, twin = method.removesuffix("+T"), "+T" if method.endswith("+T") else ""
     return [
         Row(
-            f"{run}-seed0-fold0{twin}", method, "d", 0, 0, f"case{n}", "all", metric, float(value), "fraction"
+            f"{run}-seed0-fold0{twin}",
+            method,
+            "d",
+            0,
+            0,
+            f"case{n}",
+            "",
+            "all",
+            metric,
+            float(value),
+            "fraction",
         )
         for n, value in enumerate(values)
     ]

@@ -11,7 +11,7 @@ from sfumato.statistics.volumes import volume_table
 
 
 def row(metric, value, *, case, method="a", seed=0, structure="head", unit="ml", status="ok"):
-    return Row(f"{method}-seed{seed}", method, "d", seed, 0, case, structure, metric, value, unit, status)
+    return Row(f"{method}-seed{seed}", method, "d", seed, 0, case, "", structure, metric, value, unit, status)
 
 
 def pair(predicted, reference, **place):

@@ -10,7 +10,7 @@ import torch
 from sfumato.cli.report import assembled
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import DataError
-from sfumato.evaluation.diagrams import points
+from sfumato.evaluation.diagrams import read_points
 from sfumato.evaluation.rows import read_rows
 from sfumato.methods import METHODS
 from sfumato.metrics import dice
@@ -58,29 +58,30 @@ def test_every_voxel_is_counted_once_in_reliability_and_histogram(tmp_path, meth
     folder = run(tmp_path, method)
     rows = read_rows(folder.path / "metrics.csv")
     voxels = len({row.case for row in rows if row.case}) * 13 * 16 * 11
-    bins = [
-        each for each in points(rows, "reliability") if each.quantity == "voxels" and each.series == "all"
-    ]
+    points = read_points(folder.path / "metrics.csv")
     for variant in ("", "+T"):
-        mine = [each for each in bins if each.run == f"{method}-seed0-fold0{variant}"]
-        assert [(each.low, each.high) for each in mine] == [(n / 10, (n + 1) / 10) for n in range(10)]
-        assert sum(each.value for each in mine) == voxels
-    values = list(points(rows, "values"))
+        place = f"{method}-seed0-fold0{variant}", "reliability", "all"
+        mine = [p for p in points if (p.run, p.diagram, p.series) == place]
+        assert len(mine) == 10
+        for n, point in enumerate(mine):
+            assert point.count == 0 or n / 10 <= round(point.x, 6) <= (n + 1) / 10
+        assert sum(p.count for p in mine) == voxels
+    values = [p for p in points if p.diagram == "values"]
     assert len(values) == 100
-    assert sum(each.value for each in values) == voxels * (3 if method == "ce" else 2)
-    assert (values[0].low, values[-1].high) == ((-1.0 if method == "singr" else 0.0), 1.0)
+    assert sum(p.count for p in values) == voxels * (3 if method == "ce" else 2)
+    assert (values[0].x, values[-1].y) == ((-1.0 if method == "singr" else 0.0), 1.0)
 
 
-def test_learning_curves_and_the_tuning_of_the_threshold_stand_in_the_table(tmp_path):
+def test_learning_curves_and_the_tuning_of_the_threshold_are_diagrams(tmp_path):
     folder = run(tmp_path, "softseg", axes=2, epochs=3)
-    rows = read_rows(folder.path / "metrics.csv")
-    curve = {(each.quantity, each.low): each.value for each in points(rows, "history")}
+    points = read_points(folder.path / "metrics.csv")
+    curve = {(p.series, p.x): p.y for p in points if p.diagram == "history"}
     lines = table(folder.path / "history.csv")
     assert len(lines) == 3
     for line in lines:
         for name in ("train_loss", "val_loss", "val_dice"):
             assert curve[name, float(line["epoch"])] == float(line[name])
-    sweep = [(each.low, each.value) for each in points(rows, "threshold")]
+    sweep = [(p.x, p.y) for p in points if p.diagram == "threshold"]
     assert sweep == [
         (float(line["threshold"]), float(line["dice"])) for line in table(folder.path / "threshold.csv")
     ]
@@ -96,20 +97,20 @@ def test_case_of_several_raters_is_scored_against_each_and_all_of_them(tmp_path)
     case = load_case(next(files for files in data.cases if files.name == rows[0].case), data)
     hard = nibabel.load(folder.path / "predictions" / f"{case.name}.nii.gz").get_fdata()
     hard = torch.from_numpy(hard.reshape(case.shape) == 1)[None]
-    found = {(r.method, r.structure, r.metric): r.value for r in rows if r.case == case.name}
+    found = {(r.method, r.rater, r.structure, r.metric): r.value for r in rows if r.case == case.name}
     drawn = [(labels == 1)[None] for labels in case.labels_per_rater]
     scores = [float(dice(hard, one)) for one in drawn]
-    for rater, score in zip(data.rater_keys(case.name), scores, strict=True):
-        assert found["moh", f"cell@{rater}", "dice"] == score
-        assert ("moh", f"cell@{rater}", "rater_dice") in found
-    assert found["moh", "cell", "dice_raters_mean"] == pytest.approx(np.mean(scores))
-    assert found["moh", "cell", "dice_raters_max"] == max(scores)
+    for rater, score in zip(data.raters_of(case.name), scores, strict=True):
+        assert found["moh", rater, "cell", "dice"] == score
+        assert ("moh", rater, "cell", "rater_dice") in found
+    assert found["moh", "", "cell", "dice_raters_mean"] == pytest.approx(np.mean(scores))
+    assert found["moh", "", "cell", "dice_raters_max"] == max(scores)
     for variant in ("moh", "moh+T"):
-        assert found[variant, "cell", "ged"] == found["moh", "cell", "ged"]
+        assert found[variant, "", "cell", "ged"] == found["moh", "", "cell", "ged"]
         assert {"qubiq", "consensus_dice", "consensus_iou", "rater_dice"} <= {
-            metric for method, structure, metric in found if (method, structure) == (variant, "cell")
+            metric for *place, metric in found if place == [variant, "", "cell"]
         }
-    assert found["moh", "cell", "qubiq"] != found["moh+T", "cell", "qubiq"]
+    assert found["moh", "", "cell", "qubiq"] != found["moh+T", "", "cell", "qubiq"]
 
 
 def test_finished_run_is_left_as_it_is(tmp_path):

@@ -18,7 +18,7 @@ DICE = {"CE": 0.70, "LS_0.1": 0.75, "tie": 0.75, "ours": 0.80}
 
 def row(method, value, case, structure, metric, unit, dataset):
     status = "ok" if math.isfinite(value) else "empty_prediction"
-    return Row(f"{method}-seed0", method, dataset, 0, 0, case, structure, metric, value, unit, status)
+    return Row(f"{method}-seed0", method, dataset, 0, 0, case, "", structure, metric, value, unit, status)
 
 
 def rows(dataset="BraTS_19 & co", structures=("ET", "TC"), methods=DICE):

@@ -102,7 +102,8 @@ def test_value_just_below_zero_prints_without_a_sign(made_up):
 
 def test_raters_are_averaged_in_the_tables_and_told_apart_in_their_own(made_up):
     rows = [
-        made_up.row(structure=f"cell@{name}", value=value) for name, value in {"Ada": 0.6, "Bo": 0.8}.items()
+        made_up.row(rater=name, structure="cell", value=value)
+        for name, value in {"Ada": 0.6, "Bo": 0.8}.items()
     ]
     assert list(structure_tables(rows)) == ["cell"]
     assert cell_of(structure_tables(rows)["cell"][0], "a", "dice").mean == pytest.approx(0.7)
@@ -111,8 +112,8 @@ def test_raters_are_averaged_in_the_tables_and_told_apart_in_their_own(made_up):
 
 def test_scores_against_raters_do_not_mix_with_those_against_their_consensus(made_up):
     rows = [
-        made_up.row(structure=name, value=value)
-        for name, value in {"cell": 0.9, "cell@Ada": 0.6, "cell@Bo": 0.8}.items()
+        made_up.row(rater=name, structure="cell", value=value)
+        for name, value in {"": 0.9, "Ada": 0.6, "Bo": 0.8}.items()
     ]
     assert cell_of(structure_tables(rows)["cell"][0], "a", "dice").mean == 0.9
     assert cell_of(summary_table(rows), "a", "dice").mean == 0.9

@@ -66,7 +66,7 @@ def evaluate(
 ) -> None:
     """Score every case and write a tidy table; the settings lie beside it as JSON.
 
-    Several raters: one row against each (structure cell@rater3) and one against their consensus.
+    Several raters: one row against each (column rater) and one against their consensus.
     """
     from sfumato.errors import DataError
     from sfumato.evaluation.case import DEFAULT_METRICS, Settings
@@ -96,7 +96,7 @@ def evaluate(
             "with the weights, every other score with the class that weighs most",
             err=True,
         )
-    _write(rows, out, settings, references, overwrite=overwrite)
+    _write(rows, out, settings, overwrite=overwrite)
     _show(rows, f"{len(pairs)} of {len(references.cases)} cases of {references.name}", out)
 
 
@@ -147,9 +147,7 @@ def _notes_path(out: Path) -> Path:
     return out.with_suffix(".json")
 
 
-def _write(
-    rows: Sequence[Row], out: Path, settings: Settings, references: References, *, overwrite: bool
-) -> None:
+def _write(rows: Sequence[Row], out: Path, settings: Settings, *, overwrite: bool) -> None:
     """Write how the numbers were computed, then the table: where that exists, all is complete."""
     from sfumato import __version__
     from sfumato.evaluation.rows import write_rows
@@ -158,7 +156,6 @@ def _write(
     notes = dataclasses.asdict(settings) | {
         "hausdorff": {"weighting": "area", "direction": "max"},
         "sfumato": __version__,
-        "raters": {f"rater{number}": name for number, name in enumerate(references.rater_names, start=1)},
     }
     with atomic_output(_notes_path(out), overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
@@ -177,7 +174,7 @@ def _show(rows: Iterable[Row], cases: str, out: Path) -> None:
         table.add_column(heading)
     for heading in ("mean", "SD", "unit", "n", "undefined"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for summary in aggregate(row for row in rows if "@" not in row.structure):
+    for summary in aggregate(row for row in rows if not row.rater):
         table.add_row(*_cells(summary))
     console = wide_console()
     console.print(table)

@@ -137,7 +137,7 @@ def _centres(data: ReportData, names: Sequence[str]) -> Figure | None:
             dice = [
                 row.value
                 for row in data.rows
-                if (row.method, row.metric, row.fold) == (name, "dice", fold) and "@" not in row.structure
+                if (row.method, row.metric, row.fold) == (name, "dice", fold) and not row.rater
             ]
             if dice:
                 values.setdefault(name, {})[fold] = 100 * sum(dice) / len(dice)

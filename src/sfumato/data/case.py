@@ -146,19 +146,19 @@ class Dataset:
         """Names of all cases, in order."""
         return tuple(files.name for files in self.cases)
 
-    def rater_keys(self, case: str) -> tuple[str, ...]:
-        """What tables call the raters of a case, one per mask of it.
+    def raters_of(self, case: str) -> tuple[str, ...]:
+        """Return the names of a case's raters, one per mask of it.
 
         Args:
             case: A case's name.
 
         Returns:
-            ``rater<number>``, counted in ``rater_names``; none where the case has a single mask.
+            Names of ``rater_names``; none where the case has a single mask.
 
         Raises:
             DataError: the data set has no such case.
         """
         for files in self.cases:
             if files.name == case:
-                return tuple(f"rater{index + 1}" for index in files.drawn_by)
+                return tuple(self.rater_names[index] for index in files.drawn_by)
         raise DataError([f"{self.name} has no case {case!r}"])

@@ -34,7 +34,7 @@ def agreement_rows(dataset: Dataset, cases: Iterable[Case]) -> list[Row]:
             structures=groups,
             spacing=case.spacing,
             origin=Origin("raters", "raters", dataset.name, None, None, case.name),
-            raters=dataset.rater_keys(case.name),
+            raters=dataset.raters_of(case.name),
         )
     return rows
 
@@ -49,9 +49,8 @@ def agreement_table(rows: Iterable[Row]) -> tuple[dict[str, object], ...]:
     """
     values: dict[str, dict[str, dict[tuple[str, str], float]]] = {}
     for row in rows:
-        structure, _, rater = row.structure.partition("@")
-        if row.metric == METRIC and rater:
-            mine = values.setdefault(structure, {}).setdefault(rater, {})
+        if row.metric == METRIC and row.rater:
+            mine = values.setdefault(row.structure, {}).setdefault(row.rater, {})
             mine.setdefault((row.dataset, row.case), row.value)
     lines: list[dict[str, object]] = []
     for structure, raters in values.items():

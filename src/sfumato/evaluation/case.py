@@ -99,7 +99,7 @@ class Origin:
     seed: int | None
     fold: int | None
     case: str
-    rater: str = ""  # written into the structure, as in cell@rater3; empty: the reference is not a rater's
+    rater: str = ""  # whose mask the reference is; empty: nobody's alone
 
 
 @dataclass(frozen=True)
@@ -368,11 +368,9 @@ def _rows(
 ) -> list[Row]:
     """Give one row per metric: ``ok`` where the value is defined, else the reason why it is not."""
     told = dataclasses.asdict(origin)
-    rater = told.pop("rater")
-    name = f"{structure}@{rater}" if rater else structure
     return [
         Row(
-            structure=name,
+            structure=structure,
             metric=metric,
             value=values[metric],
             unit=UNITS_OF[metric],

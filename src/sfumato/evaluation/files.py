@@ -52,7 +52,6 @@ class References:
     label_names: Mapping[int, str] | None  # None: not declared anywhere
     regions: Mapping[str, tuple[int, ...]] | None
     spacing: Spacing | None  # for pictures, which state none
-    rater_names: tuple[str, ...]
     label_values: Mapping[int, int] | None  # stored value to label, where they differ
     complete: bool  # every case must have a prediction; a data set also holds training cases
 
@@ -101,7 +100,6 @@ def find_references(path: str, kind: str = "auto") -> References:
         label_names=description.label_names,
         regions=description.regions,
         spacing=description.spacing,
-        rater_names=(),
         label_values=None,
         complete=True,
     )
@@ -115,7 +113,7 @@ def _is_data(place: Path) -> bool:
 def _of_dataset(dataset: Dataset) -> References:
     cases: dict[str, ReferenceFiles] = {}
     for files in dataset.cases:
-        names = dataset.rater_keys(files.name)
+        names = dataset.raters_of(files.name)
         # A mask that is one of the raters' is no consensus of them.
         consensus = None if files.mask in files.rater_masks else files.mask
         if consensus or files.rater_masks:
@@ -128,7 +126,6 @@ def _of_dataset(dataset: Dataset) -> References:
         dataset.label_names,
         dataset.regions,
         dataset.spacing,
-        dataset.rater_names,
         dataset.label_values,
         complete=False,
     )

@@ -94,8 +94,8 @@ def evaluate_agreement(
     Arguments and errors as :func:`evaluate_rater_masks`; ``raters`` names each of them.
 
     Returns:
-        Per structure ``rater_dice``: the mean Dice of all pairs; and per rater, as ``cell@rater3``, its mean
-        Dice with the others. Two empty masks agree (1). No row for a single rater, who has nobody to agree
+        Per structure ``rater_dice``: the mean Dice of all pairs; and per rater its mean Dice with the
+        others. Two empty masks agree (1). No row for a single rater, who has nobody to agree
         with.
     """
     drawn = _drawn(references, spacing, structures)
@@ -110,7 +110,8 @@ def evaluate_agreement(
         alone = (table.sum(dim=1) - table.diagonal()) / (len(drawn) - 1)
         rows += _rows({"rater_dice": float(alone.mean())}, name, origin, ["rater_dice"])
         for rater, value in zip(raters, alone.tolist(), strict=True):
-            rows += _rows({"rater_dice": value}, f"{name}@{rater}", origin, ["rater_dice"])
+            one = dataclasses.replace(origin, rater=rater)
+            rows += _rows({"rater_dice": value}, name, one, ["rater_dice"])
     return rows
 
 
@@ -181,7 +182,6 @@ def _mask_values(pred: Tensor, raters: Tensor) -> dict[str, float]:
 
 def _rows(values: dict[str, float], structure: str, origin: Origin, metrics: Sequence[str]) -> list[Row]:
     told = dataclasses.asdict(origin)
-    del told["rater"]
     return [
         Row(structure=structure, metric=metric, value=values[metric], unit=UNITS_OF[metric], **told)
         for metric in metrics

@@ -1,31 +1,31 @@
-"""The tidy table of results: one row per case, structure and metric, as CSV, and its summary.
+"""The tidy table of results: one row per case, rater, structure and metric, as CSV, and its summary.
 
 A row's ``status`` is ``ok`` exactly when its value is defined; otherwise the value is nan and the status
 says why. So both masks empty gives Dice 1 with status ``ok``, but HD95 of an empty prediction is nan with
 status ``empty_prediction``; with ``missing="diagonal"`` it is the image diagonal with status ``ok``.
 
-Several raters: a row against one rater names it in the structure, ``cell@rater3``.
+``rater`` is empty for the consensus, else the name of the rater that the row is scored against.
 
-A row whose metric is ``<diagram>:<quantity>`` is a point of a diagram, not a score of a case
-(:mod:`sfumato.evaluation.diagrams`).
+Older tables have no column ``rater`` and write ``cell@rater3`` as the structure; they also hold the points of
+diagrams, which have a file of their own now (:mod:`sfumato.evaluation.diagrams`). They are still read.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import json
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sfumato.errors import FileFormatError, ValueRangeError
-from sfumato.output import atomic_output
+from sfumato.evaluation.csv_files import read_records, write_records
 
-# The last one: a bin of a diagram or a boundary band that holds no voxel has no mean.
+# The last one: a boundary band that holds no voxel has no mean.
 STATUSES = ("ok", "empty_reference", "empty_prediction", "both_empty", "no_voxel")
-DIAGRAMS = ("reliability", "values", "threshold", "history")
+OLD_DIAGRAMS = ("reliability", "values", "threshold", "history")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Row:
     seed: int | None
     fold: int | None
     case: str
+    rater: str
     structure: str
     metric: str
     value: float
@@ -62,21 +63,22 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 
 
 def is_diagram(metric: str) -> bool:
-    """Say whether rows of this metric are points of a diagram, which no statistic over cases may count.
+    """Return whether rows of this metric, in an older table, are points of a diagram and no scores.
 
     Example:
         >>> is_diagram("reliability:voxels"), is_diagram("dice")
         (True, False)
     """
     name, colon, _ = metric.partition(":")
-    return bool(colon) and name in DIAGRAMS
+    return bool(colon) and name in OLD_DIAGRAMS
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and standard deviation of one metric, over all rows of a method and structure."""
+    """Mean and standard deviation of one metric, over all rows of a method, rater and structure."""
 
     method: str
+    rater: str
     structure: str
     metric: str
     unit: str
@@ -87,10 +89,10 @@ class Summary:
 
 
 def aggregate(rows: Iterable[Row]) -> list[Summary]:
-    """Summarise the rows per method, structure and metric, in the order of first appearance.
+    """Summarise the rows per method, rater, structure and metric, in the order of first appearance.
 
-    Undefined values are left out of the mean and counted, points of diagrams are left out. The result does
-    not depend on the rows' order within a group: sums are exact before they are rounded.
+    Undefined values are left out of the mean and counted. The result does not depend on the rows' order
+    within a group: sums are exact before they are rounded.
 
     Returns:
         One summary per group; an empty list for no rows.
@@ -98,11 +100,9 @@ def aggregate(rows: Iterable[Row]) -> list[Summary]:
     Raises:
         ValueRangeError: One metric comes in two units.
     """
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in rows:
-        if is_diagram(row.metric):
-            continue
-        groups.setdefault((row.method, row.structure, row.metric), []).append(row)
+        groups.setdefault((row.method, row.rater, row.structure, row.metric), []).append(row)
     return [_summary(group) for group in groups.values()]
 
 
@@ -119,68 +119,46 @@ def _summary(group: Sequence[Row]) -> Summary:
     if len(values) > 1:
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
     undefined = len(group) - len(values)
-    return Summary(
-        first.method, first.structure, first.metric, first.unit, mean, deviation, len(values), undefined
-    )
+    place = first.method, first.rater, first.structure, first.metric, first.unit
+    return Summary(*place, mean, deviation, len(values), undefined)
 
 
 def write_rows(rows: Iterable[Row], path: Path | str, *, overwrite: bool = False) -> None:
     """Write the rows as CSV, to a temporary name first and renamed when complete.
 
-    Floats are written so that they read back to the bit. An undefined value is ``nan``; a missing seed or
-    fold is empty.
+    An undefined value is ``nan``; a missing seed or fold is empty.
 
     Raises:
-        OutputExistsError: The file is there and ``overwrite`` is off.
-        InputError: The folder cannot be written to.
-        MachineError: The disk is full; nothing is left behind.
+        OutputExistsError, InputError, MachineError: As
+            :func:`~sfumato.evaluation.csv_files.write_records`.
     """
-    with (
-        atomic_output(Path(path), overwrite=overwrite) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows([_cell(value) for value in dataclasses.astuple(row)] for row in rows)
-
-
-def _cell(value: str | float | int | None) -> str:
-    if value is None:
-        return ""
-    return repr(float(value)) if isinstance(value, float) else str(value)
+    records = (dataclasses.astuple(row) for row in rows)
+    write_records(COLUMNS, records, Path(path), overwrite=overwrite)
 
 
 def read_rows(path: Path | str) -> list[Row]:
-    """Read a table that :func:`write_rows` wrote, or one of the same columns by another tool.
+    """Read a table that :func:`write_rows` wrote, one of the same columns by another tool, or an older one.
 
-    Further columns are ignored and the columns' order is free. An empty value is read as nan.
+    Further columns are ignored and the columns' order is free. An empty value is read as nan. In an older
+    table a rater is known by number; the name is taken from the settings that ``sfumato evaluate`` wrote
+    beside it, else it stays ``rater3``.
 
     Raises:
         FileFormatError: The file is missing, is not a CSV of these columns, or a line is not a row; the
             message names the line.
     """
     path = Path(path)
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise FileFormatError(
-                    f"{path} lacks the columns {', '.join(missing)}: "
-                    f"a table of results has {', '.join(COLUMNS)}"
-                )
-            return [_row(record, f"{path}, line {reader.line_num}") for record in reader]
-    except OSError as error:
-        raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(f"{path} is not a CSV file: {error}") from error
+    needed = [name for name in COLUMNS if name != "rater"]
+    records = read_records(path, needed, content="a table of results", optional=("rater",))
+    names = _old_rater_names(path)
+    return [_row(record, place, names) for place, record in records if not is_diagram(record["metric"])]
 
 
-def _row(record: dict[str, str | None], place: str) -> Row:
-    cells = {name: record[name] for name in COLUMNS}
-    if any(cell is None for cell in cells.values()):
-        raise FileFormatError(f"{place}: fewer cells than columns ({len(COLUMNS)} are needed)")
-    text = {name: cell or "" for name, cell in cells.items()}
+def _row(text: Mapping[str, str], place: str, rater_names: Mapping[str, str]) -> Row:
+    structure, rater = text["structure"], text.get("rater")
+    if rater is None:
+        structure, _, rater = structure.partition("@")
+        rater = rater_names.get(rater, rater)
     try:
         return Row(
             run=text["run"],
@@ -189,7 +167,8 @@ def _row(record: dict[str, str | None], place: str) -> Row:
             seed=_whole(text["seed"]),
             fold=_whole(text["fold"]),
             case=text["case"],
-            structure=text["structure"],
+            rater=rater,
+            structure=structure,
             metric=text["metric"],
             value=float(text["value"]) if text["value"].strip() else math.nan,
             unit=text["unit"],
@@ -201,3 +180,12 @@ def _row(record: dict[str, str | None], place: str) -> Row:
 
 def _whole(text: str) -> int | None:
     return int(text) if text.strip() else None
+
+
+def _old_rater_names(path: Path) -> Mapping[str, str]:
+    """Read which rater was ``rater3``; empty where no settings lie beside the table."""
+    try:
+        settings = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return dict(settings["raters"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,4 +1,4 @@
-"""What a run's test cases add up to: the rows of its ``metrics.csv``, the points of its diagrams included."""
+"""What a run's test cases add up to: the rows of its ``metrics.csv`` and the points of its diagrams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from sfumato.evaluation.case import (
     evaluate_case,
     evaluate_maps,
 )
-from sfumato.evaluation.diagrams import history_rows, reliability_rows, threshold_rows, value_rows
+from sfumato.evaluation.diagrams import (
+    Point,
+    history_points,
+    reliability_points,
+    threshold_points,
+    value_points,
+)
 from sfumato.evaluation.raters import evaluate_agreement, evaluate_rater_maps, evaluate_rater_masks
 from sfumato.evaluation.rows import Row
 from sfumato.labels.regions import region_weights
@@ -68,7 +74,7 @@ class RunRows:
             return
         self._dataset = dataset.name
         scored = _Scored(self.module, found, case)
-        raters = () if case.labels_per_rater is None else dataset.rater_keys(case.name)
+        raters = () if case.labels_per_rater is None else dataset.raters_of(case.name)
         origin = self._origin(case.name)
         self._cases += scored.rows(origin, raters)
         self._values += value_counts(found.soft, self._edges)
@@ -97,18 +103,19 @@ class RunRows:
                 bins[name].update(values, reference, mask)
 
     def rows(self) -> list[Row]:
-        """Every case's rows, then the reliability diagrams and the histogram."""
-        rows = list(self._cases)
+        """Return every case's rows."""
+        return list(self._cases)
+
+    def points(
+        self, history: Iterable[Mapping[str, float]] = (), sweep: Iterable[tuple[float, float]] = ()
+    ) -> list[Point]:
+        """Return the reliability diagrams, the histogram, the learning curves and the threshold's sweep."""
+        origin, points = self._origin(), []
         for variant, sets in self._bins.items():
             for name, bins in sets.items():
-                rows += reliability_rows(self._origin(variant=variant), name, bins.compute().reliability)
-        return rows + value_rows(self._origin(), self._edges, self._values.tolist())
-
-    def training_rows(
-        self, history: Iterable[Mapping[str, float]], sweep: Iterable[tuple[float, float]]
-    ) -> list[Row]:
-        """The learning curves and the sweep that tuned the threshold, as points."""
-        return [*history_rows(self._origin(), history), *threshold_rows(self._origin(), sweep)]
+                points += reliability_points(self._origin(variant=variant), name, bins.compute().reliability)
+        points += value_points(origin, self._edges, self._values.tolist())
+        return [*points, *history_points(origin, history), *threshold_points(origin, sweep)]
 
 
 class _Scored:

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from sfumato.evaluation.rows import Row
 from sfumato.report.data import BinSet, ReliabilityBin, ReportData, ValueBin
 from sfumato.report.style import INK, MUTED, RULE, SETTINGS, Pen, pens
-from sfumato.tables.report import ARROWS, metric_direction, metric_title, per_case, structure_of, structures
+from sfumato.tables.report import ARROWS, metric_direction, metric_title, per_case, structures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -268,7 +268,7 @@ def case_strips(rows: Sequence[Row], metric: str, methods: Sequence[str]) -> Fig
     """Draw every case's value per structure and method, over a box of the quartiles; outliers are named."""
     mine = [row for row in rows if row.metric == metric]
     values = {
-        structure: per_case([row for row in mine if structure_of(row) == structure], structure=structure)
+        structure: per_case([row for row in mine if row.structure == structure], structure=structure)
         for structure in structures(mine)
     }
     values = {name: found for name, found in values.items() if any(row.status == "ok" for row in found)}

@@ -1,12 +1,11 @@
 """Read a folder of runs: the numbers and texts that a report shows, and how predictions grew; no whole image.
 
-Every number comes from ``metrics.csv``: scores of cases, and points of diagrams.
+Every number comes from ``metrics.csv``, the scores of cases, and ``diagrams.csv``, the points of diagrams.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import zipfile
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy as np
 
 from sfumato.errors import FileFormatError, ShapeError
 from sfumato.evaluation.agreement import agreement_table
-from sfumato.evaluation.diagrams import Point, points
-from sfumato.evaluation.rows import Row, is_diagram, read_rows
+from sfumato.evaluation.diagrams import Point, points_file, read_points
+from sfumato.evaluation.rows import Row, read_rows
 from sfumato.report.data import BIN_SETS, BinSet, Progression, ReliabilityBin, ReportData, ValueBin
 from sfumato.statistics.twins import SUFFIX as TWIN
 
@@ -66,16 +65,18 @@ def load_runs(folder: Path | str, *, title: str = "", without: Container[str] = 
     names = {path: _run_name(path) for path in folders}
     tables = {path: read_rows(path / METRICS) for path in folders}
     rows = [row for path in folders for row in tables[path]]
-    results = tuple(row for row in rows if not is_diagram(row.metric))
+    diagrams = {path: read_points(path / METRICS) for path in folders}
+    run_methods = {row.run: row.method for row in rows}
+    run_methods |= {point.run: point.method for path in folders for point in diagrams[path]}
     described = {names[path]: _json(path / "predictions" / "prediction.json") for path in folders}
     datasets = sorted({row.dataset for row in rows if row.dataset})
     return ReportData(
         title=title or f"Soft labels on {', '.join(datasets) or Path(folder).name}",
-        rows=results,
-        histories=_each_run(tables, "history", _history),
-        reliability=_each_run(tables, "reliability", _reliability),
-        values=_each_run(tables, "values", _values),
-        thresholds=_each_run(tables, "threshold", _thresholds),
+        rows=tuple(rows),
+        histories=_each_run(diagrams, "history", _history),
+        reliability=_each_run(diagrams, "reliability", _reliability),
+        values=_each_run(diagrams, "values", _values),
+        thresholds=_each_run(diagrams, "threshold", _thresholds),
         progressions={
             names[path]: _progression(path / SNAPSHOTS) for path in folders if _has(path, SNAPSHOTS)
         },
@@ -85,25 +86,26 @@ def load_runs(folder: Path | str, *, title: str = "", without: Container[str] = 
             for path in folders
             if _has(path, "environment.json")
         },
-        methods={row.run: row.method for row in rows} | _methods(names, described, tables),
+        methods=run_methods | _methods(names, described, tables, diagrams),
         label_names=_label_names(described),
-        agreement=agreement_table(results),
+        agreement=agreement_table(rows),
     )
 
 
 def _each_run(
-    tables: Mapping[Path, list[Row]], diagram: str, read: Callable[[Sequence[Point]], T]
+    diagrams: Mapping[Path, Sequence[Point]], diagram: str, read: Callable[[Sequence[Point]], T]
 ) -> dict[str, T]:
     """Read one diagram of every run that has it."""
     found: dict[str, T] = {}
-    for path, rows in tables.items():
+    for path, points in diagrams.items():
         groups: dict[str, list[Point]] = {}
-        try:
-            for point in points(rows, diagram):
+        for point in points:
+            if point.diagram == diagram:
                 groups.setdefault(point.run, []).append(point)
+        try:
             found |= {run: read(group) for run, group in groups.items()}
         except FileFormatError as error:
-            raise FileFormatError(f"{path / METRICS}: {error}") from error
+            raise FileFormatError(f"{points_file(path / METRICS)}: {error}") from error
     return found
 
 
@@ -119,11 +121,13 @@ def _methods(
     names: Mapping[Path, str],
     described: Mapping[str, Mapping[str, object]],
     tables: Mapping[Path, Sequence[Row]],
+    diagrams: Mapping[Path, Sequence[Point]],
 ) -> dict[str, str]:
     """Name each folder's method: as its rows do, the temperature-scaled twin's aside."""
     found = {}
     for path, name in names.items():
-        own = [row.method for row in tables[path] if not row.method.endswith(TWIN)]
+        methods = [row.method for row in tables[path]] + [point.method for point in diagrams[path]]
+        own = [method for method in methods if not method.endswith(TWIN)]
         found[name] = own[0] if own else str(described[name].get("method") or name.rsplit("-seed", 1)[0])
     return found
 
@@ -181,47 +185,37 @@ def _progression(path: Path) -> Progression:
         raise FileFormatError(f"cannot read {path}: {error}") from error
 
 
-def _history(curve: Sequence[Point]) -> tuple[dict[str, float], ...]:
+def _history(curves: Sequence[Point]) -> tuple[dict[str, float], ...]:
     epochs: dict[float, dict[str, float]] = {}
-    for point in curve:
-        epochs.setdefault(point.low, {"epoch": point.low})[point.quantity] = point.value
+    for point in curves:
+        epochs.setdefault(point.x, {"epoch": point.x})[point.series] = point.y
     return tuple(epochs[epoch] for epoch in sorted(epochs))
 
 
-def _reliability(bins: Sequence[Point]) -> dict[BinSet, tuple[ReliabilityBin, ...]]:
-    found: dict[BinSet, dict[tuple[float, float], dict[str, float]]] = {}
-    for point in bins:
+def _reliability(points: Sequence[Point]) -> dict[BinSet, tuple[ReliabilityBin, ...]]:
+    bins: dict[BinSet, list[Point]] = {}
+    for point in points:
         name = next((known for known in BIN_SETS if known == point.series), None)
         if name is None:
             raise FileFormatError(
                 f"run {point.run} has reliability bins of {point.series!r}: expected one of "
                 f"{', '.join(BIN_SETS)}"
             )
-        found.setdefault(name, {}).setdefault((point.low, point.high), {})[point.quantity] = point.value
+        bins.setdefault(name, []).append(point)
     return {
         name: tuple(
             ReliabilityBin(
-                low=low,
-                high=high,
-                count=_count(numbers.get("voxels", math.nan), "reliability"),
-                confidence=numbers.get("confidence", math.nan),
-                accuracy=numbers.get("accuracy", math.nan),
+                index / len(several), (index + 1) / len(several), point.count or 0, point.x, point.y
             )
-            for (low, high), numbers in bins.items()
+            for index, point in enumerate(several)
         )
-        for name, bins in found.items()
+        for name, several in bins.items()
     }
 
 
 def _values(bins: Sequence[Point]) -> tuple[ValueBin, ...]:
-    return tuple(ValueBin(point.low, point.high, _count(point.value, "values")) for point in bins)
+    return tuple(ValueBin(point.x, point.y, point.count or 0) for point in bins)
 
 
 def _thresholds(sweep: Sequence[Point]) -> tuple[tuple[float, float], ...]:
-    return tuple((point.low, point.value) for point in sweep)
-
-
-def _count(value: float, diagram: str) -> int:
-    if not (math.isfinite(value) and value >= 0):
-        raise FileFormatError(f"{diagram}:voxels is {value:g}: expected a number of voxels")
-    return int(value)
+    return tuple((point.x, point.y) for point in sweep)

@@ -111,7 +111,7 @@ def _asked(part: DataPart) -> list[tuple[str, str]]:
 def _raters(part: DataPart, recipes: Sequence[Recipe], dataset: Dataset) -> list[str]:
     """The raters whom recipes and tables name, and the cases that lack the mask a recipe trains on."""
     wanted = dict.fromkeys(recipe.raters for recipe in recipes if recipe.raters != _CONSENSUS)
-    known = [f"rater{number}" for number in range(1, len(dataset.rater_names) + 1)]
+    known = dataset.rater_names
     absent = dict.fromkeys(rater for _, rater in _asked(part) if rater and rater not in known)
     if not known and (wanted or absent):
         return ["the recipes and tables are of single raters' masks, but the data set has one mask per case"]

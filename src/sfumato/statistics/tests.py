@@ -97,7 +97,7 @@ def wilcoxon_table(
 
     Example:
         >>> rows = [
-        ...     Row("", name, "", seed, 0, "", "cell", "dice", value, "fraction")
+        ...     Row("", name, "", seed, 0, "", "", "cell", "dice", value, "fraction")
         ...     for name, values in {"ours": (0.9, 0.8, 0.7), "theirs": (0.8, 0.6, 0.4)}.items()
         ...     for seed, value in enumerate(values)
         ... ]

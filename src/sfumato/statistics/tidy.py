@@ -144,7 +144,7 @@ def _value(record: dict[str, object], place: str) -> Value:
         fold=_whole(text["fold"]),
         run=text["run"],
         case=text["case"],
-        structure=text["structure"] or "all",
+        structure="@".join(filter(None, (text["structure"] or "all", text["rater"]))),
         metric=text["metric"],
         value=number,
         measure=text["unit"],

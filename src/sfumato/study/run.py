@@ -13,6 +13,7 @@ from sfumato.data.inspection import check_dataset
 from sfumato.data.readers.cases import load_case
 from sfumato.data.splits import read_splits
 from sfumato.errors import DataError
+from sfumato.evaluation.diagrams import write_points
 from sfumato.evaluation.rows import Row, write_rows
 from sfumato.evaluation.run import RunRows
 from sfumato.model.predict import describe, load_checkpoint, predict_case, write_prediction
@@ -50,11 +51,10 @@ def complete_run(
         progress: Wraps the test cases' names, for a progress bar.
 
     Returns:
-        The run's folder, with predictions (hard and graded) and ``metrics.csv`` of the test cases, which also
-        holds the points of every diagram (:mod:`sfumato.evaluation.diagrams`). A split without test cases
-        leaves no row of a case. ``temperature.json``, fitted on the validation cases, gives every method its
-        temperature-scaled twin in the table (run and method end in ``+T``; the decisions are the same, the
-        graded values are not).
+        The run's folder, with predictions (hard and soft), ``metrics.csv`` of the test cases, and
+        ``diagrams.csv`` with the points of every diagram. A split without test cases leaves no row.
+        ``temperature.json``, fitted on the validation cases, adds every method's temperature-scaled form to
+        both tables (run and method end in ``+T``; the decisions are the same, the soft values are not).
 
     Raises:
         DataError: every problem of every case, the test cases included, before any training and before an
@@ -97,9 +97,10 @@ def evaluate_run(folder: RunFolder, dataset: Dataset, *, progress: Progress = it
         LOG.info("predicted and evaluated %s", name)
     describe(module, out, soft="float32")
     sweep = [(line["threshold"], line["dice"]) for line in _numbers(folder.path / "threshold.csv")]
-    rows = [*table.rows(), *table.training_rows(_numbers(folder.path / "history.csv"), sweep)]
-    write_rows(rows, folder.path / "metrics.csv", overwrite=True)
-    return rows
+    metrics = folder.path / "metrics.csv"
+    write_points(table.points(_numbers(folder.path / "history.csv"), sweep), metrics, overwrite=True)
+    write_rows(table.rows(), metrics, overwrite=True)
+    return table.rows()
 
 
 def _numbers(path: Path) -> list[dict[str, float]]:

@@ -180,26 +180,16 @@ def metric_direction(metric: str) -> Direction | None:
         return None
 
 
-def structure_of(row: Row) -> str:
-    """Give the row's structure without the rater: ``cell`` of ``cell@rater3``."""
-    return row.structure.partition("@")[0]
-
-
-def rater_of(row: Row) -> str:
-    """Give the rater that the row is scored against; empty where the reference is not a rater's."""
-    return row.structure.partition("@")[2]
-
-
 def consensus(rows: Iterable[Row]) -> list[Row]:
     """Leave out what is scored against single raters, except for a metric that has nothing else."""
     kept = list(rows)
-    has = {row.metric for row in kept if not rater_of(row)}
-    return [row for row in kept if not rater_of(row) or row.metric not in has]
+    has = {row.metric for row in kept if not row.rater}
+    return [row for row in kept if not row.rater or row.metric not in has]
 
 
 def structures(rows: Iterable[Row]) -> tuple[str, ...]:
     """Give the structures in the order of first appearance."""
-    return tuple(dict.fromkeys(structure_of(row) for row in rows))
+    return tuple(dict.fromkeys(row.structure for row in rows))
 
 
 def per_case(rows: Iterable[Row], *, structure: str) -> list[Row]:
@@ -222,7 +212,9 @@ def per_case(rows: Iterable[Row], *, structure: str) -> list[Row]:
         values = [row.value for row in group if row.status == "ok"]
         value = statistics.fmean(values) if values else math.nan
         status = "ok" if values else group[0].status
-        found.append(replace(group[0], structure=structure, seed=None, fold=None, value=value, status=status))
+        found.append(
+            replace(group[0], rater="", structure=structure, seed=None, fold=None, value=value, status=status)
+        )
     return found
 
 
@@ -243,7 +235,7 @@ def structure_tables(rows: Sequence[Row]) -> dict[str, list[Table]]:
     """Make every structure's tables, one per group of metrics; nothing is left out."""
     found: dict[str, list[Table]] = {}
     for structure in structures(rows):
-        mine = [row for row in rows if structure_of(row) == structure]
+        mine = [row for row in rows if row.structure == structure]
         present = list(dict.fromkeys(row.metric for row in mine))
         grouped = {metric for group in GROUPS.values() for metric in group}
         groups = {**GROUPS, "Further metrics": tuple(m for m in present if m not in grouped)}
@@ -257,8 +249,8 @@ def structure_tables(rows: Sequence[Row]) -> dict[str, list[Table]]:
 def rater_table(rows: Sequence[Row], *, metric: str = "dice") -> dict[str, dict[str, Cell]]:
     """Score each method against each rater: method, then rater, to the mean over cases."""
     found: dict[str, dict[str, Cell]] = {}
-    for rater in dict.fromkeys(rater_of(row) for row in rows if rater_of(row)):
-        mine = [row for row in rows if rater_of(row) == rater and row.metric == metric]
+    for rater in dict.fromkeys(row.rater for row in rows if row.rater):
+        mine = [row for row in rows if row.rater == rater and row.metric == metric]
         for method, cell in _cells(mine).items():
             found.setdefault(method, {})[rater] = cell
     return found

@@ -20,7 +20,10 @@ def print_summary(tables: Iterable[Path]) -> None:
     if not rows:
         wide_console().print("no test case was evaluated")
         return
-    summaries = {(item.structure, item.method, item.metric): item for item in aggregate(rows)}
+    summaries = {
+        ("@".join(filter(None, (item.structure, item.rater))), item.method, item.metric): item
+        for item in aggregate(rows)
+    }
     metrics = [name for name in COLUMNS if any(key[2] == name for key in summaries)]
     table = Table(title="Test cases: mean ± SD over cases (undefined values)", header_style="bold")
     for heading in ("structure", "method", *(_heading(name, summaries) for name in metrics)):

@@ -77,9 +77,9 @@ def test_an_empty_cell_of_a_rater_moves_nobody_elses_mask(tmp_path):
     dataset = open_dataset(tmp_path)
     (files,) = dataset.cases
     assert [files.mask_of(rater) for rater in range(3)] == [0, None, 1]
-    assert dataset.rater_keys("a") == ("rater1", "rater3")
+    assert dataset.raters_of("a") == ("mask_rater1", "mask_rater3")
     with pytest.raises(DataError, match="has no case 'b'"):
-        dataset.rater_keys("b")
+        dataset.raters_of("b")
 
 
 def test_a_spreadsheets_byte_order_mark_and_blanks_do_no_harm(tmp_path):
