@@ -20,6 +20,7 @@ check: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/geodesic.py
 	$(BIN)/python benchmarks/surface.py
 	$(BIN)/python benchmarks/label_truth.py

@@ -70,7 +70,7 @@ def write_apart(folder: Path, size: tuple[int, ...], soft: str) -> None:
 
 def evaluate(folder: Path) -> int:
     """Run ``sfumato evaluate`` with every metric; give the peak of its memory in bytes."""
-    command = [sys.executable, "-m", "sfumato.cli.app", "evaluate", str(folder / "pred"), str(folder / "ref")]
+    command = [sys.executable, "-m", "sfumato", "evaluate", str(folder / "pred"), str(folder / "ref")]
     chosen = [argument for metric in METRICS for argument in ("--metric", metric)]
     # A shell's own process in between: the peak of this one's children would be that of the writing too.
     script = (

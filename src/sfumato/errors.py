@@ -8,7 +8,17 @@ Every message says what is wrong, what came, and what was expected.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+EXTRAS = {
+    "train": (
+        *("lightning", "monai", "einops", "nibabel", "pydantic", "yaml", "typer", "rich", "pandas"),
+        *("PIL", "tifffile", "tensorboard", "tqdm"),
+    ),
+    "report": ("matplotlib", "jinja2"),
+}
+"""The libraries of each extra, as they are imported."""
 
 
 class SfumatoError(Exception):
@@ -82,11 +92,29 @@ class DataError(InputError):
         super().__init__(count + "\n  ".join(self.problems))
 
 
-class MissingExtraError(InputError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+class MissingExtraError(InputError, ImportError):
+    """An optional library is not installed; the message names the extra that brings it."""
 
 
 class MachineError(SfumatoError):
     """The machine failed: a full disk, a killed worker. Nothing half-written is left behind."""
 
     exit_status = 1
+
+
+@contextmanager
+def optional_libraries() -> Iterator[None]:
+    """Turn the absence of an optional library, inside the block, into an error that says what to install.
+
+    Raises:
+        MissingExtraError: a library of :data:`EXTRAS` is imported in the block and is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        for extra, libraries in EXTRAS.items():
+            if library in libraries:
+                message = f"{library} is not installed, which this needs: pip install 'sfumato[{extra}]'"
+                raise MissingExtraError(message) from error
+        raise

@@ -4,7 +4,7 @@ import typer
 from typer.testing import CliRunner
 
 from layout_files import WRITERS, write_brats2020, write_kits2019, write_lgg, zones
-from sfumato.cli.app import app
+from sfumato.cli.app import load
 from sfumato.cli.check import check
 from sfumato.data.dataset import KINDS
 from sfumato.errors import DataError
@@ -139,8 +139,7 @@ def test_a_forced_layout_that_does_not_fit_says_what_it_expected(tmp_path):
 
 @pytest.mark.parametrize("command", ["check", "train", "predict", "evaluate", "threshold", "study", "report"])
 def test_every_command_that_opens_a_data_set_can_force_its_layout(command):
-    commands = typer.main.get_command(app).commands
-    option = next(each for each in commands[command].params if "--dataset" in each.opts)
+    option = next(each for each in load(command).params if "--dataset" in each.opts)
     assert option.default == "auto"
     for kind in KINDS:
         assert kind in option.help
@@ -148,6 +147,5 @@ def test_every_command_that_opens_a_data_set_can_force_its_layout(command):
 
 @pytest.mark.parametrize("command", ["check", "train", "predict", "evaluate"])
 def test_help_says_which_data_can_be_given(command):
-    parameters = typer.main.get_command(app).commands[command].params
-    texts = [each.help for each in parameters if getattr(each, "help", None)]
+    texts = [each.help for each in load(command).params if getattr(each, "help", None)]
     assert any("older of a public data set or in nnU-Net or BIDS layout" in text for text in texts)

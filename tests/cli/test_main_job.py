@@ -235,7 +235,7 @@ def test_two_processes_train_one_run(tmp_path):
     data = str(write_cases(tmp_path / "data"))
     out = tmp_path / "run"
     arguments = ["train", "--no-report", recipe_file(tmp_path, devices=2), "--data", data, "--out", str(out)]
-    command = [sys.executable, "-m", "sfumato.cli.app", *arguments]
+    command = [sys.executable, "-m", "sfumato", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
     assert json.loads((out / "finished.json").read_text())["best_epoch"] == 0

@@ -308,7 +308,7 @@ def _train_command(run: PlannedRun, folder: Path, data: str, kind: str) -> Seque
     import sys
 
     recipe = folder.parents[1] / "recipes" / f"{run.name}.yaml"
-    train = [sys.executable, "-m", "sfumato.cli.app", "train", str(recipe), "--data", data]
+    train = [sys.executable, "-m", "sfumato", "train", str(recipe), "--data", data]
     # The data were read to the last byte before the first training: not once more in each of them.
     place = ["--dataset", kind, "--out", str(folder)]
     return [*train, *place, "--resume", "--checked", "--no-report", "--attached"]

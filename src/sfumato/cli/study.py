@@ -98,7 +98,7 @@ def _open(out: Path, plan: Path, found: Study) -> None:
 def _train_command(found: Study, out: Path, kind: str) -> Callable[[PlannedRun, Path], Sequence[str]]:
     def command(run: PlannedRun, folder: Path) -> Sequence[str]:
         recipe = str(out / "recipes" / f"{run.name}.yaml")
-        train = [sys.executable, "-m", "sfumato.cli.app", "train", recipe]
+        train = [sys.executable, "-m", "sfumato", "train", recipe]
         place = ["--data", found.data, "--dataset", kind, "--out", str(folder)]
         # An unfinished folder is gone on with; a new one is begun. The study has one report of all its runs.
         return [*train, *place, "--resume", "--no-report", "--attached"]
