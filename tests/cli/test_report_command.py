@@ -104,12 +104,14 @@ def test_cases_carry_predictions_soft_maps_targets_and_uncertainty(runs):
 
 def test_soft_label_of_the_viewer_follows_the_run_s_recipe(runs):
     run = runs / "svls-seed0-fold0"
-    (run / "recipe.yaml").write_text("method: svls\nlabel: {sigma: 0.3}\n")
+    (run / "recipe.yaml").write_text("method: svls\nlabel: {sigma: 0.3}\npatch: {size: [32, 32, 32]}\n")
     narrow = assembled(runs, max_cases=1).cases[0].predictions["svls"].target
-    (run / "recipe.yaml").write_text("method: svls\nlabel: {}\n")
+    (run / "recipe.yaml").write_text("method: svls\npatch: {size: [32, 32, 32]}\n")
     wide = assembled(runs, max_cases=1).cases[0].predictions["svls"].target
     assert float((narrow - wide).abs().max()) > 0.01
-    (run / "recipe.yaml").write_text("method: svls\nlabel: {unknown_option: 1}\n")
+    (run / "recipe.yaml").write_text(
+        "method: svls\nlabel: {unknown_option: 1}\npatch: {size: [32, 32, 32]}\n"
+    )
     assert assembled(runs, max_cases=1).cases[0].predictions["svls"].target is None
 
 
@@ -118,7 +120,7 @@ def test_soft_label_of_a_named_run_is_that_of_its_recipes_method_and_regions(run
     described = run / "predictions" / "prediction.json"
     described.write_text(described.read_text().replace('"method": "singr"', '"method": "SiNG (0.5)"'))
     (run / "recipe.yaml").write_text(
-        "method: singr\nname: SiNG (0.5)\nlabel: {}\nregions: {a: [1], b: [1]}\n"
+        "method: singr\nname: SiNG (0.5)\nlabel: {}\nregions: {a: [1], b: [1]}\npatch: {size: [32, 32, 32]}\n"
     )
     (titled,) = (said for said in assembled(runs).cases[0].predictions.values() if said.kind == "signed")
     target = titled.target

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from sfumato.errors import FileFormatError, RecipeError
 from sfumato.methods import METHODS
 from sfumato.recipe.files import recipe_file
+from sfumato.recipe.parts import Choice
 from sfumato.recipe.recipe import differences, parse_recipe, read_recipe, write_recipe
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo.yaml"
@@ -233,3 +235,36 @@ def test_rotation_has_one_angle_or_in_3d_one_per_axis(content, tmp_path):
         RecipeError, match=r"augment\.rotation_deg is \(0\.0, 0\.0, 10\.0\) for 2 axes: give one angle"
     ):
         parse_recipe(content | flat, source="x")
+
+
+@pytest.mark.parametrize(
+    ("part", "written"),
+    [
+        ({}, {}),
+        ({"alpha": 0.2}, {"alpha": 0.2}),
+        ("uniform", "uniform"),
+        ({"name": "uniform"}, "uniform"),
+        ({"name": "uniform", "alpha": 0.2}, {"name": "uniform", "alpha": 0.2}),
+    ],
+)
+def test_a_part_is_options_or_a_name_or_both(part, written):
+    choice = TypeAdapter(Choice).validate_python(part)
+    name = part if isinstance(part, str) else part.get("name")
+    assert (choice.name, choice.options.get("alpha")) == (name, 0.2 if "alpha" in part else None)
+    assert TypeAdapter(Choice).dump_python(choice, mode="json") == written
+    assert TypeAdapter(Choice).validate_python(written) == choice
+
+
+@pytest.mark.parametrize("part", ["label", "activation", "loss", "decoder"])
+@pytest.mark.parametrize("value", [3, ["uniform"], {"name": 3}])
+def test_a_part_that_is_neither_is_refused_with_the_forms(content, part, value):
+    with pytest.raises(RecipeError, match=rf"x: {part}: expected options, a name, or both"):
+        parse_recipe(content | {part: value}, source="x")
+
+
+def test_the_composed_method_has_the_recipes_options(content):
+    recipe = parse_recipe(content | {"method": "ls", "label": {"alpha": 0.3}}, source="x")
+    assert recipe.composed.label_options == {"alpha": 0.3, "scheme": "all"}
+    recipe = parse_recipe(content | {"method": "focal", "loss": {"gamma": 3.0}}, source="x")
+    assert recipe.composed.loss_options["gamma"] == 3.0
+    assert recipe.composed.make_loss().gamma == 3.0

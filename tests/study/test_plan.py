@@ -40,14 +40,14 @@ def test_without_folds_the_recipes_own_split_is_kept():
 def test_options_go_to_the_method_that_they_are_for():
     recipe = {"method": "ls", "label": {"alpha": 0.3}}
     found = {
-        run.recipe.method: run.recipe.label
+        run.recipe.method: run.recipe.label.options
         for run in runs_of(
             recipe, methods=["ls", "geols", "svls"], seeds=[0], overrides={"geols": {"label": {"alpha": 0.2}}}
         )
     }
     assert found == {"ls": {"alpha": 0.3}, "geols": {"alpha": 0.2}, "svls": {}}
     (run,) = runs_of(recipe, methods=["ls"], seeds=[0], overrides={"ls": {"loss": {}}})
-    assert run.recipe.label == {}
+    assert run.recipe.label.options == {}
 
 
 def test_a_name_stays_with_the_recipes_own_method():
@@ -98,7 +98,7 @@ def test_plan_in_the_documentation_is_a_plan():
     example = textwrap.dedent(Plan.__doc__.split("As a file::")[1])
     plan = parse_plan(yaml.safe_load(example), source="docstring")
     assert plan.proposed == "geols"
-    assert plan.overrides["ls"].label == {"alpha": 0.2}
+    assert plan.overrides["ls"].label.options == {"alpha": 0.2}
 
 
 def test_study_without_a_test_case_is_refused():

@@ -283,39 +283,32 @@ def _target(folder: Path, described: Mapping[str, Any], case: Case, dataset: Dat
     import torch
 
     from sfumato.methods import METHODS
+    from sfumato.recipe.recipe import read_recipe
 
-    recipe = _recipe(folder / "recipe.yaml")
-    # The prediction's method is what tables call the run; the recipe's is the one that trained it.
-    name = str(recipe.get("method", described.get("method", "")))
-    if name not in METHODS or case.labels is None or math.prod(case.shape) > MOST_TARGET_VOXELS:
+    if case.labels is None or math.prod(case.shape) > MOST_TARGET_VOXELS:
         return None
-    method = METHODS[name]
-    consensus = recipe.get("raters", "consensus") == "consensus"
-    taken = consensus and method.takes_weights(beside_mask=not case.labels_from_soft)
+    path = folder / "recipe.yaml"
     try:
+        recipe = read_recipe(path) if path.exists() else None
+        # The prediction's method is what tables call the run; the recipe's is the one that trained it.
+        method = recipe.composed if recipe else METHODS.get(str(described.get("method")))
+        if method is None:
+            return None
+        taken = (recipe is None or recipe.raters == "consensus") and method.takes_weights(
+            beside_mask=not case.labels_from_soft
+        )
         target = method.target(
             case.labels,
             case.image if method.needs_image else None,
             num_classes=dataset.num_classes,
             spacing=case.spacing,
             labels_per_rater=case.labels_per_rater,
-            regions=recipe.get("regions") or dataset.regions,
-            options=recipe.get("label"),
+            regions=(recipe.regions if recipe else None) or dataset.regions,
             generator=torch.Generator().manual_seed(0),
             soft=case.soft if taken else None,
         )
         # Masks that training rounds after it moved them are shown as it sees them.
         return method.finished(target)
     except SfumatoError:
-        # A recipe of another version may name options that are gone: the page does without this layer.
+        # A damaged recipe, or one with an option that is gone: the page does without this layer.
         return None
-
-
-def _recipe(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}

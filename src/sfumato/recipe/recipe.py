@@ -17,10 +17,10 @@ from pydantic import Field, model_validator
 from sfumato.data.augment import Augmentation
 from sfumato.data.preprocess import Preprocessing
 from sfumato.errors import ShapeError, UnknownNameError
-from sfumato.methods import METHODS, method
-from sfumato.methods.table import GROUPS
+from sfumato.methods import Method
 from sfumato.networks import NETWORKS, require_image_size, require_options
 from sfumato.recipe.migrations import VERSION, migrated
+from sfumato.recipe.parts import Choice, PartChoice, compose
 from sfumato.recipe.yaml_files import Part, read_yaml, validated
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -99,10 +99,16 @@ class Recipe(Part):
     name: Annotated[str, Field(pattern=_NAME)] | None = None
     """What tables and folders call this training; null takes the method's name."""
     method: str
-    label: dict[str, Any] = Field(default_factory=dict)
-    """Options of the method's label that differ from its published ones; {} keeps them all."""
-    loss: dict[str, Any] = Field(default_factory=dict)
-    """Options of the method's loss, likewise."""
+    """One of ``sfumato methods``, or a method of your own as ``module.path:NAME``."""
+    label: Choice = PartChoice()
+    """Options of the method's label that differ from its published ones; or another label by name, or its
+    ``name`` and options together."""
+    activation: Choice = PartChoice()
+    """What turns the network's output into the target's range, likewise."""
+    loss: Choice = PartChoice()
+    """The loss, likewise."""
+    decoder: Choice = PartChoice()
+    """How a prediction becomes a mask, likewise."""
     when: Literal["before", "after", "method"] = "method"
     """Is the soft label made before or after augmentation? ``method`` takes the method's own moment."""
     raters: str = "consensus"
@@ -146,8 +152,6 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.method not in METHODS:
-            raise UnknownNameError("method", self.method, METHODS)
         if self.network.name not in NETWORKS:
             raise UnknownNameError("network", self.network.name, NETWORKS)
         axes = len(self.patch.size)
@@ -166,17 +170,19 @@ class Recipe(Part):
             raise ValueError(f"{part}.{error}") from error
         if self.validate_every > self.epochs:
             raise ValueError(f"validate_every is {self.validate_every}, but there are {self.epochs} epochs")
-        chosen = method(self.method)
-        for key in self.label:
-            if key not in chosen.label_options:
-                raise UnknownNameError(f"label option of method {chosen.name!r}", key, chosen.label_options)
-        chosen.make_loss(self.loss)
-        if chosen in GROUPS["several raters"] and self.raters != "consensus":
+        if self.composed.takes_raters and self.raters != "consensus":
             raise ValueError(
-                f"method {chosen.name!r} makes one label of all raters, but raters is {self.raters!r}: "
+                f"method {self.method!r} makes one label of all raters, but raters is {self.raters!r}: "
                 "give consensus, or another method"
             )
         return self
+
+    @property
+    def composed(self) -> Method:
+        """The method, with the parts and options that the recipe gives it."""
+        return compose(
+            self.method, label=self.label, activation=self.activation, loss=self.loss, decoder=self.decoder
+        )
 
     @property
     def title(self) -> str:
@@ -202,7 +208,7 @@ class Recipe(Part):
     @property
     def moment(self) -> Literal["before", "after"]:
         """When the soft label is made: as asked, or the method's own moment."""
-        return method(self.method).when if self.when == "method" else self.when
+        return self.composed.when if self.when == "method" else self.when
 
     def replace(self, **changes: object) -> Recipe:
         """Give a validated copy with some top-level keys changed."""

@@ -11,15 +11,18 @@ from pydantic import Field, model_validator
 
 from sfumato.errors import InputError, UnknownNameError
 from sfumato.methods import METHODS
+from sfumato.recipe.parts import Choice, PartChoice
 from sfumato.recipe.recipe import Recipe, read_recipe
 from sfumato.recipe.yaml_files import Part, read_yaml, validated
 
 
 class Overrides(Part):
-    """Options of one method that differ from its published ones."""
+    """What one method has in place of its published parts and options."""
 
-    label: dict[str, Any] = Field(default_factory=dict)
-    loss: dict[str, Any] = Field(default_factory=dict)
+    label: Choice = PartChoice()
+    activation: Choice = PartChoice()
+    loss: Choice = PartChoice()
+    decoder: Choice = PartChoice()
 
 
 class Plan(Part):
@@ -151,8 +154,8 @@ def planned_runs(plan: Plan, base: Recipe) -> tuple[PlannedRun, ...]:
     return tuple(runs)
 
 
-def _options(plan: Plan, base: Recipe, name: str) -> dict[str, dict[str, Any]]:
-    if name in plan.overrides:
-        return plan.overrides[name].model_dump()
+def _options(plan: Plan, base: Recipe, name: str) -> dict[str, Any]:
     # The recipe's options are those of its own method; another method may not even know their names.
-    return {"label": base.label, "loss": base.loss} if name == base.method else {"label": {}, "loss": {}}
+    own: Recipe | Overrides = base if name == base.method else Overrides()
+    parts = plan.overrides.get(name, own)
+    return {part: getattr(parts, part) for part in Overrides.model_fields}

@@ -16,7 +16,6 @@ from tqdm import tqdm
 from sfumato.data import load_case
 from sfumato.data.case import Case, CaseFiles, Dataset
 from sfumato.errors import DataError, InputError
-from sfumato.methods import method
 from sfumato.output import atomic_output
 from sfumato.recipe.dataset import RATER_CHOICES, SINGLE_RATERS
 from sfumato.recipe.recipe import Recipe
@@ -163,7 +162,7 @@ def _say_weights(cases: Cases, recipe: Recipe, title: str) -> None:
         kept += case.target_from_soft
         hardened += case.labels_from_soft and not case.target_from_soft
     if kept:
-        rounded = ", rounded after they are moved" if method(recipe.method).binarise else ""
+        rounded = ", rounded after they are moved" if recipe.composed.binarise else ""
         LOG.info(
             "%d of %d %s: the target is the data set's own class weights%s", kept, len(cases), title, rounded
         )
@@ -210,7 +209,7 @@ def prepare_training_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) ->
 
 def made_late(recipe: Recipe) -> bool:
     """Whether training makes the label after augmentation; a mask that is itself moved never waits."""
-    return recipe.moment == "after" and not method(recipe.method).moves_mask
+    return recipe.moment == "after" and not recipe.composed.moves_mask
 
 
 def read_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
@@ -230,7 +229,7 @@ def read_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
         case = replace(case, labels=case.labels_per_rater[mask], labels_per_rater=None)
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask: training and validation need one"])
-    kept = method(recipe.method).takes_weights(beside_mask=not case.labels_from_soft)
+    kept = recipe.composed.takes_weights(beside_mask=not case.labels_from_soft)
     return case if kept and recipe.raters == "consensus" else replace(case, soft=None)
 
 
@@ -254,7 +253,7 @@ def _prepared(recipe: Recipe, dataset: Dataset, case: Case) -> PreparedCase:
 
 def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
     """The soft label ``(channels, *S)`` on the prepared ``grid`` of ``case``."""
-    chosen, axis = method(recipe.method), recipe.slice_axis
+    chosen, axis = recipe.composed, recipe.slice_axis
     generator = torch.Generator().manual_seed(recipe.seed)
 
     def label(one: Case) -> Tensor:
@@ -313,14 +312,13 @@ def soft_label(
     """The recipe's soft label of one image and its masks, or class weights: ``(channels, *S)`` float32."""
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to make a soft label of"])
-    return method(recipe.method).target(
+    return recipe.composed.target(
         case.labels,
         case.image,
         num_classes=num_classes,
         spacing=case.spacing,
         labels_per_rater=case.labels_per_rater,
         regions=regions,
-        options=recipe.label,
         generator=generator,
         soft=case.soft,
     )

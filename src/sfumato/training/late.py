@@ -14,7 +14,6 @@ from torch import Tensor
 
 from sfumato.data.case import Case
 from sfumato.errors import DataError
-from sfumato.methods import method
 from sfumato.recipe.recipe import Recipe
 from sfumato.training.cases import made_late
 
@@ -27,7 +26,7 @@ def made_on(device: str, recipe: Recipe) -> bool:
     Not in pure half precision, where the batch would come with its image and spacing rounded.
     """
     exact = recipe.precision != "bf16-true"
-    return device == "cuda" and exact and made_late(recipe) and method(recipe.method).follows_the_batch
+    return device == "cuda" and exact and made_late(recipe) and recipe.composed.follows_the_batch
 
 
 def ingredients(
@@ -49,13 +48,12 @@ def ingredients(
         "labels": case.labels.to(torch.int16),  # A quarter of the way to the device.
         "spacing": torch.tensor(case.spacing, dtype=torch.float64),
     }
-    marked = method(recipe.method).marks(
+    marked = recipe.composed.marks(
         case.labels,
         case.image,
         num_classes=num_classes,
         spacing=case.spacing,
         regions=regions,
-        options=recipe.label,
         generator=generator,
     )
     return found if marked is None else {**found, "marks": marked}
@@ -70,12 +68,11 @@ def late_targets(
     """
     labels = batch["labels"].to(torch.int64)
     with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
-        return method(recipe.method).batch_target(
+        return recipe.composed.batch_target(
             labels,
             batch["image"].float(),
             num_classes=num_classes,
             spacing=[tuple(each) for each in batch["spacing"].tolist()],
             regions=regions,
-            options=recipe.label,
             marks=batch.get("marks"),
         )

@@ -19,7 +19,7 @@ from torch import Tensor
 import sfumato
 from sfumato.decode import ThresholdSearch
 from sfumato.errors import CheckpointError
-from sfumato.methods import Method, method
+from sfumato.methods import Method
 from sfumato.metrics import dice
 from sfumato.model.tiles import slice_logits, whole_volume_logits
 from sfumato.networks import build, needs_image_size, size_divisor
@@ -42,7 +42,7 @@ class SegmentationModule(LightningModule):
         super().__init__()
         self.recipe = recipe
         self.task = dict(task)
-        self.method: Method = method(recipe.method)
+        self.method: Method = recipe.composed
         self.regions = _as_regions(self.task["regions"])
         self.channels = self.method.channels(self.task["num_classes"], self.regions)
         self.threshold: float | None = None
@@ -54,7 +54,7 @@ class SegmentationModule(LightningModule):
             image_size=recipe.patch.size,
             **recipe.network.options,
         )
-        self.loss = self.method.make_loss(recipe.loss)
+        self.loss = self.method.make_loss()
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``(B, K, *S)`` of a batch of patches ``(B, C, *S)``."""

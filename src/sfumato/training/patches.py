@@ -16,7 +16,6 @@ from torch.utils.data import Dataset as TorchDataset
 
 from sfumato.data.case import Case
 from sfumato.errors import InputError
-from sfumato.methods import method
 from sfumato.recipe.recipe import Recipe
 from sfumato.training.cases import Cases, PreparedCase, made_late, soft_label
 from sfumato.training.late import ingredients, made_on
@@ -63,7 +62,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         return self._patch(case, generator)
 
     def _patch(self, case: PreparedCase, generator: torch.Generator) -> dict[str, Tensor]:
-        chosen, size = method(self.recipe.method), self.recipe.patch.size
+        chosen, size = self.recipe.composed, self.recipe.patch.size
         late = made_late(self.recipe) and not case.target_from_soft
         # Rotation and shrinking reach beyond the patch: cut it larger, move it, then cut the centre.
         wide = tuple(round(self.margin * side) for side in size)
