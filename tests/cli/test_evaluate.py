@@ -188,7 +188,7 @@ def test_graded_class_predictions_add_error_and_calibration(folders):
     rows, ref = table(folders), label_map(10).astype(np.int64)
     first = np.moveaxis(probs, -1, 0)
     assert rows["a", "all", "ece"].value == expected_calibration_error(first, ref)
-    expected = mean_squared_error(first[1:2], (ref == 1)[None])
+    expected = mean_squared_error(first[1:2], (ref == 1)[None], spatial_axes=3)
     assert rows["a", "label 1", "mse"].value == pytest.approx(float(expected), rel=1e-6)
     assert ("b", "all", "ece") not in rows
 
@@ -206,7 +206,7 @@ def test_graded_region_predictions_become_class_probabilities(folders, kind, dec
     probs = np.concatenate([rest[None], regions / np.maximum(regions.sum(axis=0), 1)])
     rows, ref = table(folders), label_map(10).astype(np.int64)
     assert rows["a", "all", "ece"].value == pytest.approx(expected_calibration_error(probs, ref), abs=1e-6)
-    expected = mean_squared_error(regions[1:], (ref == 2)[None])
+    expected = mean_squared_error(regions[1:], (ref == 2)[None], spatial_axes=3)
     assert rows["a", "label 2", "mse"].value == pytest.approx(float(expected), abs=1e-6)
 
 
@@ -214,7 +214,7 @@ def test_predictions_scaled_to_bytes_are_read_as_fractions(folders):
     probs = weights(4, 3)
     write(folders / "pred" / "a_soft.nii.gz", probs, encoding="uint8")
     run(folders / "pred", folders / "ref", "-o", folders / "m.csv")
-    expected = mean_squared_error(np.moveaxis(probs, -1, 0)[1:2], (label_map(10) == 1)[None])
+    expected = mean_squared_error(np.moveaxis(probs, -1, 0)[1:2], (label_map(10) == 1)[None], spatial_axes=3)
     assert table(folders)["a", "label 1", "mse"].value == pytest.approx(float(expected), abs=2e-3)
 
 
@@ -230,8 +230,8 @@ def test_overlapping_regions_are_scored_as_the_data_set_defines_them(tmp_path):
     write(tmp_path / "pred" / "a_soft.nii.gz", maps)
     run(tmp_path / "pred", tmp_path / "data", "-o", tmp_path / "m.csv")
     rows = table(tmp_path)
-    assert rows["a", "whole", "dice"].value == float(dice((pred > 0)[None], (ref > 0)[None]))
-    assert rows["a", "core", "dice"].value == float(dice((pred == 2)[None], (ref == 2)[None]))
+    assert rows["a", "whole", "dice"].value == float(dice((pred > 0)[None], (ref > 0)[None], spatial_axes=3))
+    assert rows["a", "core", "dice"].value == float(dice((pred == 2)[None], (ref == 2)[None], spatial_axes=3))
     two = np.stack([1 - maps[..., 0], maps[..., 0]])
     expected = expected_calibration_error(two, (ref > 0).astype(np.int64))
     assert rows["a", "whole", "ece"].value == pytest.approx(expected, abs=1e-7)
@@ -263,7 +263,7 @@ def test_two_single_files_belong_together_whatever_their_names(folders):
         "--metric",
         "dice",
     )
-    expected = dice((label_map(0) == 1)[None], (label_map(11) == 1)[None])
+    expected = dice((label_map(0) == 1)[None], (label_map(11) == 1)[None], spatial_axes=3)
     assert table(folders)["b", "label 1", "dice"].value == float(expected)
 
 

@@ -54,14 +54,15 @@ def test_rows_hold_what_the_metrics_give_one_by_one(case, seed):
     for name, labels in structures.items():
         one, two = (torch.isin(array, torch.tensor(labels))[None] for array in (pred, ref))
         surfaces = surface_distances(one, two, spacing=spacing)
-        lesions = lesion_detection(one, two)
+        axes = {"spatial_axes": len(spacing)}
+        lesions = lesion_detection(one, two, **axes)
         expected = {
-            "dice": dice(one, two),
-            "iou": iou(one, two),
-            "precision": precision(one, two),
-            "recall": recall(one, two),
-            "rvd": relative_volume_difference(one, two),
-            "avd": relative_volume_difference(one, two).abs(),
+            "dice": dice(one, two, **axes),
+            "iou": iou(one, two, **axes),
+            "precision": precision(one, two, **axes),
+            "recall": recall(one, two, **axes),
+            "rvd": relative_volume_difference(one, two, **axes),
+            "avd": relative_volume_difference(one, two, **axes).abs(),
             "hd95": hausdorff(one, two, spacing=spacing, percentile=95),
             "hd": hausdorff(one, two, spacing=spacing, percentile=100),
             "assd": surfaces.assd(),
@@ -198,8 +199,10 @@ def test_graded_predictions_add_error_and_calibration():
     found = values(rows)
     masks = torch.stack([ref == 1, ref > 0])
     for index, name in enumerate(structures):
-        assert found[name, "mse"] == pytest.approx(mean_squared_error(maps, masks)[index].item())
-        assert found[name, "soft_dice"] == pytest.approx(soft_dice(maps, masks)[index].item())
+        assert found[name, "mse"] == pytest.approx(
+            mean_squared_error(maps, masks, spatial_axes=3)[index].item()
+        )
+        assert found[name, "soft_dice"] == pytest.approx(soft_dice(maps, masks, spatial_axes=3)[index].item())
     assert found["all", "ece"] == expected_calibration_error(probs, ref)
     assert found["all", "ece_foreground"] == expected_calibration_error(probs, ref, ignore_background=True)
     assert found["all", "tace"] == thresholded_adaptive_calibration_error(probs, ref)

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
-from sfumato.metrics import expected_calibration_error, thresholded_adaptive_calibration_error
+from sfumato.metrics import (
+    expected_calibration_error,
+    fit_temperature,
+    thresholded_adaptive_calibration_error,
+)
 from strategies import seeds, shuffled_memory
 
 
@@ -188,6 +192,15 @@ def test_a_batch_of_as_many_items_as_classes_is_read_as_a_batch():
     labels = rng.integers(0, 2, (2, 4, 5))
     joined = expected_calibration_error(np.concatenate(list(probs), axis=1), np.concatenate(list(labels)))
     assert expected_calibration_error(probs, labels) == joined
+
+
+def test_logits_that_may_be_a_batch_or_one_case_are_not_guessed():
+    logits, labels = torch.randn(2, 2, 4, 5), torch.zeros(2, 4, 5, dtype=torch.int64)
+    with pytest.raises(ShapeError, match=r"may be a batch .* one case .*: give one case at a time"):
+        fit_temperature([(logits, labels)])
+    pairs = [(logits[item][None], labels[item][None]) for item in range(2)]
+    assert fit_temperature(pairs) > 0
+    assert fit_temperature([(logits[None], labels[None])]) > 0
 
 
 @pytest.mark.parametrize("metric", [expected_calibration_error, thresholded_adaptive_calibration_error])

@@ -32,7 +32,8 @@ def components(mask):
 def test_counts_equal_a_flood_fill_and_the_stated_rule(shape, seed, min_overlap, size_edges):
     rng = np.random.default_rng(seed)
     pred, ref = (rng.random(shape) < 0.25 for _ in range(2))
-    found = lesion_detection(pred[None], ref[None], min_overlap=min_overlap, size_edges=size_edges)
+    options = {"min_overlap": min_overlap, "size_edges": size_edges, "spatial_axes": len(shape)}
+    found = lesion_detection(pred[None], ref[None], **options)
     tables = np.zeros((4, len(size_edges) + 1), dtype=int)
     for lesion in components(ref):
         detected = sum(pred[voxel] for voxel in lesion) >= min_overlap
@@ -53,14 +54,14 @@ def test_rates_of_two_found_one_missed_and_one_invented_lesion():
     ref[0, 4, 4, :5] = pred[0, 4, 4, :5] = True  # found whole
     ref[0, 8, 8, :3] = pred[0, 8, 8, :2] = True  # overlaps by two voxels only: missed, and invented
     pred[0, 0, 8, 5:] = True  # invented
-    found = lesion_detection(pred, ref)
+    found = lesion_detection(pred, ref, spatial_axes=3)
     assert float(found.true_positive_rate()) == pytest.approx(2 / 3)
     assert float(found.false_detection_rate()) == pytest.approx(2 / 4)
     assert float(found.f1()) == pytest.approx(4 / 7)
-    small = lesion_detection(pred, ref, size_edges=(4,))
+    small = lesion_detection(pred, ref, size_edges=(4,), spatial_axes=3)
     assert float(small.true_positive_rate(0)) == pytest.approx(1 / 2)
     assert float(small.true_positive_rate(1)) == 1.0
-    assert math.isnan(float(lesion_detection(pred, ref, size_edges=(5, 9)).f1(2)))
+    assert math.isnan(float(lesion_detection(pred, ref, size_edges=(5, 9), spatial_axes=3).f1(2)))
 
 
 def test_voxels_that_touch_at_a_corner_are_one_lesion():
@@ -68,7 +69,7 @@ def test_voxels_that_touch_at_a_corner_are_one_lesion():
     assert lesion_detection(mask, mask, min_overlap=4).found.tolist() == [[1]]
     diagonal = torch.zeros(1, 3, 3, 3, dtype=torch.bool)
     diagonal[0, [0, 1, 2], [0, 1, 2], [0, 1, 2]] = True
-    assert lesion_detection(diagonal, diagonal).found.tolist() == [[1]]
+    assert lesion_detection(diagonal, diagonal, spatial_axes=3).found.tolist() == [[1]]
 
 
 def test_two_predicted_pieces_together_find_one_lesion_once():

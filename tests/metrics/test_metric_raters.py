@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ def rater_masks(draw, *, sets=2):
 def test_scores_against_each_rater_their_mean_and_maximum(stacks):
     samples, raters = stacks
     found = rater_scores(samples[0], raters)
-    expected = [dice(samples[0], rater).tolist() for rater in raters]
+    axes = samples.ndim - 2
+    expected = [dice(samples[0], rater, spatial_axes=axes).tolist() for rater in raters]
     assert found.per_rater.tolist() == expected
     np.testing.assert_allclose(found.mean.numpy(), np.mean(expected, axis=0))
     assert found.highest.tolist() == np.max(expected, axis=0).tolist()
@@ -60,12 +62,13 @@ def test_raters_against_whom_a_score_is_undefined_are_left_out_and_counted():
 @given(rater_masks(sets=1))
 def test_agreement_is_every_rater_against_every_other(stacks):
     (raters,) = stacks
-    table = rater_agreement(raters, score=iou)
+    score = partial(iou, spatial_axes=raters.ndim - 2)
+    table = rater_agreement(raters, score=score)
     for i, j in itertools.product(range(len(raters)), repeat=2):
-        assert torch.equal(table[i, j], iou(raters[i], raters[j]))
+        assert torch.equal(table[i, j], score(raters[i], raters[j]))
     pairs = [table[i, j].numpy() for i, j in itertools.permutations(range(len(raters)), 2)]
     expected = np.mean(pairs, axis=0) if pairs else np.full(2, math.nan)
-    np.testing.assert_allclose(mean_rater_agreement(raters, score=iou).numpy(), expected)
+    np.testing.assert_allclose(mean_rater_agreement(raters, score=score).numpy(), expected)
 
 
 @given(rater_masks())

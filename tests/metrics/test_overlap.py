@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
-from sfumato.metrics import dice, iou, precision, recall, soft_dice, soft_iou, specificity
+from sfumato.metrics import (
+    absolute_volume_difference,
+    dice,
+    iou,
+    lesion_detection,
+    mean_squared_error,
+    precision,
+    recall,
+    relative_volume_difference,
+    soft_dice,
+    soft_iou,
+    specificity,
+)
 from strategies import seeds, shapes, shuffled_memory
 
 HARD = (dice, iou, precision, recall, specificity)
@@ -47,17 +59,37 @@ def mask_pairs(draw):
 def test_hard_metrics_equal_their_definition_over_sets_of_voxels(metric, pair):
     pred, ref = pair
     expected = [definition(metric.__name__, p, r) for p, r in zip(pred.numpy(), ref.numpy(), strict=True)]
-    assert metric(pred, ref).tolist() == pytest.approx(expected, abs=1e-15)
+    assert metric(pred, ref, spatial_axes=pred.ndim - 1).tolist() == pytest.approx(expected, abs=1e-15)
 
 
 @pytest.mark.parametrize("metric", HARD)
 def test_a_batch_gives_one_value_per_item_and_region(metric):
     rng = np.random.default_rng(0)
     pred, ref = (torch.from_numpy(rng.random((2, 3, 4, 5, 6)) < 0.4) for _ in range(2))
-    expected = torch.stack([metric(p, r) for p, r in zip(pred, ref, strict=True)])
+    expected = torch.stack([metric(p, r, spatial_axes=3) for p, r in zip(pred, ref, strict=True)])
     assert torch.equal(metric(pred, ref), expected)
     flat = torch.stack([metric(p, r) for p, r in zip(pred[..., 0], ref[..., 0], strict=True)])
     assert torch.equal(metric(pred[..., 0], ref[..., 0], spatial_axes=2), flat)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *HARD,
+        *(soft_dice, soft_iou, mean_squared_error),
+        *(absolute_volume_difference, relative_volume_difference, lesion_detection),
+    ],
+)
+def test_four_axes_are_never_guessed(metric):
+    masks = torch.ones(2, 2, 3, 4, dtype=torch.bool)
+    with pytest.raises(ShapeError, match=r"shape \(2, 2, 3, 4\) may be .* spatial_axes=3 .* spatial_axes=2"):
+        metric(masks, masks)
+    volumes, batch = (metric(masks, masks, spatial_axes=axes) for axes in (3, 2))
+    if metric is lesion_detection:
+        volumes, batch = volumes.f1(), batch.f1()
+    assert (volumes.shape, batch.shape) == ((2,), (2, 2))
+    assert metric(masks[0], masks[0]) is not None
+    assert metric(masks[None], masks[None]) is not None
 
 
 @pytest.mark.parametrize(
@@ -77,7 +109,7 @@ def test_empty_and_full_masks_follow_the_table_of_the_design(pred, ref, expected
         "full": torch.ones(1, 2, 3, 4, dtype=torch.bool),
         "voxel": torch.zeros(1, 2, 3, 4, dtype=torch.bool).index_fill(3, torch.tensor([3]), value=True),
     }
-    found = {metric.__name__: float(metric(masks[pred], masks[ref])) for metric in HARD}
+    found = {metric.__name__: float(metric(masks[pred], masks[ref], spatial_axes=3)) for metric in HARD}
     assert found == expected
 
 
@@ -121,8 +153,11 @@ def test_masks_without_a_region_axis_are_refused(shape):
 @given(mask_pairs())
 def test_soft_metrics_equal_the_hard_ones_on_hard_masks(pair):
     pred, ref = pair
-    torch.testing.assert_close(soft_dice(pred, ref), dice(pred, ref), rtol=0, atol=1e-15)
-    torch.testing.assert_close(soft_iou(pred.float(), ref), iou(pred, ref), rtol=0, atol=1e-15)
+    axes = {"spatial_axes": pred.ndim - 1}
+    for soft, hard in ((soft_dice, dice), (soft_iou, iou)):
+        torch.testing.assert_close(
+            soft(pred.float(), ref, **axes), hard(pred, ref, **axes), rtol=0, atol=1e-15
+        )
 
 
 @given(shapes(max_side=5), seeds)
@@ -132,8 +167,8 @@ def test_soft_metrics_are_one_exactly_when_both_maps_are_equal(shape, seed):
     changed = maps.copy()
     changed[0, *(0 for _ in shape)] = np.float32(0.5) * maps[0, *(0 for _ in shape)]
     for metric in (soft_dice, soft_iou):
-        assert metric(maps, maps.copy()).tolist() == [1.0, 1.0]
-        first, second = metric(maps, changed).tolist()
+        assert metric(maps, maps.copy(), spatial_axes=len(shape)).tolist() == [1.0, 1.0]
+        first, second = metric(maps, changed, spatial_axes=len(shape)).tolist()
         assert first < 1.0
         assert second == 1.0
 

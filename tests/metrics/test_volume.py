@@ -27,14 +27,16 @@ def mask_of(voxels, shape=(3, 4, 5)):
 )
 def test_volume_difference_is_negative_for_over_segmentation(predicted, referenced, expected):
     pred, ref = mask_of(predicted), mask_of(referenced)
-    assert float(relative_volume_difference(pred, ref)) == pytest.approx(expected, abs=1e-15)
-    assert float(absolute_volume_difference(pred, ref)) == pytest.approx(abs(expected), abs=1e-15)
+    assert float(relative_volume_difference(pred, ref, spatial_axes=3)) == pytest.approx(expected, abs=1e-15)
+    assert float(absolute_volume_difference(pred, ref, spatial_axes=3)) == pytest.approx(
+        abs(expected), abs=1e-15
+    )
 
 
 @pytest.mark.parametrize("predicted", [0, 7])
 def test_volume_difference_is_undefined_for_an_empty_reference(predicted):
-    assert math.isnan(float(relative_volume_difference(mask_of(predicted), mask_of(0))))
-    assert math.isnan(float(absolute_volume_difference(mask_of(predicted), mask_of(0))))
+    assert math.isnan(float(relative_volume_difference(mask_of(predicted), mask_of(0), spatial_axes=3)))
+    assert math.isnan(float(absolute_volume_difference(mask_of(predicted), mask_of(0), spatial_axes=3)))
 
 
 def test_a_volume_is_voxels_times_their_size_in_millilitres():
@@ -94,15 +96,15 @@ def test_mean_squared_error_is_the_mean_over_each_region():
     rng = np.random.default_rng(1)
     pred, ref = rng.random((2, 3, 4, 5), dtype=np.float32), rng.random((2, 3, 4, 5)) < 0.5
     expected = ((pred.astype(np.float64) - ref) ** 2).mean(axis=(1, 2, 3))
-    np.testing.assert_allclose(mean_squared_error(pred, ref).numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(mean_squared_error(pred, ref, spatial_axes=3).numpy(), expected, rtol=1e-6)
     batched = mean_squared_error(pred[None], ref[None])
     assert batched.shape == (1, 2)
-    flipped = mean_squared_error(torch.from_numpy(pred).mT, torch.from_numpy(ref).mT)
+    flipped = mean_squared_error(torch.from_numpy(pred).mT, torch.from_numpy(ref).mT, spatial_axes=3)
     np.testing.assert_allclose(flipped.numpy(), expected, rtol=1e-6)
 
 
 def test_mean_squared_error_of_hard_masks_is_the_share_of_wrong_voxels():
-    assert float(mean_squared_error(mask_of(6), mask_of(0))) == 0.1
+    assert float(mean_squared_error(mask_of(6), mask_of(0), spatial_axes=3)) == 0.1
 
 
 def test_mean_squared_error_leaves_its_arguments_alone():

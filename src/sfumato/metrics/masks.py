@@ -92,11 +92,17 @@ def mask(name: str, array: ArrayLike) -> Tensor:
 
 
 def leading_axes(array: Tensor, spatial_axes: int | None) -> int:
-    """Say how many axes come before the spatial ones: 1 for ``(R, *S)``, 2 for ``(B, R, *S)``.
+    """Return how many axes come before the spatial ones: 1 for ``(R, *S)``, 2 for ``(B, R, *S)``.
 
-    Up to four axes are read as ``(R, *S)`` and five as ``(B, R, *S)``, so a batch of 2-D masks
-    ``(B, R, *S)`` needs ``spatial_axes=2``.
+    Without ``spatial_axes``, three axes are ``(R, H, W)`` and five ``(B, R, D, H, W)``; four may be either
+    ``(R, D, H, W)`` or ``(B, R, H, W)`` and are refused.
     """
+    if spatial_axes is None and array.ndim == 4:
+        raise ShapeError(
+            f"shape {tuple(array.shape)} may be regions of a volume (R, D, H, W) or a batch of 2-D regions "
+            "(B, R, H, W): say spatial_axes=3 for regions of a volume, spatial_axes=2 for a batch of 2-D "
+            "regions"
+        )
     axes = spatial_axes if spatial_axes is not None else min(array.ndim - 1, 3)
     lead = array.ndim - axes
     if axes < 1 or lead not in (1, 2) or array.ndim < 2:

@@ -21,14 +21,14 @@ def dice(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) ->
     Args:
         pred: Predicted masks, ``(R, *S)`` or ``(B, R, *S)``, boolean (or integers 0 and 1).
         ref: Reference masks, of the same shape.
-        spatial_axes: Number of spatial axes. By default up to four axes are read as ``(R, *S)`` and
-            five as ``(B, R, *S)``; a batch of 2-D masks needs ``2``.
+        spatial_axes: Number of spatial axes. Four axes need it: 3 for regions of a volume, 2 for a batch
+            of 2-D regions; three are ``(R, H, W)`` and five ``(B, R, D, H, W)`` by themselves.
 
     Returns:
         One value in [0, 1] per region, ``(R)`` or ``(B, R)``, float64. Both masks empty: 1. One empty: 0.
 
     Raises:
-        ShapeError: The shapes differ, or leave no region axis.
+        ShapeError: The shapes differ, leave no region axis, or have four axes without ``spatial_axes``.
         DTypeError: A mask holds fractions.
         ValueRangeError: An integer mask holds other values than 0 and 1.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -30,13 +31,14 @@ class RaterScores:
     undefined: Tensor  # (R), int64: raters against whom the score is undefined
 
 
-def rater_scores(pred: ArrayLike, ref_per_rater: ArrayLike, *, score: Score = dice) -> RaterScores:
+def rater_scores(pred: ArrayLike, ref_per_rater: ArrayLike, *, score: Score | None = None) -> RaterScores:
     """Score a prediction against every rater.
 
     Args:
         pred: Predicted masks, ``(R, *S)``, boolean.
         ref_per_rater: Reference masks, ``(D, R, *S)``, boolean, raters first.
-        score: Any metric of two masks ``(R, *S)`` that gives one value per region.
+        score: Any metric of two masks ``(R, *S)`` that gives one value per region, such as
+            ``partial(iou, spatial_axes=3)``; by default Dice.
 
     Returns:
         The scores per rater, their mean and maximum. Empty masks as the metric says.
@@ -46,6 +48,7 @@ def rater_scores(pred: ArrayLike, ref_per_rater: ArrayLike, *, score: Score = di
     """
     first, raters = mask("pred", pred), _raters(ref_per_rater)
     require_same_shape("pred", first.shape, "one rater's reference", raters.shape[1:])
+    score = score or partial(dice, spatial_axes=first.ndim - 1)
     values = torch.stack([score(first, rater).double() for rater in raters])
     lost = values.isnan()
     highest = values.masked_fill(lost, -math.inf).amax(dim=0)
@@ -57,12 +60,12 @@ def rater_scores(pred: ArrayLike, ref_per_rater: ArrayLike, *, score: Score = di
     )
 
 
-def rater_agreement(ref_per_rater: ArrayLike, *, score: Score = dice) -> Tensor:
+def rater_agreement(ref_per_rater: ArrayLike, *, score: Score | None = None) -> Tensor:
     """Score every rater against every other: the ceiling to compare a prediction with.
 
     Args:
         ref_per_rater: Masks, ``(D, R, *S)``, boolean, raters first.
-        score: Any metric of two masks ``(R, *S)`` that gives one value per region.
+        score: As in :func:`rater_scores`.
 
     Returns:
         ``(D, D, R)`` float64; entry ``[i, j]`` takes rater ``i`` as the prediction and ``j`` as the
@@ -72,10 +75,11 @@ def rater_agreement(ref_per_rater: ArrayLike, *, score: Score = dice) -> Tensor:
         ShapeError: There is no rater, or no region axis.
     """
     raters = _raters(ref_per_rater)
+    score = score or partial(dice, spatial_axes=raters.ndim - 2)
     return torch.stack([torch.stack([score(one, two).double() for two in raters]) for one in raters])
 
 
-def mean_rater_agreement(ref_per_rater: ArrayLike, *, score: Score = dice) -> PerRegion:
+def mean_rater_agreement(ref_per_rater: ArrayLike, *, score: Score | None = None) -> PerRegion:
     """Mean of :func:`rater_agreement` over all pairs of different raters, ``(R)``.
 
     Undefined pairs are left out. A single rater has nobody to agree with: nan.

@@ -97,7 +97,12 @@ class SegmentationModule(LightningModule):
             return
         found = self.found_regions(prediction)
         self.log(
-            "val_dice", dice(found, wanted).mean(), on_epoch=True, batch_size=1, sync_dist=True, prog_bar=True
+            "val_dice",
+            dice(found, wanted, spatial_axes=wanted.ndim - 1).mean(),
+            on_epoch=True,
+            batch_size=1,
+            sync_dist=True,
+            prog_bar=True,
         )
 
     def on_validation_epoch_end(self) -> None:

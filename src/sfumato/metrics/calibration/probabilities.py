@@ -16,13 +16,14 @@ CHUNK = 2**20
 
 
 def class_axis(probs: Tensor, labels: Tensor) -> int:
-    """Say which axis of ``probs`` holds the classes: 1 for a batch, 0 for one case.
+    """Return which axis of ``probs`` holds the classes: 1 for a batch, 0 for one case.
 
     Where both readings fit, as with two 2-D images and two classes, the one whose probabilities sum to 1
-    is right; of logits, or if both do, the batch is taken.
+    is right; if both do, a batch.
 
     Raises:
-        ShapeError: ``labels`` fits neither ``(B, K, *S)`` nor ``(K, *S)``, or there is only one class.
+        ShapeError: ``labels`` fits neither ``(B, K, *S)`` nor ``(K, *S)``; or both, and the values, as
+            logits, do not tell; or there is only one class.
     """
     shape, wanted = tuple(probs.shape), tuple(labels.shape)
     fitting = [axis for axis in (1, 0) if axis < len(shape) and shape[:axis] + shape[axis + 1 :] == wanted]
@@ -31,9 +32,14 @@ def class_axis(probs: Tensor, labels: Tensor) -> int:
             f"probs has shape {shape} and labels {wanted}: give probs (B, K, *S) with labels (B, *S), "
             "or probs (K, *S) with labels (*S)"
         )
+    if len(fitting) > 1:
+        fitting = [axis for axis in fitting if _sums_to_one(probs, axis)]
+    if not fitting:
+        raise ShapeError(
+            f"shapes {shape} and {wanted} may be a batch (B, K, *S) or one case (K, *S), and the values do "
+            "not tell: give one case at a time, as (1, K, *S) with labels (1, *S)"
+        )
     axis = fitting[0]
-    if len(fitting) > 1 and not _sums_to_one(probs, 1) and _sums_to_one(probs, 0):
-        axis = 0
     if shape[axis] < 2:
         raise ShapeError(
             f"probs has shape {shape}, so {shape[axis]} class: calibration needs at least two; "

@@ -43,7 +43,8 @@ def fit_temperature(batches: Iterable[tuple[ArrayLike, ArrayLike]], *, kind: str
 
     Args:
         batches: Pairs of logits ``(B, K, *S)`` with labels ``(B, *S)``, or ``(K, *S)`` with ``(*S)``, from
-            validation data. They are gone through several times: a list or a loader, not a generator.
+            validation data. Where both readings fit (``B = K``), give one case at a time, as
+            ``(1, K, *S)``. They are gone through several times: a list or a loader, not a generator.
         kind: ``"logits"``, or ``"probs"`` for probabilities; their logarithm then serves as logits, which
             gives the same T.
 
