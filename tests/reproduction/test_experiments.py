@@ -14,6 +14,7 @@ from sfumato.data.phantoms import write_layout
 from sfumato.errors import InputError, OutputExistsError, RecipeError, UnknownNameError
 from sfumato.evaluation.case import CALIBRATION_METRICS
 from sfumato.methods import method
+from sfumato.recipe.recipe import read_recipe
 from sfumato.reproduction.data import AXIAL, data_folder, find_sources, require_sound
 from sfumato.reproduction.experiments import ALIASES, EXPERIMENTS, experiment, read_experiment
 from sfumato.reproduction.plan import chosen_trainings, planned_runs
@@ -99,15 +100,17 @@ def test_methods_have_the_options_of_the_paper():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_option_of_label_and_loss_is_written_out(name):
     found = experiment(name)
-    for each in (*found.content.trainings, *found.recipes.values()):
-        options = method(each.method)
-        assert set(each.label) == set(options.label_options), each
-        assert set(each.loss) == set(options.loss_options), each
+    rows = [(row.method, row.label, row.loss) for row in found.content.trainings]
+    rows += [(entry.method, entry.label.options, entry.loss.options) for entry in found.recipes.values()]
+    for name, label, loss in rows:
+        options = method(name)
+        assert set(label) == set(options.label_options), name
+        assert set(loss) == set(options.loss_options), name
         # A preset's own choices are options too: none is left to it.
-        assert None not in {each.label.get("intensity", ""), each.label.get("channels", "")}
+        assert None not in {label.get("intensity", ""), label.get("channels", "")}
 
 
-def test_recipes_of_the_experiments_say_every_key_with_a_reason():
+def test_recipes_of_the_experiments_give_their_reasons():
     for name in EXPERIMENTS:
         found = experiment(name)
         files = {
@@ -126,12 +129,16 @@ def test_flips_and_turns_in_three_dimensions_say_what_the_papers_leave_open():
         for part in found.content.data:
             for file in part.recipes.values():
                 text = (found.folder / file).read_text()
-                augment = yaml.safe_load(text)["augment"]
-                about = re.search(r"flip_axes:.*?(?=probability:)", text, re.DOTALL).group()
-                assert ("whatever the next line says" in about) == bool(augment["flip_axes"])
-                about = re.search(r"rotation_deg:.*?(?= scale:)", text, re.DOTALL).group()
-                turned = yaml.safe_load(text)["slice_axis"] is None and augment["rotation_deg"] != 0
-                assert ("axes" in about) == turned
+                recipe = read_recipe(found.folder / file)
+                # A key's line and the comment lines that follow it; nothing where the default holds.
+                about = {
+                    key: "".join(re.findall(rf"\n  {key}:.*\n(?: {{20,}}#.*\n)*", text))
+                    for key in ("flip_axes", "rotation_deg")
+                }
+                flipped = bool(recipe.augment.flip_axes)
+                assert ("whatever the next line says" in about["flip_axes"]) == flipped
+                turned = recipe.slice_axis is None and recipe.augment.rotation_deg != 0
+                assert ("axes" in about["rotation_deg"]) == turned
 
 
 def test_only_slices_much_thicker_than_their_pixels_are_not_turned_out_of_their_planes():
