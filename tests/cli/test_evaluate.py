@@ -19,7 +19,7 @@ from sfumato.errors import (
 )
 from sfumato.evaluation import Origin, evaluate_case, read_rows
 from sfumato.metrics import dice, expected_calibration_error, mean_rater_agreement, mean_squared_error
-from sfumato.study import compare_methods, read_tables
+from sfumato.statistics import compare_methods, tidy
 
 run = runner(evaluate)
 SHAPE, SPACING = (4, 5, 6), (0.5, 1.0, 2.5)
@@ -173,7 +173,7 @@ def test_several_raters_together_are_scored_by_default_and_compared(tmp_path):
     assert rows[case, "", "dice_raters_max"].value == max(
         rows[case, name, "dice"].value for name in dataset.rater_names
     )
-    found = compare_methods(read_tables([out for _, out in tables.values()]), proposed="mean")
+    found = compare_methods(tidy([out for _, out in tables.values()]), proposed="mean")
     tests = found.tests.set_index(["metric", "structure"])
     for metric in ("qubiq", "ged", "consensus_dice", "dice_raters_mean", "dice_raters_max"):
         assert tests.loc[(metric, "cell"), "n"] == 6

@@ -7,27 +7,16 @@ import math
 
 import pytest
 
+from sfumato.evaluation.rows import Row
 from sfumato.reproduction.experiments import experiment
 from sfumato.reproduction.side_by_side import Ours, side_by_side
 from sfumato.reproduction.tables import blocks, caption, csv_text, gaps, latex_text, markdown_text
-from sfumato.statistics.tidy import Value
 
 
 def value(method, metric, structure, number, *, seed=0, fold=0, case="a", status="ok"):
-    return Value(
-        method,
-        "data",
-        str(seed),
-        str(fold),
-        "",
-        case,
-        structure,
-        metric,
-        number,
-        "mm" if metric == "hd95" else "fraction",
-        status,
-        "here",
-    )
+    structure, _, rater = structure.partition("@")
+    unit = "mm" if metric == "hd95" else "fraction"
+    return Row("", method, "data", seed, fold, case, rater, structure, metric, number, unit, status)
 
 
 def cell(cells, training, metric, structure, dataset=None):

@@ -9,7 +9,7 @@ from scipy import stats
 
 from sfumato.errors import InputError, UnknownNameError, ValueRangeError
 from sfumato.evaluation.rows import Row
-from sfumato.study import Settings, compare_methods, rank_table, summary_table, wilcoxon_table
+from sfumato.statistics import ComparisonOptions, compare, compare_methods, rank_table, summary_table
 
 # Dice in percent of six trainings, published style. Every number below is worked by hand.
 TRAININGS = {
@@ -77,7 +77,7 @@ def frame(rows):
 
 
 def test_published_style_table_gives_the_tests_worked_by_hand():
-    table = wilcoxon_table(trainings(), proposed="Soft-ReLU-Wing", metric="dice").set_index("method")
+    table = compare(trainings(), proposed="Soft-ReLU-Wing", metric="dice").set_index("method")
     assert list(table.index) == list(BY_HAND.index)
     for name in BY_HAND:
         np.testing.assert_allclose(table[name].astype(float), BY_HAND[name], rtol=1e-12, err_msg=name)
@@ -106,7 +106,7 @@ def test_runs_of_one_value_give_the_p_of_scipy(seed, n):
     rows = [row(name, v, seed=i) for name, vs in (("o", ours), ("t", theirs)) for i, v in enumerate(vs)]
     if (ours == theirs).all():
         return
-    table = wilcoxon_table(rows, proposed="o", metric="dice", unit="run")
+    table = compare(rows, proposed="o", metric="dice", unit="run")
     scipy = stats.wilcoxon(ours, theirs)
     assert table.loc[0, "p"] == pytest.approx(scipy.pvalue, rel=1e-9)
 
@@ -114,7 +114,7 @@ def test_runs_of_one_value_give_the_p_of_scipy(seed, n):
 def test_seeds_of_one_case_are_averaged_before_the_test():
     rows = cases(n=7, seeds=3, structures=("cell",))
     means = frame(rows).groupby(["method", "case"])["value"].mean().unstack("method")
-    table = wilcoxon_table(rows, proposed="ours", metric="dice", unit="case").set_index("method")
+    table = compare(rows, proposed="ours", metric="dice", unit="case").set_index("method")
     assert table["n"].tolist() == [7, 7]
     for other in ("a", "b"):
         assert table.loc[other, "p"] == pytest.approx(stats.wilcoxon(means["ours"], means[other]).pvalue)
@@ -124,7 +124,7 @@ def test_seeds_of_one_case_are_averaged_before_the_test():
 def test_runs_are_means_over_their_cases():
     rows = cases(n=7, seeds=6, structures=("cell",))
     means = frame(rows).groupby(["method", "seed"])["value"].mean().unstack("method")
-    table = wilcoxon_table(rows, proposed="ours", metric="dice", unit="run").set_index("method")
+    table = compare(rows, proposed="ours", metric="dice", unit="run").set_index("method")
     assert table["n"].tolist() == [6, 6]
     assert table.loc["a", "p"] == pytest.approx(stats.wilcoxon(means["ours"], means["a"]).pvalue)
     assert summary_table(rows, unit="run")["mean"].tolist() == pytest.approx(list(means.mean()))
@@ -137,15 +137,15 @@ def test_folds_average_seeds_first():
 
 
 def test_unit_is_chosen_by_the_rows_unless_it_is_given():
-    assert set(wilcoxon_table(cases(), proposed="ours", metric="dice")["unit_of_analysis"]) == {"case"}
-    assert set(wilcoxon_table(trainings(), proposed="Soft-ReLU-Wing", metric="dice")["n"]) == {6}
+    assert set(compare(cases(), proposed="ours", metric="dice")["unit_of_analysis"]) == {"case"}
+    assert set(compare(trainings(), proposed="Soft-ReLU-Wing", metric="dice")["n"]) == {6}
     one_case = [row(m, s / 10, seed=s, case="all") for m in ("a", "b") for s in range(4)]
-    assert wilcoxon_table(one_case, proposed="a", metric="dice")["n"].tolist() == [4]
+    assert compare(one_case, proposed="a", metric="dice")["n"].tolist() == [4]
 
 
 def test_average_is_the_mean_of_the_structures_within_each_unit():
     rows = cases(n=6)
-    table = wilcoxon_table(rows, proposed="ours", metric="dice")
+    table = compare(rows, proposed="ours", metric="dice")
     assert table["structure"].unique().tolist() == ["ET", "TC", "Average"]
     means = frame(rows).groupby(["method", "case"])["value"].mean().unstack("method")
     average = table[table["structure"] == "Average"].set_index("method")
@@ -156,7 +156,8 @@ def test_average_is_the_mean_of_the_structures_within_each_unit():
 
 def test_structures_of_single_raters_stay_out_of_the_average():
     rows = cases() + [row(m, 0.0, case="c0", structure="ET", rater="Ada") for m in ("a", "b", "ours")]
-    summary = summary_table(rows).set_index(["structure", "method"])["mean"]
+    table = summary_table(rows)
+    summary = table[table["rater"] == ""].set_index(["structure", "method"])["mean"]
     assert summary["Average"]["a"] == pytest.approx((summary["ET"]["a"] + summary["TC"]["a"]) / 2)
 
 
@@ -174,7 +175,7 @@ def test_undefined_values_are_excluded_in_pairs_and_counted():
         for m, values in (("ours", (1, 2, 3, math.nan, 5, 6, 7)), ("theirs", (2, 4, math.nan, 4, 8, 10, 12)))
         for i, v in enumerate(values)
     ]
-    result = wilcoxon_table(rows, proposed="ours", metric="hd95").iloc[0]
+    result = compare(rows, proposed="ours", metric="hd95").iloc[0]
     assert (result["n"], result["undefined"], result["unmatched"]) == (5, 2, 0)
     assert result["p"] == pytest.approx(stats.wilcoxon([1, 2, 5, 6, 7], [2, 4, 8, 10, 12]).pvalue)
     assert result["wins"] == 5  # a smaller distance is better
@@ -211,14 +212,14 @@ def test_values_that_a_method_lacks_are_listed_and_left_out():
 
 def test_a_seed_that_one_method_lacks_does_not_enter_the_pairs_of_its_case():
     rows = [row("ours", 0.5), row("ours", 0.9, seed=1), row("theirs", 0.4)]
-    result = wilcoxon_table(rows, proposed="ours", metric="dice", unit="case").iloc[0]
+    result = compare(rows, proposed="ours", metric="dice", unit="case").iloc[0]
     assert result["mean_difference"] == pytest.approx(0.1)
     assert result["unmatched"] == 1
 
 
 def test_methods_without_a_common_case_are_not_tested():
     rows = [row("ours", 0.5, case="c1"), row("theirs", 0.4, case="c2")]
-    result = wilcoxon_table(rows, proposed="ours", metric="dice").iloc[0]
+    result = compare(rows, proposed="ours", metric="dice").iloc[0]
     assert (result["n"], result["test"], result["unmatched"]) == (0, "none", 2)
     assert math.isnan(result["p"])
     assert not result["significant"]
@@ -233,17 +234,17 @@ def test_one_method_alone_is_summarised_and_not_tested():
 
 
 def test_too_few_pairs_are_noted():
-    few = wilcoxon_table(cases(n=5, structures=("cell",)), proposed="ours", metric="dice")
+    few = compare(cases(n=5, structures=("cell",)), proposed="ours", metric="dice")
     assert few["note"].str.startswith("n too small: 5 non-zero differences cannot give").all()
-    seven = wilcoxon_table(cases(n=6, structures=("cell",)), proposed="ours", metric="dice")
+    seven = compare(cases(n=6, structures=("cell",)), proposed="ours", metric="dice")
     assert seven["note"].str.startswith("n too small for Holm's correction").all()
-    enough = wilcoxon_table(cases(n=7, structures=("cell",)), proposed="ours", metric="dice")
+    enough = compare(cases(n=7, structures=("cell",)), proposed="ours", metric="dice")
     assert (enough["note"] == "").all()
 
 
 def test_equal_methods_tie_everywhere():
     rows = [row(m, 0.1 * c, case=f"c{c}") for m in ("a", "b") for c in range(8)]
-    result = wilcoxon_table(rows, proposed="a", metric="dice").iloc[0]
+    result = compare(rows, proposed="a", metric="dice").iloc[0]
     assert (result["p"], result["ties"], result["rank_biserial"]) == (1.0, 8, 0.0)
     assert result["note"] == "all differences are 0"
 
@@ -251,8 +252,8 @@ def test_equal_methods_tie_everywhere():
 def test_ties_that_rounding_breaks_are_noted_and_kept_on_request():
     pairs = ((0.3, 0.1), (0.5, 0.3), (0.9, 0.1), (0.4, 0.7), (0.8, 0.3), (0.6, 0.2), (0.95, 0.2))
     rows = [row(m, pair[i], case=f"c{c}") for c, pair in enumerate(pairs) for i, m in enumerate(("o", "t"))]
-    raw = wilcoxon_table(rows, proposed="o", metric="dice").iloc[0]
-    kept = wilcoxon_table(rows, proposed="o", metric="dice", settings=Settings(tie_digits=6)).iloc[0]
+    raw = compare(rows, proposed="o", metric="dice").iloc[0]
+    kept = compare(rows, proposed="o", metric="dice", options=ComparisonOptions(tie_digits=6)).iloc[0]
     assert (raw["test"], kept["test"]) == ("exact", "exact (ties)")
     assert "rounding error breaks 1 ties" in raw["note"]
     assert kept["note"] == ""
@@ -265,14 +266,14 @@ def test_relative_volume_difference_is_best_at_zero():
         for m, values in (("ours", (0.1, -0.1, 0.2)), ("theirs", (-0.5, 0.3, -0.4)))
         for i, v in enumerate(values)
     ]
-    assert wilcoxon_table(rows, proposed="ours", metric="rvd").iloc[0]["wins"] == 3
+    assert compare(rows, proposed="ours", metric="rvd").iloc[0]["wins"] == 3
     assert rank_table(rows, metric="rvd")["mean_rank"].tolist() == [1.0, 2.0]
 
 
 def test_kind_of_test_is_chosen_and_named():
     rows = cases(n=12, structures=("cell",))
     means = frame(rows).groupby(["method", "case"])["value"].mean().unstack("method")
-    result = wilcoxon_table(rows, proposed="ours", metric="dice", settings=Settings(test="approx")).iloc[0]
+    result = compare(rows, proposed="ours", metric="dice", options=ComparisonOptions(test="approx")).iloc[0]
     assert result["test"] == "approx"
     assert result["p"] == pytest.approx(stats.wilcoxon(means["ours"], means["a"], method="approx").pvalue)
 
@@ -294,8 +295,8 @@ def test_data_sets_are_compared_apart():
         row(one.method, one.value / 2, seed=one.seed, case=one.case, structure=one.structure, dataset="e")
         for one in cases(1)
     ]
-    alone = wilcoxon_table(cases(0), proposed="ours", metric="dice")
-    both = wilcoxon_table(cases(0) + second, proposed="ours", metric="dice")
+    alone = compare(cases(0), proposed="ours", metric="dice")
+    both = compare(cases(0) + second, proposed="ours", metric="dice")
     pd.testing.assert_frame_equal(both[both["dataset"] == "d"], alone)
     assert len(both) == 2 * len(alone)
 
@@ -306,8 +307,8 @@ def test_order_of_the_rows_does_not_matter(seed, random):
     shuffled = list(rows)
     random.shuffle(shuffled)
     keys = ["structure", "method"]
-    first = wilcoxon_table(rows, proposed="ours", metric="dice").set_index(keys).sort_index()
-    second = wilcoxon_table(shuffled, proposed="ours", metric="dice").set_index(keys).sort_index()
+    first = compare(rows, proposed="ours", metric="dice").set_index(keys).sort_index()
+    second = compare(shuffled, proposed="ours", metric="dice").set_index(keys).sort_index()
     names = ["n", "wins", "ties", "losses", "p", "statistic", "rank_biserial"]
     pd.testing.assert_frame_equal(first[names], second[names], check_exact=True)
 
@@ -322,8 +323,8 @@ def test_metric_of_unknown_direction_is_noted_and_refused_by_name():
     assert "volume is left out: whether up, down or zero is better is not known" in result.notes
     with pytest.raises(UnknownNameError, match="say whether up, down or zero"):
         compare_methods(rows, proposed="ours", metrics=["volume"])
-    given_one = Settings(directions={"Volume": "down"})
-    assert set(compare_methods(rows, proposed="ours", settings=given_one).tests["metric"]) == {
+    given_one = ComparisonOptions(directions={"Volume": "down"})
+    assert set(compare_methods(rows, proposed="ours", options=given_one).tests["metric"]) == {
         "dice",
         "volume",
     }
@@ -331,20 +332,20 @@ def test_metric_of_unknown_direction_is_noted_and_refused_by_name():
 
 def test_wrong_names_are_refused_with_a_suggestion():
     with pytest.raises(UnknownNameError, match=r"unknown method 'our'\. Did you mean 'ours'"):
-        wilcoxon_table(cases(), proposed="our", metric="dice")
+        compare(cases(), proposed="our", metric="dice")
     with pytest.raises(UnknownNameError, match=r"unknown metric 'dicee'\. Did you mean 'dice'"):
-        wilcoxon_table(cases(), proposed="ours", metric="dicee")
+        compare(cases(), proposed="ours", metric="dicee")
     with pytest.raises(UnknownNameError, match="unknown metric 'hd'"):
         compare_methods(cases(), proposed="ours", metrics=["hd"])
     with pytest.raises(UnknownNameError, match=r"unit of analysis 'cases'\. Did you mean 'case'"):
-        wilcoxon_table(cases(), proposed="ours", metric="dice", unit="cases")  # type: ignore[arg-type]  # the mistake is the test
+        compare(cases(), proposed="ours", metric="dice", unit="cases")  # type: ignore[arg-type]  # the mistake is the test
     with pytest.raises(ValueRangeError, match="alpha is 2"):
-        Settings(alpha=2)
+        ComparisonOptions(alpha=2)
 
 
 def test_a_unit_that_no_row_states_is_refused():
     with pytest.raises(InputError, match="no row names a case: choose run"):
-        wilcoxon_table(trainings(), proposed="Soft-ReLU-Wing", metric="dice", unit="case")
+        compare(trainings(), proposed="Soft-ReLU-Wing", metric="dice", unit="case")
     bare = pd.DataFrame({"method": ["a"], "metric": ["dice"], "value": [0.5], "case": ["c"]})
     with pytest.raises(InputError, match="no row has a fold"):
         summary_table(bare, unit="fold")

@@ -7,8 +7,7 @@ import pytest
 
 from sfumato.errors import FileFormatError, InputError
 from sfumato.evaluation.rows import Row, write_rows
-from sfumato.statistics.tidy import tidy
-from sfumato.study import compare_methods, read_tables, summary_table, wilcoxon_table
+from sfumato.statistics import compare, compare_methods, summary_table, tidy
 
 
 def write(path, text):
@@ -26,13 +25,13 @@ def test_rows_frame_and_file_give_the_same_table(tmp_path):
     ]
     write_rows(rows, tmp_path / "m.csv")
     tables = [
-        wilcoxon_table(form, proposed="a", metric="dice")
+        compare(form, proposed="a", metric="dice")
         for form in (
             rows,
             iter(rows),
             pd.DataFrame([vars(one) for one in rows]),
             pd.read_csv(tmp_path / "m.csv"),
-            read_tables([tmp_path / "m.csv"]),
+            tidy([tmp_path / "m.csv"]),
         )
     ]
     for table in tables[1:]:
@@ -44,7 +43,7 @@ def test_table_of_another_tool_needs_only_few_columns(tmp_path):
         tmp_path / "m.csv",
         "\ufeffRun, Method,metric,Value,note\n1,a,dice,0.5,x\n2,a,dice,0.7,\n1,b,dice,0.4,y\n2,b,dice,0.6,\n",
     )
-    table = wilcoxon_table(read_tables([path]), proposed="a", metric="dice")
+    table = compare(tidy([path]), proposed="a", metric="dice")
     assert table[["structure", "unit_of_analysis", "n", "wins"]].values.tolist() == [["all", "run", 2, 2]]
 
 
@@ -57,7 +56,7 @@ def test_runs_without_seed_and_fold_are_paired_by_name_without_the_method():
             "value": [1.0, 2.0, 2.5, 1.75],
         }
     )
-    table = wilcoxon_table(frame, proposed="a", metric="dice", unit="run")
+    table = compare(frame, proposed="a", metric="dice", unit="run")
     assert table["mean_difference"].tolist() == [pytest.approx((-0.75 - 0.5) / 2)]
 
 
@@ -71,24 +70,24 @@ def test_the_only_runs_of_two_methods_are_paired_whatever_their_names():
             "value": [1.0, 2.0, 2.5, 1.75],
         }
     )
-    assert wilcoxon_table(frame, proposed="a", metric="dice")["n"].tolist() == [2]
+    assert compare(frame, proposed="a", metric="dice")["n"].tolist() == [2]
 
 
 def test_seeds_pair_however_they_are_written(tmp_path):
     first = write(tmp_path / "a.csv", "method,metric,value,seed\na,dice,1,0\na,dice,2,1\n")
     second = write(tmp_path / "b.csv", "method,metric,value,seed\nb,dice,1,0.0\nb,dice,2,1.0\n")
-    assert wilcoxon_table(read_tables([first, second]), proposed="a", metric="dice")["n"].tolist() == [2]
+    assert compare(tidy([first, second]), proposed="a", metric="dice")["n"].tolist() == [2]
 
 
 def test_a_case_number_keeps_its_zeros(tmp_path):
     path = write(tmp_path / "m.csv", "method,metric,value,case\na,dice,1,001\na,dice,2,01\n")
-    assert [value.case for value in read_tables([path])] == ["001", "01"]
+    assert tidy([path])["case"].tolist() == ["001", "01"]
 
 
 @pytest.mark.parametrize("cell", ["", "nan", "NaN", "NA", "inf", "-"])
 def test_values_that_are_no_numbers_are_undefined_and_counted(tmp_path, cell):
     path = write(tmp_path / "m.csv", f"method,metric,value,case\na,dice,{cell},c1\na,dice,2,c2\n")
-    summary = summary_table(read_tables([path]), unit="case")
+    summary = summary_table(tidy([path]), unit="case")
     assert summary[["n", "mean", "undefined"]].values.tolist() == [[1, 2.0, 1]]
 
 
@@ -104,9 +103,9 @@ def test_missing_cells_of_a_frame_are_read_as_not_stated():
         }
     )
     values = tidy(frame)
-    assert [(value.seed, value.fold, value.case) for value in values] == [("3", "", "c"), ("", "1", "")]
-    assert math.isnan(values[1].value)
-    assert values[1].status == "no value"
+    assert values[["seed", "fold", "case"]].values.tolist() == [["3", "", "c"], ["", "1", ""]]
+    assert math.isnan(values["value"][1])
+    assert values["status"][1] == "no value"
 
 
 def test_missing_columns_are_listed(tmp_path):
@@ -114,13 +113,13 @@ def test_missing_columns_are_listed(tmp_path):
     with pytest.raises(
         FileFormatError, match="lacks method and value and one of case, run, seed, fold; it has model"
     ):
-        read_tables([path])
+        tidy([path])
 
 
 def test_a_value_that_is_no_number_is_named_with_its_line(tmp_path):
     path = write(tmp_path / "m.csv", "method,metric,value,case\na,dice,1,c1\na,dice,high,c2\n")
     with pytest.raises(FileFormatError, match=r"m.csv, line 3: value 'high' is not a number"):
-        read_tables([path])
+        tidy([path])
 
 
 def test_a_number_with_a_status_that_says_undefined_is_refused():
@@ -134,7 +133,7 @@ def test_a_number_with_a_status_that_says_undefined_is_refused():
 def test_an_empty_method_is_named(tmp_path):
     path = write(tmp_path / "m.csv", "method,metric,value,case\n,dice,1,c1\n")
     with pytest.raises(FileFormatError, match="line 2: method is empty"):
-        read_tables([path])
+        tidy([path])
 
 
 @pytest.mark.parametrize("text", ["", "method,metric,value,case\na,b\na,b,c,d,e,f\n", "\x00\xff"])
@@ -142,14 +141,14 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, text):
     path = tmp_path / "m.csv"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(FileFormatError, match=r"m\.csv"):
-        read_tables([path])
+        tidy([path])
 
 
 def test_absent_files_and_empty_tables_are_refused(tmp_path):
     with pytest.raises(FileFormatError, match=r"cannot read .*absent.csv"):
-        read_tables([tmp_path / "absent.csv"])
+        tidy([tmp_path / "absent.csv"])
     with pytest.raises(InputError, match="no rows"):
-        read_tables([write(tmp_path / "m.csv", "method,metric,value,case\n")])
+        tidy([write(tmp_path / "m.csv", "method,metric,value,case\n")])
     with pytest.raises(InputError, match="no rows"):
         tidy([])
     with pytest.raises(InputError, match="row 0 is a dict"):
@@ -184,7 +183,7 @@ def test_points_of_diagrams_change_no_statistic_in_any_form(tmp_path):
     ]
     write_rows([*diagrams[:2], *rows, *diagrams[2:]], tmp_path / "m.csv")
     alone = compare_methods(rows, proposed="a")
-    for form in ([*rows, *diagrams], read_tables([tmp_path / "m.csv"]), pd.read_csv(tmp_path / "m.csv")):
+    for form in ([*rows, *diagrams], tidy([tmp_path / "m.csv"]), pd.read_csv(tmp_path / "m.csv")):
         found = compare_methods(form, proposed="a")
         for name in ("summary", "tests", "ranks", "unmatched"):
             pd.testing.assert_frame_equal(getattr(found, name), getattr(alone, name))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sfumato.errors import UnknownNameError
 from sfumato.evaluation.rows import Row
-from sfumato.study import compare_methods
+from sfumato.statistics import compare_methods
 from sfumato.tables.comparison import caption, csv_text, latex, latex_text, layouts, markdown_text
 
 # Six cases; every other method loses all six to "ours" but "tie" is equal to "LS_0.1".

@@ -60,16 +60,13 @@ def compare(
     from sfumato.cli.console import wide_console
     from sfumato.output import require_free
     from sfumato.statistics.comparison import compare_methods
-    from sfumato.statistics.tests import Settings
-    from sfumato.statistics.tidy import read_tables
+    from sfumato.statistics.tests import ComparisonOptions
     from sfumato.tables.comparison import layouts
 
-    settings = Settings(test=test, tie_digits=tie_digits, directions=_directions(direction or []))
+    options = ComparisonOptions(test=test, tie_digits=tie_digits, directions=_directions(direction or []))
     for name in FILES:
         require_free(out / name, overwrite=overwrite)
-    comparison = compare_methods(
-        read_tables(tables), proposed=proposed, metrics=metric, unit=unit, settings=settings
-    )
+    comparison = compare_methods(tables, proposed=proposed, metrics=metric, unit=unit, options=options)
     laid_out = layouts(comparison, spread=spread)
     write_comparison(out, comparison, laid_out, spread, overwrite=overwrite)
     console = wide_console()
@@ -158,7 +155,7 @@ def _rich_cell(cell: Cell) -> Text:
 def _print_tests(console: Console, comparison: Comparison) -> None:
     from rich.text import Text
 
-    for key, group in comparison.tests.groupby(["dataset", "metric", "structure"], sort=False):
+    for key, group in comparison.tests.groupby(["dataset", "metric", "structure", "rater"], sort=False):
         where = ", ".join(filter(None, map(str, key)))
         title = f"{where}: Wilcoxon signed-rank against {comparison.proposed}, unit {comparison.unit}"
         table = _table(title, ("n", "win/tie/loss", "p", "test", "p (Holm)", "effect"))
@@ -176,7 +173,7 @@ def _print_tests(console: Console, comparison: Comparison) -> None:
 
 
 def _print_ranks(console: Console, comparison: Comparison) -> None:
-    for key, group in comparison.ranks.groupby(["dataset", "metric", "structure"], sort=False):
+    for key, group in comparison.ranks.groupby(["dataset", "metric", "structure", "rater"], sort=False):
         first = group.iloc[0]
         if len(group) < 2 or first["n"] == 0:
             continue
@@ -191,11 +188,10 @@ def _print_ranks(console: Console, comparison: Comparison) -> None:
 def _print_volumes(console: Console, comparison: Comparison) -> None:
     from rich.text import Text
 
-    for key, group in comparison.volumes.groupby(["dataset", "structure", "unit"], sort=False):
-        dataset, structure, unit = map(str, key)
-        title = (
-            f"{', '.join(filter(None, (dataset, structure)))}: predicted against reference volume [{unit}]"
-        )
+    for key, group in comparison.volumes.groupby(["dataset", "structure", "rater", "unit"], sort=False):
+        dataset, structure, rater, unit = map(str, key)
+        where = ", ".join(filter(None, (dataset, structure, rater)))
+        title = f"{where}: predicted against reference volume [{unit}]"
         table = _table(title, ("n", "r (Pearson)", "mean difference", "95 % limits of agreement", "status"))
         for row in group.to_dict("records"):
             table.add_row(

@@ -327,7 +327,6 @@ def _finish(job: Job, outcomes: dict[str, list[Outcome]]) -> None:
     from sfumato.report import load_runs
     from sfumato.reproduction.finished import finished_runs, reasons
     from sfumato.reproduction.side_by_side import side_by_side
-    from sfumato.statistics.tidy import read_tables
     from sfumato.study.many import METRICS, require_all
 
     found, out = job.experiment, job.out
@@ -339,7 +338,7 @@ def _finish(job: Job, outcomes: dict[str, list[Outcome]]) -> None:
         for part in found.content.data
     }
     taken = {kind: several for kind, several in finished.items() if several.taken}
-    values = {kind: read_tables([run / METRICS for run in several.taken]) for kind, several in taken.items()}
+    values = {kind: [run / METRICS for run in several.taken] for kind, several in taken.items()}
     cells = side_by_side(found, values, absent=reasons(found, datasets, finished, outcomes))
     notes = [f"not in the tables: {why}" for several in finished.values() for why in several.stale.values()]
     notes += [SMOKE_NOTE] if job.smoke else []

@@ -134,11 +134,11 @@ def _compare(out: Path, found: Study, finished: Sequence[Outcome]) -> Comparison
     from sfumato.cli.compare import print_comparison, write_comparison
     from sfumato.cli.console import wide_console
     from sfumato.statistics.comparison import compare_methods
-    from sfumato.statistics.tidy import read_tables
+    from sfumato.statistics.tidy import tidy
     from sfumato.tables.comparison import layouts
 
-    rows = read_tables([each.folder / "metrics.csv" for each in finished])
-    if found.proposed not in {row.method for row in rows}:
+    rows = tidy([each.folder / "metrics.csv" for each in finished])
+    if found.proposed not in set(rows["method"]):
         typer.echo(
             f"no comparison: no run of {found.proposed} is finished, which the others are tested against"
         )

@@ -25,6 +25,7 @@ from sfumato.evaluation.csv_files import read_records, write_records
 
 # The last one: a boundary band that holds no voxel has no mean.
 STATUSES = ("ok", "empty_reference", "empty_prediction", "both_empty", "no_voxel")
+SCALED = "+T"  # ends the run and the method of a temperature-scaled model
 OLD_DIAGRAMS = ("reliability", "values", "threshold", "history")
 
 

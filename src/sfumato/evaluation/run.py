@@ -28,14 +28,13 @@ from sfumato.evaluation.diagrams import (
     value_points,
 )
 from sfumato.evaluation.raters import evaluate_agreement, evaluate_rater_maps, evaluate_rater_masks
-from sfumato.evaluation.rows import Row
+from sfumato.evaluation.rows import SCALED, Row
 from sfumato.labels.regions import region_weights
 from sfumato.metrics import CalibrationBins
 from sfumato.metrics.calibration.boundary import boundary_band
 from sfumato.model.predict import Prediction
 from sfumato.model.temperature import scaled_case
 from sfumato.model.threshold import structure_maps
-from sfumato.statistics.twins import SUFFIX
 from sfumato.training.module import SegmentationModule
 from sfumato.types import ArrayLike
 
@@ -61,7 +60,7 @@ class RunRows:
         self._dataset = str(module.task["dataset"])
         # Overlapping regions have no joint distribution over classes: each is calibrated against the rest.
         classes = 2 if module.regions else module.task["num_classes"]
-        variants = ("",) if temperature is None else ("", SUFFIX)
+        variants = ("",) if temperature is None else ("", SCALED)
         self._bins = {variant: {name: CalibrationBins(classes) for name in BIN_SETS} for variant in variants}
         low = module.method.kind.low
         self._edges = [low + (1.0 - low) * index / VALUE_BINS for index in range(VALUE_BINS + 1)]
@@ -81,8 +80,8 @@ class RunRows:
         self._count("", scored)
         if self.temperature is not None:
             twin = _Scored(self.module, found, case, temperature=self.temperature)
-            self._cases += twin.twin_rows(scored.found_rows, self._origin(case.name, SUFFIX), raters)
-            self._count(SUFFIX, twin)
+            self._cases += twin.twin_rows(scored.found_rows, self._origin(case.name, SCALED), raters)
+            self._count(SCALED, twin)
 
     def _origin(self, case: str = "", variant: str = "") -> Origin:
         recipe = self.module.recipe

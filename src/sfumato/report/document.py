@@ -17,13 +17,13 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from sfumato import __version__
+from sfumato.evaluation.rows import SCALED
 from sfumato.output import atomic_output, require_free
 from sfumato.report import figures, pictures
 from sfumato.report.data import BIN_SETS, ReportCase, ReportData, TableRow
 from sfumato.report.progress import first_progressions, progress_panels, slice_text
 from sfumato.report.viewer import payload
 from sfumato.report.volumes import volume_figures, volume_lines
-from sfumato.statistics.twins import SUFFIX as TWIN
 from sfumato.statistics.units import AVERAGE
 from sfumato.tables.report import (
     GROUPS,
@@ -310,11 +310,11 @@ def _introduction(data: ReportData) -> str:
     if not data.rows:
         return "No results were given."
     cases = {(row.dataset, row.case) for row in data.rows}
-    runs = {row.run for row in data.rows if not row.run.endswith(TWIN)}
+    runs = {row.run for row in data.rows if not row.run.endswith(SCALED)}
     seeds = {row.seed for row in data.rows if row.seed is not None}
     folds = {row.fold for row in data.rows if row.fold is not None}
     datasets = ", ".join(sorted({row.dataset for row in data.rows if row.dataset}))
-    methods = [name for name in data.method_names if not name.endswith(TWIN)]
+    methods = [name for name in data.method_names if not name.endswith(SCALED)]
     twins = len(data.method_names) - len(methods)
     parts = [
         f"{_many(len(methods), 'method')} ({', '.join(methods)}) on {_many(len(cases), 'test case')}"
@@ -325,7 +325,7 @@ def _introduction(data: ReportData) -> str:
         + ".",
         *(
             [
-                f"A name with {TWIN} is the same model with its probabilities scaled by one temperature, "
+                f"A name with {SCALED} is the same model with its probabilities scaled by one temperature, "
                 "fitted on the validation cases: what a soft label must beat to be worth its trouble."
             ]
             if twins

@@ -16,9 +16,8 @@ import numpy as np
 from sfumato.errors import FileFormatError, ShapeError
 from sfumato.evaluation.agreement import agreement_table
 from sfumato.evaluation.diagrams import Point, points_file, read_points
-from sfumato.evaluation.rows import Row, read_rows
+from sfumato.evaluation.rows import SCALED, Row, read_rows
 from sfumato.report.data import BIN_SETS, BinSet, Progression, ReliabilityBin, ReportData, ValueBin
-from sfumato.statistics.twins import SUFFIX as TWIN
 
 METRICS = "metrics.csv"
 SNAPSHOTS = "snapshots.npz"
@@ -127,7 +126,7 @@ def _methods(
     found = {}
     for path, name in names.items():
         methods = [row.method for row in tables[path]] + [point.method for point in diagrams[path]]
-        own = [method for method in methods if not method.endswith(TWIN)]
+        own = [method for method in methods if not method.endswith(SCALED)]
         found[name] = own[0] if own else str(described[name].get("method") or name.rsplit("-seed", 1)[0])
     return found
 

@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from sfumato.evaluation.rows import Row
+from sfumato.evaluation.rows import SCALED, Row
 from sfumato.report.data import TableRow
 from sfumato.report.figures import WIDTH
 from sfumato.report.style import INK, MUTED, pens
-from sfumato.statistics.twins import SUFFIX as TWIN
 from sfumato.statistics.volumes import PREDICTED, REFERENCE, VolumePairs, volume_pairs, volume_table
 from sfumato.tables.report import consensus
 
@@ -65,7 +64,7 @@ def volume_figures(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Fig
     several = len({row.dataset for row in mine}) > 1
     groups: dict[str, list[VolumePairs]] = {}
     for pairs in volume_pairs(mine) if mine else ():
-        if len(pairs.cases) > 1 and not pairs.method.endswith(TWIN):
+        if len(pairs.predicted) > 1 and not pairs.method.endswith(SCALED):
             title = f"{pairs.dataset}, {pairs.structure}" if several else pairs.structure
             groups.setdefault(title, []).append(pairs)
     colours = {method: pen.colour for method, pen in pens(methods).items()}

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from sfumato.reproduction.experiments import DataPart, Experiment, Measure, Training
 from sfumato.reproduction.published import FACTORS, PublishedRow, RowKey, SpreadKind
-from sfumato.statistics.tidy import Value
-from sfumato.statistics.units import Column, Series, columns, method_units
+from sfumato.statistics.tidy import Rows, tidy
+from sfumato.statistics.units import AVERAGE, labels, scores_of
 
 NO_RUN = "no finished run"
 Kind = SpreadKind | Literal["std_over_runs_and_cases"]
@@ -82,7 +83,7 @@ class Cell:
 
 def side_by_side(
     experiment: Experiment,
-    values: Mapping[str, Sequence[Value]],
+    values: Mapping[str, Rows],
     *,
     absent: Mapping[tuple[str, str], str] | None = None,
 ) -> tuple[Cell, ...]:
@@ -90,8 +91,8 @@ def side_by_side(
 
     Args:
         experiment: What is printed, and what our names for it are.
-        values: Kind of data set to the rows of its runs' ``metrics.csv``; a data set that is absent, or
-            a training without rows, leaves its cells without a number of ours.
+        values: Kind of data set to its runs' ``metrics.csv`` files, or their rows; a data set that is absent,
+            or a training without rows, leaves its cells without a number of ours.
         absent: (Kind of data set, training) to why there is no run of it, in a few words.
 
     Returns:
@@ -106,15 +107,15 @@ def side_by_side(
     """
     cells: list[Cell] = []
     for part in experiment.content.data:
-        found = {(each.metric, each.structure): each for each in columns(values.get(part.kind, ()))}
+        rows = _one_column(tidy(values[part.kind])) if part.kind in values else None
         for metric, measure in part.metrics.items():
-            for structure in measure.structures:
+            for structure, names in measure.structures.items():
                 for training in experiment.trainings(part.kind):
-                    row = published_row(experiment, part, training, metric, structure)
-                    kind = _spread_kind(experiment, part, row, metric)
-                    ours = _ours(found, measure, structure, training.name, kind)
+                    printed = published_row(experiment, part, training, metric, structure)
+                    kind = _spread_kind(experiment, part, printed, metric)
+                    ours = _ours(rows, measure, names, training.name, kind)
                     reason = (absent or {}).get((part.kind, training.name), NO_RUN)
-                    cells.append(Cell(part, training, metric, structure, measure.unit, row, ours, reason))
+                    cells.append(Cell(part, training, metric, structure, measure.unit, printed, ours, reason))
     return tuple(cells)
 
 
@@ -142,31 +143,37 @@ def _spread_kind(experiment: Experiment, part: DataPart, row: PublishedRow | Non
     return next(kinds, "none")
 
 
+def _one_column(rows: pd.DataFrame) -> pd.DataFrame:
+    """Name structures and raters in one column, as experiments do: ``nodule@rater2``."""
+    return rows.assign(structure=labels(rows), rater="")
+
+
 def _ours(
-    found: Mapping[tuple[str, str], Column], measure: Measure, structure: str, method: str, kind: Kind
+    rows: pd.DataFrame | None, measure: Measure, structures: Sequence[str], method: str, kind: Kind
 ) -> Ours:
-    names = [(measure.ours, name) for name in measure.structures[structure]]
-    if any(name not in found for name in names):
+    if rows is None:
         return Ours(math.nan, math.nan, kind, 0)
-    parts = tuple(found[name].parts[0] for name in names)
-    column = Column("", measure.ours, structure, measure.unit, parts)
-    undefined = sum(len(part.get(method, Series()).undefined) for part in parts)
-    mean, spread, count = _averaged(column, method, kind)
+    of_method = (rows["method"] == method) & (rows["metric"] == measure.ours)
+    mine = rows[of_method & rows["structure"].isin(structures)]
+    undefined = int(mine["value"].isna().sum())
+    if set(mine["structure"]) != set(structures):
+        return Ours(math.nan, math.nan, kind, 0, undefined)
+    mean, spread, count = _averaged(mine, method, kind)
     factor = FACTORS[measure.unit]
     return Ours(mean * factor, spread * factor, kind, count, undefined)
 
 
-def _averaged(column: Column, method: str, kind: Kind) -> tuple[float, float, int]:
+def _averaged(rows: pd.DataFrame, method: str, kind: Kind) -> tuple[float, float, int]:
     if kind in ("std_over_cases", "none"):
-        alone = [Column("", column.metric, "", "", (part,)) for part in column.parts]
-        each = [_mean_and_deviation(list(method_units(one, method, "case").values())) for one in alone]
-        mean, deviation = (float(np.mean([pair[i] for pair in each])) for i in (0, 1))
-        counts = [len(method_units(one, method, "case")) for one in alone]
-        return mean, math.nan if kind == "none" else deviation, min(counts)
+        alone = [scores.of(method) for scores in scores_of(rows, "case") if scores.structure != AVERAGE]
+        pairs = [_mean_and_deviation(list(values)) for values in alone]
+        mean, deviation = (float(np.mean([pair[i] for pair in pairs])) for i in (0, 1))
+        return mean, math.nan if kind == "none" else deviation, min(map(len, alone))
     if kind == "std_over_runs_and_cases":
-        pooled = [value for part in column.series(method) for value in part.defined.values()]
+        pooled = list(rows["value"].dropna())
         return *_mean_and_deviation(pooled), len(pooled)
-    runs = list(method_units(column, method, "run").values())
+    # The last scores are the average over structures, or those of the only one.
+    runs = list(scores_of(rows, "run")[-1].of(method))
     mean, deviation = _mean_and_deviation(runs)
     if kind == "standard_error":
         deviation /= math.sqrt(max(len(runs), 1))

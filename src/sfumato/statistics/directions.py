@@ -35,7 +35,7 @@ DIRECTIONS: Mapping[str, Direction] = MappingProxyType(
 
 
 def direction_of(metric: str, directions: Mapping[str, Direction] | None = None) -> Direction:
-    """Give the direction in which ``metric`` is better.
+    """Return the direction in which ``metric`` is better.
 
     Args:
         metric: Its name; upper case, spaces and hyphens do not matter.
@@ -63,7 +63,7 @@ def direction_of(metric: str, directions: Mapping[str, Direction] | None = None)
     raise UnknownNameError("metric (say whether up, down or zero is better)", metric, sorted(table))
 
 
-def scores(values: np.ndarray, direction: Direction) -> np.ndarray:
+def oriented(values: np.ndarray, direction: Direction) -> np.ndarray:
     """Turn values so that larger is better: the values, their negatives, or minus their distance from 0."""
     if direction == "up":
         return values

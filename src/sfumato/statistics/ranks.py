@@ -37,16 +37,16 @@ class SignedRankTest:
 
 
 def signed_rank_test(differences: npt.ArrayLike, *, test: TestName = "auto") -> SignedRankTest:
-    """Wilcoxon's signed-rank test, two-sided, of differences that scatter symmetrically about 0.
+    """Test differences with Wilcoxon's signed ranks, two-sided: do they scatter symmetrically about 0?
 
     Zero differences are dropped before ranking (Wilcoxon's rule, SciPy's ``zero_method="wilcox"``); equal
     magnitudes share their mean rank. ``p`` is
 
     - ``exact``: from the distribution of the rank sum over all ``2^n`` signs of the ranks that came. Without
-      ties it equals SciPy's ``exact``; with ties SciPy's rounds the rank sum, ours counts the mean ranks
+      ties it is SciPy's ``exact``; with ties SciPy rounds the rank sum, ours counts the mean ranks
       themselves and is called ``exact (ties)``.
-    - ``approx``: from the normal distribution, variance corrected for ties, no continuity correction: what
-      SciPy calls ``approx`` or ``asymptotic``.
+    - ``approx``: from the normal distribution, variance corrected for ties, no continuity correction: SciPy's
+      ``approx`` or ``asymptotic``.
     - ``auto``: SciPy's choice. Up to 50 differences without ties or zeros, or up to 13 with them: exact.
       Otherwise the normal approximation.
 
@@ -86,14 +86,22 @@ def signed_rank_test(differences: npt.ArrayLike, *, test: TestName = "auto") -> 
     if test == "auto":
         limit = PERMUTED_UP_TO if ties or zeros else EXACT_UP_TO
         test = "exact" if len(values) <= limit else "approx"
-    p = _exact_p(ranks, min(above, below)) if test == "exact" else _approximate_p(ranks, above)
     name = "exact (ties)" if test == "exact" and ties else test
-    effect = (above - below) / (above + below) if len(nonzero) else 0.0
-    return SignedRankTest(min(above, below), p, name, len(values), zeros, effect)
+    if len(nonzero) == 0:
+        return SignedRankTest(0.0, 1.0, name, len(values), zeros, 0.0)
+    if name == "exact (ties)":
+        p = _exact_p_with_ties(ranks, min(above, below))
+    else:
+        p = float(stats.wilcoxon(nonzero, method=test).pvalue)
+    return SignedRankTest(min(above, below), p, name, len(values), zeros, (above - below) / (above + below))
 
 
-def _exact_p(ranks: Floats, smaller: float) -> float:
-    """Give the share of all sign patterns with a rank sum as extreme, two-sided, at most 1."""
+def _exact_p_with_ties(ranks: Floats, smaller: float) -> float:
+    """Return the share of all sign patterns with a rank sum as extreme, two-sided, at most 1.
+
+    SciPy has no such test: its ``exact`` rounds the rank sum, and its permutations are too many from about 20
+    differences on.
+    """
     # Mean ranks are multiples of a half, so doubled ranks are whole and sums can be counted in an array.
     doubled = np.rint(2 * ranks).astype(np.int64)
     share = np.zeros(int(doubled.sum()) + 1)
@@ -105,17 +113,8 @@ def _exact_p(ranks: Floats, smaller: float) -> float:
     return min(1.0, 2 * float(share[: round(2 * smaller) + 1].sum()))
 
 
-def _approximate_p(ranks: Floats, above: float) -> float:
-    n = len(ranks)
-    if n == 0:
-        return 1.0
-    _, counts = np.unique(ranks, return_counts=True)
-    variance = (n * (n + 1) * (2 * n + 1) - float((counts**3 - counts).sum()) / 2) / 24
-    return float(2 * stats.norm.sf(abs(above - n * (n + 1) / 4) / math.sqrt(variance)))
-
-
 def smallest_p(n: int) -> float:
-    """Give the smallest two-sided p of ``n`` non-zero differences, all of one sign: ``2 / 2^n``."""
+    """Return the smallest two-sided p of ``n`` non-zero differences, all of one sign: ``2 / 2^n``."""
     return min(1.0, 2.0 ** (1 - n))
 
 
@@ -171,7 +170,7 @@ class RankComparison:
 
 
 def compare_ranks(scores: npt.ArrayLike, *, alpha: float = 0.05) -> RankComparison:
-    """Rank k methods within each unit; test the mean ranks (Friedman) and give the gap that counts (Nemenyi).
+    """Rank k methods within each unit; test the mean ranks (Friedman) and find the gap that counts (Nemenyi).
 
     Args:
         scores: ``(n, k)``, one row per unit, larger is better, finite. Equal scores share their mean rank.
@@ -196,6 +195,7 @@ def compare_ranks(scores: npt.ArrayLike, *, alpha: float = 0.05) -> RankComparis
     means = ranks.mean(axis=0)
     if k == 1:
         return RankComparison((float(means[0]),), n, math.nan, math.nan, math.nan)
+    # SciPy's friedmanchisquare is the same, but refuses two methods and gives nan where all scores are tied.
     # The spread within units is n k (k^2 - 1) / 12 without ties, less with them, 0 if every unit is all ties.
     spread = float(((ranks - (k + 1) / 2) ** 2).sum())
     between = (k - 1) * n * n * float(((means - (k + 1) / 2) ** 2).sum())
@@ -209,7 +209,7 @@ def compare_ranks(scores: npt.ArrayLike, *, alpha: float = 0.05) -> RankComparis
 def bootstrap_interval(
     values: npt.ArrayLike, *, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean: resample the values with replacement, take the quantiles.
+    """Compute the percentile bootstrap interval of the mean: resample with replacement, take the quantiles.
 
     Args:
         values: ``(n,)``, one per independent unit, finite.
@@ -226,16 +226,14 @@ def bootstrap_interval(
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2:
         return math.nan, math.nan
-    generator = np.random.default_rng(seed)
-    # In pieces of at most about a million draws, so that many units do not fill the memory.
-    piece = max(1, 1_000_000 // len(sample))
-    means = np.concatenate(
-        [
-            sample[generator.integers(0, len(sample), (min(piece, resamples - start), len(sample)))].mean(
-                axis=1
-            )
-            for start in range(0, resamples, piece)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    interval = stats.bootstrap(
+        (sample,),
+        np.mean,
+        n_resamples=resamples,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+        # About a million draws at a time, so that many units do not fill the memory.
+        batch=max(1, 1_000_000 // len(sample)),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

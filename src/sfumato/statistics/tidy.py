@@ -1,167 +1,133 @@
-"""Tables of results by anyone: rows of ours, a data frame, or CSV files with more or fewer columns."""
+"""Tables of results by anyone, checked: rows of ours, a data frame, or CSV files of more or fewer columns."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+
+import pandas as pd
 
 from sfumato.errors import FileFormatError, InputError
 from sfumato.evaluation.rows import COLUMNS, Row, is_diagram
 
-if TYPE_CHECKING:
-    import pandas as pd
+Rows = Iterable[Row] | pd.DataFrame | Path | str | Iterable[Path | str]
 
 NEEDED = ("method", "metric", "value")
 # Without any of these, nothing says which value of one method belongs to which of another.
 PLACES = ("case", "run", "seed", "fold")
+TEXTS = ("method", "dataset", "seed", "fold", "run", "case", "rater", "structure", "metric", "unit", "status")
+# A checked table: texts, "" where a thing is not stated; a value that is nan where it is undefined; and
+# where the row was read, for messages.
+CHECKED = (*TEXTS, "value", "place")
 
 
-@dataclass(frozen=True)
-class Value:
-    """One tidy row, as far as statistics need it; what is not stated is an empty text."""
-
-    method: str
-    dataset: str
-    seed: str
-    fold: str
-    run: str
-    case: str
-    structure: str
-    metric: str
-    value: float
-    measure: str
-    status: str
-    place: str  # where it was read, for messages
-
-
-def read_tables(paths: Iterable[Path | str]) -> list[Value]:
-    """Read CSV files and join them.
+def tidy(rows: Rows) -> pd.DataFrame:
+    """Check a table of results, in any of the accepted forms.
 
     ``method``, ``metric``, ``value`` and one of ``case``, ``run``, ``seed``, ``fold`` are needed. Absent
     columns read as "not stated"; further columns are ignored. An empty value, or one that is not finite, is
-    undefined: it is kept, with its status. Points of diagrams (:mod:`sfumato.evaluation.diagrams`) are no
-    results of a case or run and are left out.
-
-    Raises:
-        FileFormatError: A file is missing, is no CSV, lacks a needed column, or holds a value that is no
-            number; the message names the line.
-        InputError: No file was given, or none has a row.
-    """
-    import pandas as pd
-
-    values: list[Value] = []
-    for path in map(Path, paths):
-        try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except OSError as error:
-            raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
-        except (ValueError, pd.errors.ParserError) as error:
-            raise FileFormatError(f"{path} is not a CSV table: {error}") from error
-        values += _from_frame(frame, str(path), first_line=2)
-    values = _results(values)
-    if not values:
-        raise InputError("the tables hold no rows: nothing to compare")
-    return values
-
-
-def tidy(rows: Iterable[Row] | Sequence[Value] | pd.DataFrame) -> list[Value]:
-    """Take rows in any of the accepted forms.
+    undefined: it is kept, with its status. A table without the column ``rater`` may name the rater in the
+    structure, ``cell@rater3``. The points of diagrams that older tables hold are left out.
 
     Args:
-        rows: :class:`~sfumato.evaluation.rows.Row` objects, a data frame with their columns (see
-            :func:`read_tables` for those that may be absent), or values read already.
+        rows: :class:`~sfumato.evaluation.rows.Row` objects, a data frame with their columns, CSV files, or
+            a table that was checked before.
+
+    Returns:
+        One line per value, with the columns :data:`CHECKED`.
 
     Raises:
-        FileFormatError: The data frame lacks a needed column or holds a value that is no number.
-        InputError: There is no row, or an item is no row. Points of diagrams do not count.
+        FileFormatError: A file is missing or is no CSV, a needed column is lacking, or a value is no number;
+            the message names the line.
+        InputError: There is no row, or an item is no row.
     """
-    if hasattr(rows, "columns"):
-        values = _from_frame(cast("pd.DataFrame", rows), "the data frame", first_line=0)
+    if isinstance(rows, pd.DataFrame):
+        checked = rows if tuple(rows.columns) == CHECKED else _checked(rows, "the data frame, row", first=0)
     else:
-        values = [_from_item(row, number) for number, row in enumerate(rows)]
-    values = _results(values)
-    if not values:
+        items = [rows] if isinstance(rows, str | Path) else list(rows)
+        if any(isinstance(item, str | Path) for item in items):
+            checked = pd.concat([_read(Path(str(item))) for item in items], ignore_index=True)
+        else:
+            checked = _checked(_frame(items), "row", first=0)
+    if checked.empty:
         raise InputError("the table holds no rows: nothing to compare")
-    return values
+    return checked
 
 
-def _results(values: list[Value]) -> list[Value]:
-    return [value for value in values if not is_diagram(value.metric)]
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise FileFormatError(f"{path} is not a CSV table: {error}") from error
+    return _checked(frame, f"{path}, line", first=2)
 
 
-def _from_item(row: object, number: int) -> Value:
-    if isinstance(row, Value):
-        return row
-    if not isinstance(row, Row):
-        raise InputError(f"row {number} is a {type(row).__name__}: give Row objects or a pandas DataFrame")
-    record: dict[str, object] = {name: getattr(row, name) for name in COLUMNS}
-    return _value(record, f"row {number}")
+def _frame(items: Sequence[object]) -> pd.DataFrame:
+    for number, item in enumerate(items):
+        if not isinstance(item, Row):
+            raise InputError(
+                f"row {number} is a {type(item).__name__}: give Row objects, a pandas DataFrame or CSV files"
+            )
+    return pd.DataFrame([vars(item) for item in items], columns=list(COLUMNS))
 
 
-def _from_frame(frame: pd.DataFrame, source: str, *, first_line: int) -> list[Value]:
-    frame = frame.rename(columns=lambda name: str(name).strip().lower())
-    missing = [name for name in NEEDED if name not in frame.columns]
-    if not any(name in frame.columns for name in PLACES):
+def _checked(frame: pd.DataFrame, source: str, *, first: int) -> pd.DataFrame:
+    frame = frame.rename(columns=lambda name: str(name).strip().lower()).reset_index(drop=True)
+    _require_columns(frame, source.rpartition(",")[0] or "the table")
+    table = pd.DataFrame({name: _texts(frame, name) for name in (*TEXTS, "value")}, dtype=object)
+    table["place"] = [f"{source} {number}" for number in range(first, first + len(table))]
+    numbers = [_number(*pair) for pair in zip(table["value"], table["place"], strict=True)]
+    table["value"] = pd.Series(numbers, dtype=float)
+    table["status"] = table["status"].str.lower().replace("", "ok")
+    # A nan that says "ok" comes from tables without our statuses; it is undefined all the same.
+    silent = table["status"] == "ok"
+    table.loc[silent & table["value"].isna(), "status"] = "no value"
+    table.loc[silent & table["value"].abs().eq(math.inf), "status"] = "infinite"
+    table["value"] = table["value"].where(table["value"].abs() < math.inf)
+    for row in table[table["value"].notna() & (table["status"] != "ok")].to_dict("records"):
+        raise FileFormatError(
+            f"{row['place']}: value {row['value']} does not fit status {row['status']!r}; "
+            "a value has status 'ok'"
+        )
+    for name in ("method", "metric"):
+        for place in table.loc[table[name] == "", "place"]:
+            raise FileFormatError(f"{place}: {name} is empty")
+    for name in ("seed", "fold"):
+        table[name] = table[name].map(_whole)
+    if "rater" not in frame:
+        parts = table["structure"].str.partition("@")
+        table["structure"], table["rater"] = parts.get(0, ""), parts.get(2, "")
+    table["structure"] = table["structure"].replace("", "all")
+    return table.loc[~table["metric"].map(is_diagram).astype(bool), list(CHECKED)]
+
+
+def _require_columns(frame: pd.DataFrame, source: str) -> None:
+    missing = [name for name in NEEDED if name not in frame]
+    if not any(name in frame for name in PLACES):
         missing.append(f"one of {', '.join(PLACES)}")
     if missing:
         raise FileFormatError(
             f"{source} lacks {' and '.join(missing)}; it has {', '.join(map(str, frame.columns))}. "
             f"A table of results has {', '.join(COLUMNS)}"
         )
-    if not frame.columns.is_unique:
-        twice = sorted(set(frame.columns[frame.columns.duplicated()]))
+    twice = sorted(set(frame.columns[frame.columns.duplicated()]) & set(COLUMNS))
+    if twice:
         raise FileFormatError(f"{source} has a column twice: {', '.join(twice)}")
-    names = [name for name in COLUMNS if name in frame.columns]
-    records = zip(*(frame[name].tolist() for name in names), strict=True)
-    kind = "line" if first_line else "row"
-    return [
-        _value(dict(zip(names, record, strict=True)), f"{source}, {kind} {number}")
-        for number, record in enumerate(records, start=first_line)
-    ]
 
 
-def _value(record: dict[str, object], place: str) -> Value:
-    text = {name: _text(record.get(name)) for name in COLUMNS}
-    number = _number(record.get("value"), place)
-    status = text["status"].lower() or "ok"
-    if not math.isfinite(number):
-        # A nan that says "ok" comes from tables without our statuses; it is undefined all the same.
-        status = status if status != "ok" else "infinite" if math.isinf(number) else "no value"
-    elif status != "ok":
-        raise FileFormatError(
-            f"{place}: value {number} does not fit status {status!r}; a value has status 'ok'"
-        )
-    for name in ("method", "metric"):
-        if not text[name]:
-            raise FileFormatError(f"{place}: {name} is empty")
-    return Value(
-        method=text["method"],
-        dataset=text["dataset"],
-        seed=_whole(text["seed"]),
-        fold=_whole(text["fold"]),
-        run=text["run"],
-        case=text["case"],
-        structure="@".join(filter(None, (text["structure"] or "all", text["rater"]))),
-        metric=text["metric"],
-        value=number,
-        measure=text["unit"],
-        status=status,
-        place=place,
-    )
-
-
-def _text(cell: object) -> str:
+def _texts(frame: pd.DataFrame, name: str) -> list[str]:
+    if name not in frame:
+        return [""] * len(frame)
     # pandas gives a missing cell as nan, NaT, NA or None.
-    missing = cell is None or str(cell) in ("nan", "<NA>", "NaT")
-    return "" if missing else str(cell).strip()
+    missing = ("nan", "<NA>", "NaT", "None")
+    return ["" if str(cell) in missing else str(cell).strip() for cell in frame[name].tolist()]
 
 
-def _number(cell: object, place: str) -> float:
-    text = _text(cell)
-    if not text or text.lower() in ("na", "n/a", "none", "null", "-"):
+def _number(text: str, place: str) -> float:
+    if text.lower() in ("", "na", "n/a", "none", "null", "-"):
         return math.nan
     try:
         return float(text)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from sfumato.errors import InputError
-from sfumato.evaluation.rows import Row
 from sfumato.metrics.volume import BlandAltman, bland_altman
-from sfumato.statistics.tidy import Value, tidy
-from sfumato.statistics.units import columns, unit_means
+from sfumato.statistics.tidy import Rows, tidy
+from sfumato.statistics.units import scores_of
 
 PREDICTED, REFERENCE = "volume", "volume_ref"
 COLUMNS = (
-    *("dataset", "structure", "method", "n", "left_out", "unit"),
+    *("dataset", "structure", "rater", "method", "n", "left_out", "unit"),
     *("correlation", "mean_difference", "deviation", "lower", "upper", "status"),
 )
 
@@ -28,19 +26,19 @@ class VolumePairs:
     Attributes:
         dataset: The data set.
         structure: The structure.
+        rater: The rater whose volumes are the reference; empty for the consensus.
         method: The method.
         measure: The unit of the volumes, e.g. "ml".
-        cases: The cases with both volumes.
-        predicted: Their predicted volumes, each the mean over the case's seeds and folds.
+        predicted: The predicted volumes of the cases with both, each the mean over its seeds and folds.
         reference: Their reference volumes, averaged likewise.
         left_out: Cases without a pair, because either volume is missing or undefined.
     """
 
     dataset: str
     structure: str
+    rater: str
     method: str
     measure: str
-    cases: tuple[str, ...]
     predicted: tuple[float, ...]
     reference: tuple[float, ...]
     left_out: int
@@ -53,57 +51,53 @@ class VolumePairs:
     @property
     def status(self) -> str:
         """``ok``, or why numbers are missing: ``no_case``, ``one_case``, ``constant_volume``."""
-        if len(self.cases) < 2:
-            return "one_case" if self.cases else "no_case"
+        if len(self.predicted) < 2:
+            return "one_case" if self.predicted else "no_case"
         return "constant_volume" if math.isnan(self.agreement.correlation) else "ok"
 
 
-def volume_pairs(rows: Iterable[Row] | Sequence[Value] | pd.DataFrame) -> list[VolumePairs]:
+def volume_pairs(rows: Rows) -> list[VolumePairs]:
     """Pair the volumes of every case with those of its reference.
 
     A case's seeds and folds are averaged first, so that they never count as independent cases. Rows that
     name no case are left out, and so is a structure or method with just one of the two metrics.
 
     Args:
-        rows: Tidy rows, as for :func:`~sfumato.statistics.tests.wilcoxon_table`, among them those of the
-            metrics ``volume`` and ``volume_ref``.
+        rows: As for :func:`~sfumato.statistics.tidy.tidy`, among them those of the metrics ``volume`` and
+            ``volume_ref``.
 
     Returns:
-        One item per data set, structure and method, in order of appearance; none without such rows.
+        One item per data set, structure, rater and method, in order of appearance; none without such rows.
 
     Raises:
         InputError: Two volumes for one place, or volumes in several units.
     """
-    values = [value for value in tidy(rows) if value.metric in (PREDICTED, REFERENCE) and value.case]
-    single = [column for column in columns(values) if len(column.parts) == 1]
-    references = {
-        (column.dataset, column.structure): column for column in single if column.metric == REFERENCE
-    }
+    checked = tidy(rows)
+    checked = checked[checked["metric"].isin((PREDICTED, REFERENCE)) & (checked["case"] != "")]
     found = []
-    for column in single:
-        reference = references.get((column.dataset, column.structure))
-        if column.metric != PREDICTED or reference is None:
-            continue
-        if column.measure != reference.measure:
-            raise InputError(
-                f"volume of {column.structure} comes in {column.measure!r}, volume_ref in "
-                f"{reference.measure!r}: convert the values to one unit"
-            )
-        for method in column.parts[0]:
-            (first,), (second,) = column.series(method), reference.series(method)
-            if not second.keys():
-                continue
-            both = [key for key in first.defined if key in second.defined]
-            one = unit_means({key: first.defined[key] for key in both}, "case")
-            two = unit_means({key: second.defined[key] for key in both}, "case")
-            cases = {key.case for key in first.keys() | second.keys()}
-            place = (column.dataset, column.structure, method, column.measure)
-            numbers = tuple(one.values()), tuple(two[case] for case in one)
-            found.append(VolumePairs(*place, tuple(one), *numbers, len(cases) - len(one)))
+    for _, structure in checked.groupby(["dataset", "structure", "rater"], sort=False):
+        for method, part in structure.groupby("method", sort=False):
+            if set(part["metric"]) == {PREDICTED, REFERENCE}:
+                found.append(_pairs(str(method), part))
     return found
 
 
-def volume_table(rows: Iterable[Row] | Sequence[Value] | pd.DataFrame) -> pd.DataFrame:
+def _pairs(method: str, rows: pd.DataFrame) -> VolumePairs:
+    measures = dict(rows.groupby("metric")["unit"].first())
+    if measures[PREDICTED] != measures[REFERENCE]:
+        raise InputError(
+            f"volume of {rows['structure'].iloc[0]} comes in {measures[PREDICTED]!r}, volume_ref in "
+            f"{measures[REFERENCE]!r}: convert the values to one unit"
+        )
+    # The two volumes are paired as two methods are.
+    (scores,) = scores_of(rows.assign(method=rows["metric"], metric=PREDICTED), "case")
+    predicted, reference = scores.aligned((PREDICTED, REFERENCE)).values.T.tolist()
+    place = (scores.dataset, scores.structure, scores.rater, method, scores.measure)
+    left_out = len({place.case for place in scores.places}) - len(predicted)
+    return VolumePairs(*place, tuple(predicted), tuple(reference), left_out)
+
+
+def volume_table(rows: Rows) -> pd.DataFrame:
     """Tabulate the agreement of predicted and reference volumes, per data set, structure and method.
 
     Args:
@@ -126,8 +120,7 @@ def volume_table(rows: Iterable[Row] | Sequence[Value] | pd.DataFrame) -> pd.Dat
     """
     records = []
     for pairs in volume_pairs(rows):
-        found = pairs.agreement
-        place = (pairs.dataset, pairs.structure, pairs.method, found.cases, pairs.left_out, pairs.measure)
-        numbers = (found.correlation, found.bias, found.deviation, found.lower, found.upper)
-        records.append((*place, *numbers, pairs.status))
+        limits, place = pairs.agreement, (pairs.dataset, pairs.structure, pairs.rater, pairs.method)
+        numbers = (limits.correlation, limits.bias, limits.deviation, limits.lower, limits.upper)
+        records.append((*place, limits.cases, pairs.left_out, pairs.measure, *numbers, pairs.status))
     return pd.DataFrame(records, columns=list(COLUMNS))

@@ -14,7 +14,8 @@ import pandas as pd
 
 from sfumato.checks import require_choice
 from sfumato.statistics.comparison import Comparison
-from sfumato.statistics.directions import direction_of, scores
+from sfumato.statistics.directions import direction_of, oriented
+from sfumato.statistics.units import labels
 
 Spread = Literal["sd", "se"]
 Emphasis = Literal["best", "second", "none"]
@@ -115,9 +116,11 @@ def layouts(comparison: Comparison, *, spread: Spread = "sd") -> list[Layout]:
     tables = []
     for dataset, summary in comparison.summary.groupby("dataset", sort=False):
         headings, by_column = [], []
-        for (metric, structure), group in summary.groupby(["metric", "structure"], sort=False):
+        for (metric, structure), group in summary.assign(structure=labels(summary)).groupby(
+            ["metric", "structure"], sort=False
+        ):
             measure = str(group["measure"].iloc[0])
-            direction = direction_of(str(metric), comparison.settings.directions)
+            direction = direction_of(str(metric), comparison.options.directions)
             headings.append(Heading(str(metric), str(structure), measure, direction))
             rows = group.set_index("method").loc[list(comparison.methods)]
             keys = [(str(dataset), str(metric), str(structure), name) for name in comparison.methods]
@@ -129,18 +132,19 @@ def layouts(comparison: Comparison, *, spread: Spread = "sd") -> list[Layout]:
 
 def _marks(comparison: Comparison) -> dict[tuple[str, str, str, str], Mark]:
     marks: dict[tuple[str, str, str, str], Mark] = {}
-    for record in comparison.tests.to_dict("records"):
+    tests = comparison.tests
+    for record in tests.assign(structure=labels(tests)).to_dict("records"):
         key = (record["dataset"], record["metric"], record["structure"], record["method"])
         if record["significant"]:
             marks[key] = "*"
-        elif record["p"] < comparison.settings.alpha:
+        elif record["p"] < comparison.options.alpha:
             marks[key] = "†"
     return marks
 
 
 def _cells(rows: pd.DataFrame, heading: Heading, spread: Spread, marks: Sequence[Mark]) -> list[Cell]:
     means = rows["mean"].to_numpy(dtype=np.float64)
-    better = scores(means, direction_of(heading.metric, {heading.metric: heading.direction}))  # type: ignore[dict-item]  # a heading holds a checked direction
+    better = oriented(means, direction_of(heading.metric, {heading.metric: heading.direction}))  # type: ignore[dict-item]  # a heading holds a checked direction
     ladder = sorted(set(better[~np.isnan(better)]), reverse=True)
     decimals = _decimals(means, heading.measure)
     cells = []
@@ -174,7 +178,7 @@ def caption(comparison: Comparison, *, spread: Spread = "sd") -> list[str]:
         "Best in bold, second underlined.",
     ]
     if tests:
-        alpha = comparison.settings.alpha
+        alpha = comparison.options.alpha
         lines += [
             f"Two-sided Wilcoxon signed-rank test against {comparison.proposed}, p {' or '.join(tests)}.",
             f"* p < {alpha:g} after Holm's correction over the methods of a column; "
@@ -235,7 +239,8 @@ def markdown_text(tables: Sequence[Layout], comparison: Comparison, *, spread: S
 def _markdown_tests(comparison: Comparison) -> str:
     names = ("dataset", "metric", "structure", "method", "n", "wins", "ties", "losses", "p", "test", "p_holm")
     headings = (*names, "rank_biserial")
-    records = comparison.tests.to_dict("records")
+    tests = comparison.tests
+    records = tests.assign(structure=labels(tests)).to_dict("records")
     lines = [list(headings), ["---"] * len(headings)]
     lines += [[_markdown(_short(record[name])) for name in headings] for record in records]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

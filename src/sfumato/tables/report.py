@@ -11,7 +11,7 @@ import numpy as np
 
 from sfumato.errors import UnknownNameError
 from sfumato.evaluation.rows import Row, aggregate
-from sfumato.statistics.directions import Direction, direction_of, scores
+from sfumato.statistics.directions import Direction, direction_of, oriented
 from sfumato.statistics.ranks import bootstrap_interval
 
 WHOLE = "all"  # the structure of metrics that look at all classes at once
@@ -306,7 +306,7 @@ def _ranked(cells: Mapping[str, Cell], direction: Direction | None, unit: str) -
         for method, cell in found.items()
         if not math.isnan(cell.mean) and cell.undefined == fewest
     }
-    score = dict(zip(values, scores(np.array(list(values.values())), direction).tolist(), strict=True))
+    score = dict(zip(values, oriented(np.array(list(values.values())), direction).tolist(), strict=True))
     best = sorted(set(score.values()), reverse=True)[:2]
     ranks = {method: best.index(value) + 1 for method, value in score.items() if value in best}
     return {method: replace(cell, rank=ranks.get(method, 0)) for method, cell in found.items()}

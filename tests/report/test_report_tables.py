@@ -6,7 +6,7 @@ import pytest
 
 from sfumato.evaluation.rows import aggregate, read_rows
 from sfumato.report.runs import load_runs
-from sfumato.statistics.tests import summary_table as statistics_of
+from sfumato.statistics import summary_table as statistics_of
 from sfumato.tables.report import (
     case_lines,
     metric_title,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sfumato.evaluation.rows import Row
-from sfumato.study import compare_methods
+from sfumato.statistics import compare_methods
 
 RNG = np.random.default_rng(5)
 CASES = 9
