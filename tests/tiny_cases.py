@@ -5,7 +5,12 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import torch
 import yaml
+
+from sfumato.model import SegmentationTask
+from sfumato.model.checkpoint import content_of
+from sfumato.structures import Structures
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo.yaml"
 
@@ -66,16 +71,17 @@ def slice_recipe(axis):
     return recipe
 
 
-def tiny_task(*names, dataset="tiny"):
-    """What a checkpoint knows of data with one channel and these foreground classes."""
-    return {
-        "in_channels": 1,
-        "num_classes": 1 + len(names),
-        "label_names": dict(zip(map(str, range(1 + len(names))), ("background", *names), strict=True)),
-        "channel_names": ["c0"],
-        "regions": None,
-        "dataset": dataset,
-    }
+def tiny_task(*names, dataset="tiny", channels=1, regions=None):
+    """What a checkpoint knows of data with these foreground classes."""
+    structures = Structures(dict(enumerate(("background", *names))), regions)
+    return SegmentationTask(channels, structures, tuple(f"c{index}" for index in range(channels)), dataset)
+
+
+def store_checkpoint(model, path):
+    """Store a model as training stores it."""
+    weights = {f"network.{name}": value for name, value in model.network.state_dict().items()}
+    torch.save({"state_dict": weights, "sfumato": content_of(model)}, path)
+    return path
 
 
 def _save(path, array, affine):

@@ -7,9 +7,9 @@ import torch
 
 from sfumato.cli.app import run
 from sfumato.evaluation.rows import read_rows
+from sfumato.model import Model
 from sfumato.recipe.recipe import parse_recipe
-from sfumato.training.module import SegmentationModule
-from tiny_cases import tiny_recipe, write_cases
+from tiny_cases import store_checkpoint, tiny_recipe, tiny_task, write_cases
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +17,10 @@ def place(tmp_path_factory):
     """A data set and two checkpoints of networks with random weights."""
     folder = tmp_path_factory.mktemp("uncertainty")
     write_cases(folder / "data", count=2)
-    names = {"0": "background", "1": "part1", "2": "part2"}
-    task = {"in_channels": 1, "num_classes": 3, "label_names": names, "channel_names": ["c0"]}
     for seed in (1, 2):
         torch.manual_seed(seed)
         recipe = parse_recipe(tiny_recipe() | {"method": "ls", "seed": seed}, source="test")
-        module = SegmentationModule(recipe, task | {"regions": None, "dataset": "tiny"})
-        content = {"state_dict": module.state_dict()}
-        module.on_save_checkpoint(content)
-        torch.save(content, folder / f"{seed}.ckpt")
+        store_checkpoint(Model(recipe, tiny_task("part1", "part2")), folder / f"{seed}.ckpt")
     return folder
 
 

@@ -8,9 +8,9 @@ import torch
 
 from sfumato.data.case import Case, Dataset
 from sfumato.evaluation.run import RunRows, value_counts
+from sfumato.model import Model
 from sfumato.model.predict import Prediction
 from sfumato.recipe.recipe import parse_recipe
-from sfumato.training.module import SegmentationModule
 from tiny_cases import tiny_recipe, tiny_task
 
 
@@ -52,7 +52,7 @@ def scored(*, labels_from_soft):
         labels_from_soft=labels_from_soft,
     )
     data = Dataset("weights", (), {0: "background", 1: "core", 2: "rim"}, ("T1",), None, (), Path())
-    rows = RunRows(SegmentationModule(recipe, task), temperature=1.0)
+    rows = RunRows(Model(recipe, task), temperature=1.0)
     rows.add(Prediction(case, soft, soft.argmax(0), None), case, data)
     found = {(row.run, row.structure, row.metric): row.value for row in rows.rows() if row.case == "a"}
     return soft, found

@@ -12,7 +12,8 @@ import torch
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import CheckpointError, DataError, FileFormatError, OutputExistsError
 from sfumato.methods import METHODS
-from sfumato.model.predict import load_checkpoint, predict, predict_case
+from sfumato.model import load
+from sfumato.model.predict import predict
 from sfumato.recipe.recipe import parse_recipe
 from sfumato.training.fit import fit
 from tiny_cases import slice_recipe, tiny_recipe, write_cases
@@ -66,9 +67,9 @@ def test_picture_is_predicted_in_2d(tmp_path):
 
 def test_hard_prediction_is_the_decoded_graded_one(tmp_path):
     run, data = trained(tmp_path, "softseg")
-    module = load_checkpoint(run.path)
+    module = load(run.path)
     module.threshold = 0.35
-    found = predict_case(module, load_case(data.cases[0], data))
+    found = module.predict(load_case(data.cases[0], data))
     largest, channel = found.soft.max(0)
     assert torch.equal(found.labels, torch.where(largest > 0.35, channel + 1, 0))
 
@@ -76,7 +77,7 @@ def test_hard_prediction_is_the_decoded_graded_one(tmp_path):
 def test_tuned_threshold_is_stored_in_the_checkpoint_and_used(tmp_path):
     run, data = trained(tmp_path, "softseg")
     report = json.loads((run.path / "finished.json").read_text())
-    module = load_checkpoint(run.best_checkpoint)
+    module = load(run.best_checkpoint)
     assert module.threshold == report["threshold"] is not None
     curve = np.loadtxt(run.path / "threshold.csv", delimiter=",", skiprows=1)
     assert len(curve) == 19
@@ -91,8 +92,8 @@ def test_norm_relu_divides_by_the_maximum_of_the_whole_volume(tmp_path):
     case = load_case(data.cases[0], data)
     # Windows far smaller than the volume: each has a maximum of its own.
     wide = replace(case, image=case.image.repeat(1, 3, 3, 3), labels=None, affine=None)
-    module = load_checkpoint(run.path)
-    found = predict_case(module, wide)
+    module = load(run.path)
+    found = module.predict(wide)
     tops = found.soft.flatten(1).max(1).values
     assert all(top == 1 or top == 0 for top in tops.tolist())
     assert sum(int((channel == 1).sum()) for channel in found.soft) <= len(tops)
@@ -101,7 +102,7 @@ def test_norm_relu_divides_by_the_maximum_of_the_whole_volume(tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_prediction_lies_in_the_range_of_its_method(tmp_path, method):
     run, data = trained(tmp_path, method)
-    found = predict_case(load_checkpoint(run.path), load_case(data.cases[0], data))
+    found = load(run.path).predict(load_case(data.cases[0], data))
     low = METHODS[method].kind.low
     assert low <= found.soft.min() <= found.soft.max() <= 1
     if METHODS[method].kind.joint:

@@ -3,28 +3,22 @@
 import json
 
 import pytest
-import torch
 
 from sfumato.data import open_dataset
 from sfumato.errors import OutputExistsError
 from sfumato.evaluation.files import find_predictions
+from sfumato.model import Model
 from sfumato.model.predict import predict
 from sfumato.model.uncertainty import Sampling, predict_with_uncertainty
 from sfumato.recipe.recipe import parse_recipe
-from sfumato.training.module import SegmentationModule
-from tiny_cases import tiny_recipe, tiny_task, write_cases
+from tiny_cases import store_checkpoint, tiny_recipe, tiny_task, write_cases
 
 
 def checkpoint(path, method="ce", *, seed=0, threshold=None):
     """A network with random weights, stored as training stores it."""
     task = tiny_task("part1", "part2")
     recipe = parse_recipe(tiny_recipe(2) | {"method": method, "seed": seed}, source="test")
-    module = SegmentationModule(recipe, task)
-    module.threshold = threshold
-    content = {"state_dict": module.state_dict()}
-    module.on_save_checkpoint(content)
-    torch.save(content, path)
-    return path
+    return store_checkpoint(Model(recipe, task, threshold=threshold), path)
 
 
 @pytest.fixture

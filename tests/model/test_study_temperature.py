@@ -15,10 +15,10 @@ from sfumato.errors import DataError, FileFormatError
 from sfumato.evaluation.case import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
 from sfumato.evaluation.diagrams import read_points
 from sfumato.evaluation.rows import read_rows
-from sfumato.model.predict import load_checkpoint, predict_case
+from sfumato.model import load
 from sfumato.model.temperature import VoxelSample, read_temperature, scaled_case
 from sfumato.recipe.recipe import parse_recipe
-from sfumato.structures import TARGET_KINDS
+from sfumato.structures import TARGET_KINDS, Structures
 from sfumato.study.run import complete_run, evaluate_run
 from tiny_cases import tiny_recipe, write_cases, write_rated_cases
 
@@ -45,9 +45,9 @@ def nll(probs, labels):
 def test_temperature_is_the_minimum_that_scipy_finds_on_the_validation_cases(tmp_path, axes):
     folder, data = run(tmp_path, "ce", axes)
     names = read_splits(folder.path / "splits.json").fold(0).val
-    module = load_checkpoint(folder.path)
+    module = load(folder.path)
     cases = [load_case(files, data) for files in data.cases if files.name in names]
-    probs = np.concatenate([predict_case(module, case).soft.flatten(1).numpy() for case in cases], axis=1)
+    probs = np.concatenate([module.predict(case).soft.flatten(1).numpy() for case in cases], axis=1)
     labels = np.concatenate([case.labels.flatten().numpy() for case in cases])
     best = minimize_scalar(
         lambda log: nll(scaled(probs, np.exp(log)), labels), bounds=(-4, 4), method="bounded"
@@ -102,7 +102,7 @@ def test_reliability_of_the_twin_is_a_diagram_of_its_own(tmp_path):
 
 
 def region_maps(module, case):
-    soft = predict_case(module, case).soft.double()
+    soft = module.predict(case).soft.double()
     return ((soft + 1) / 2 if module.method.activation == "tanh" else soft).flatten(1).numpy()
 
 
@@ -116,7 +116,7 @@ def joint(maps, temperature):
 @pytest.mark.parametrize("method", ["singr", "softseg", "soft-sig-wing"])
 def test_regressed_maps_have_one_temperature_for_the_logits_of_all_classes(tmp_path, method):
     folder, data = run(tmp_path, method)
-    module, names = load_checkpoint(folder.path), read_splits(folder.path / "splits.json").fold(0).val
+    module, names = load(folder.path), read_splits(folder.path / "splits.json").fold(0).val
     cases = [load_case(files, data) for files in data.cases if files.name in names]
     maps = np.concatenate([region_maps(module, case) for case in cases], axis=1)
     labels = np.concatenate([case.labels.flatten().numpy() for case in cases])
@@ -147,7 +147,8 @@ def test_regressed_maps_have_one_temperature_for_the_logits_of_all_classes(tmp_p
 
 
 def model(kind, regions=None):
-    return SimpleNamespace(method=SimpleNamespace(kind=TARGET_KINDS[kind]), regions=regions)
+    structures = Structures.numbered(3, regions)
+    return SimpleNamespace(method=SimpleNamespace(kind=TARGET_KINDS[kind]), structures=structures)
 
 
 @pytest.mark.parametrize("kind", ["regions", "signed"])
@@ -243,9 +244,9 @@ def test_temperature_is_fitted_on_the_consensus_also_where_one_rater_trains(tmp_
     data = open_dataset(write_rated_cases(tmp_path / "data", axes=2))
     content = tiny_recipe(2) | {"method": "ce", "epochs": 1, "raters": "mask_rater3"}
     folder = complete_run(parse_recipe(content, source="test"), data, tmp_path / "run")
-    found, module = read_temperature(folder.path / "temperature.json"), load_checkpoint(folder.path)
+    found, module = read_temperature(folder.path / "temperature.json"), load(folder.path)
     cases = [load_case(files, data) for files in data.cases if files.name in found.cases]
-    probs = np.concatenate([predict_case(module, case).soft.flatten(1).numpy() for case in cases], axis=1)
+    probs = np.concatenate([module.predict(case).soft.flatten(1).numpy() for case in cases], axis=1)
     consensus, third = (
         np.concatenate([pick(case).flatten().numpy() for case in cases])
         for pick in (lambda case: case.labels, lambda case: case.labels_per_rater[2])

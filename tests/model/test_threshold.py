@@ -13,31 +13,24 @@ from sfumato.decode import THRESHOLDS, tune_threshold
 from sfumato.errors import DataError, InputError, ShapeError
 from sfumato.methods import METHODS
 from sfumato.metrics import dice, relative_volume_difference
-from sfumato.model.predict import load_checkpoint, predict_case
+from sfumato.model import Model, load
 from sfumato.model.threshold import (
     EVERY,
     SweepCounts,
-    structure_maps,
     threshold_sweep,
     tuned_threshold,
     voxels_above,
 )
 from sfumato.recipe.recipe import parse_recipe
 from sfumato.training.fit import fit
-from sfumato.training.module import SegmentationModule
-from tiny_cases import slice_recipe, tiny_recipe, write_cases, write_rated_cases
+from tiny_cases import slice_recipe, tiny_recipe, tiny_task, write_cases, write_rated_cases
 
 
 def untrained(method, axes, *, regions=None, threshold=None):
     content = tiny_recipe(axes) | {"method": method}
-    names = {"0": "background", "1": "part1", "2": "part2"}
-    task = {"in_channels": 1, "num_classes": 3, "label_names": names, "channel_names": ["c0"]}
     torch.manual_seed(3)
-    module = SegmentationModule(
-        parse_recipe(content, source="test"), task | {"regions": regions, "dataset": "tiny"}
-    ).eval()
-    module.threshold = threshold
-    return module
+    task = tiny_task("part1", "part2", regions=regions)
+    return Model(parse_recipe(content, source="test"), task, threshold=threshold)
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -54,7 +47,7 @@ def test_sweep_is_that_of_thresholding_each_map_by_itself(data, method):
     assert list(sweep.curves) == ["part1", "part2", EVERY]
     maps, masks = [], []
     for case in cases:
-        soft = predict_case(module, case).soft
+        soft = module.predict(case).soft
         if METHODS[method].kind.joint:
             soft = soft[1:]
         maps.append((soft + 1) / 2 if METHODS[method].activation == "tanh" else soft)
@@ -83,7 +76,7 @@ def dice_of_predictions(module, data, names):
     found = torch.zeros(len(names), 2, len(THRESHOLDS), dtype=torch.float64)
     for row, name in zip(found, names, strict=True):
         case = load_case(data.cases[data.names.index(name)], data)
-        soft = predict_case(module, case).soft
+        soft = module.predict(case).soft
         for channel, values in enumerate(soft):
             truth = case.labels == channel + 1
             for place, value in enumerate(THRESHOLDS):
@@ -106,7 +99,7 @@ def test_threshold_is_tuned_on_the_grids_that_predictions_are_scored_on(tmp_path
     run = fit(parse_recipe(content, source="test"), data, tmp_path / "run")
     split = read_splits(run.path / "splits.json").fold(0)
     curve = np.loadtxt(run.path / "threshold.csv", delimiter=",", skiprows=1)
-    module = load_checkpoint(run.path)
+    module = load(run.path)
     expected = dice_of_predictions(module, data, [*split.train, *split.val])
     np.testing.assert_allclose(curve[:, 1], expected, atol=1e-6)
     assert expected[THRESHOLDS.index(module.threshold)] == pytest.approx(expected.max())
@@ -123,7 +116,7 @@ def test_threshold_is_tuned_on_the_one_rater_that_trains(tmp_path):
         curves[rater] = list(tuned_threshold(module, data, ["case0"]).mean_dice().values())
         labels = case.labels if rater == "consensus" else case.labels_per_rater[int(rater[-1]) - 1]
         masks = torch.stack([labels == 1, labels == 2])
-        soft = predict_case(module, case).soft
+        soft = module.predict(case).soft
         hard = [soft > value for value in THRESHOLDS]
         wanted = [float(dice(each, masks, spatial_axes=3).mean()) for each in hard]
         assert curves[rater] == pytest.approx(wanted, abs=1e-6)
@@ -177,8 +170,8 @@ def test_regions_that_overlap_are_swept_as_regions(data):
         sweep = threshold_sweep(module, data, ["case0", "case1"])
         assert list(sweep.curves) == ["whole", "core", EVERY]
         if method == "ce":
-            soft = predict_case(module, load_case(data.cases[0], data)).soft
-            torch.testing.assert_close(structure_maps(module, soft)[0], soft[1] + soft[2])
+            soft = module.predict(load_case(data.cases[0], data)).soft
+            torch.testing.assert_close(module.maps(soft)[0], soft[1] + soft[2])
 
 
 def test_voxels_equal_to_a_threshold_are_not_above_it():

@@ -1,5 +1,6 @@
 """Uncertainty is that of the definition, streamed; each kind samples what it says; files fit the input."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from scipy.stats import entropy as scipy_entropy
 
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import CheckpointError, InputError, OutputExistsError, UnknownNameError, ValueRangeError
-from sfumato.model.predict import load_checkpoint, predict_case
+from sfumato.model import Model, load
 from sfumato.model.uncertainty import (
     SampleMean,
     Sampling,
@@ -20,8 +21,7 @@ from sfumato.model.uncertainty import (
     require_sampling,
 )
 from sfumato.recipe.recipe import parse_recipe
-from sfumato.training.module import SegmentationModule
-from tiny_cases import slice_recipe, tiny_recipe, write_cases
+from tiny_cases import slice_recipe, store_checkpoint, tiny_recipe, tiny_task, write_cases
 
 REGIONS = {"whole": [1, 2], "core": [2]}
 
@@ -32,24 +32,9 @@ def untrained(method="ce", axes=3, *, seed=0, regions=None, dropout=0.3, flip_ax
     content["network"]["options"]["dropout"] = dropout
     if flip_axes is not None:
         content["augment"]["flip_axes"] = flip_axes
-    names = {"0": "background", "1": "part1", "2": "part2"}
-    task = {
-        "in_channels": channels,
-        "num_classes": 3,
-        "label_names": names,
-        "channel_names": ["c0"],
-        "regions": regions,
-        "dataset": "tiny",
-    }
     torch.manual_seed(seed)
-    return SegmentationModule(parse_recipe(content, source="test"), task).eval()
-
-
-def saved(module, path):
-    content = {"state_dict": module.state_dict()}
-    module.on_save_checkpoint(content)
-    torch.save(content, path)
-    return path
+    task = tiny_task("part1", "part2", channels=channels, regions=regions)
+    return Model(parse_recipe(content, source="test"), task)
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -79,7 +64,7 @@ def distributions(softs, module):
 def test_entropy_and_information_are_those_that_scipy_gives(data, method):
     modules = [untrained(method, axes_of(data), seed=seed) for seed in (1, 2, 3)]
     case = load_case(data.cases[1], data)
-    softs = [predict_case(module, case).soft.numpy().astype(np.float64) for module in modules]
+    softs = [module.predict(case).soft.numpy().astype(np.float64) for module in modules]
     found = predict_uncertain(modules, case, Sampling("ensemble"))
     probs = distributions(softs, modules[0])
     total = scipy_entropy(probs.mean(0), axis=0)
@@ -137,7 +122,7 @@ def test_flips_average_every_combination_of_the_axes_that_training_flipped(data)
         image = case.image.flip([axis + 1 for axis in flips])
         # Preprocessing commutes with flips here: the recipe neither resamples nor crops.
         flipped = type(case)(**{**vars(case), "image": image, "labels": None})
-        expected.append(predict_case(module, flipped).soft.flip([axis + 1 for axis in flips]))
+        expected.append(module.predict(flipped).soft.flip([axis + 1 for axis in flips]))
     found = predict_uncertain([module], case, Sampling("tta"))
     assert found.samples == 4
     torch.testing.assert_close(found.prediction.soft, torch.stack(expected).mean(0), atol=1e-5, rtol=1e-5)
@@ -150,7 +135,7 @@ def test_dropout_depends_on_seed_and_case_alone(data):
     state = torch.get_rng_state()
     found = predict_uncertain([module], first, Sampling("mcdropout", samples=3, seed=4))
     assert torch.equal(torch.get_rng_state(), state)
-    assert not any(each.training for each in module.modules())
+    assert not any(each.training for each in module.network.modules())
     predict_uncertain([module], second, Sampling("mcdropout", samples=2, seed=4))
     torch.rand(5)
     again = predict_uncertain([module], first, Sampling("mcdropout", samples=3, seed=4))
@@ -160,7 +145,7 @@ def test_dropout_depends_on_seed_and_case_alone(data):
     assert not torch.equal(found.prediction.soft, other.prediction.soft)
     assert found.mutual_information.max() > 1e-4
     # Dropout is off again: a plain prediction is as it was.
-    assert torch.equal(predict_case(module, first).soft, predict_case(module, first).soft)
+    assert torch.equal(module.predict(first).soft, module.predict(first).soft)
 
 
 def test_ensemble_is_decoded_at_the_mean_of_the_thresholds(data):
@@ -184,7 +169,7 @@ def test_what_cannot_be_sampled_is_refused():
         require_sampling([untrained(dropout=0.0)], Sampling("mcdropout"))
     with pytest.raises(CheckpointError, match="method of the first is ce, of number 2 svls"):
         require_sampling([plain, untrained("svls")], Sampling("ensemble"))
-    with pytest.raises(CheckpointError, match="in_channels of the first is 1, of number 2 2"):
+    with pytest.raises(CheckpointError, match="number of channels of the first is 1, of number 2 2"):
         require_sampling([plain, untrained(channels=2)], Sampling("ensemble"))
     with pytest.raises(UnknownNameError, match="Did you mean 'ensemble'"):
         Sampling("ensembel")
@@ -194,7 +179,7 @@ def test_what_cannot_be_sampled_is_refused():
 
 def test_files_lie_on_the_inputs_grid_and_say_what_they_are(data, tmp_path):
     axes = axes_of(data)
-    paths = [saved(untrained(axes=axes, seed=seed), tmp_path / f"{seed}.ckpt") for seed in (1, 2)]
+    paths = [store_checkpoint(untrained(axes=axes, seed=seed), tmp_path / f"{seed}.ckpt") for seed in (1, 2)]
     out = tmp_path / "out"
     sampling = Sampling("ensemble")
     (hard,) = predict_with_uncertainty(paths, data, out, sampling=sampling, soft="float32", names=["case1"])
@@ -205,9 +190,7 @@ def test_files_lie_on_the_inputs_grid_and_say_what_they_are(data, tmp_path):
         "case1_uncertainty-ensemble_mutual-information.nii.gz",
         "prediction.json",
     ]
-    found = predict_uncertain(
-        [load_checkpoint(path) for path in paths], load_case(data.cases[1], data), sampling
-    )
+    found = predict_uncertain([load(path) for path in paths], load_case(data.cases[1], data), sampling)
     source = nibabel.load(data.cases[1].images[0])
     for ending, values in (("", found.entropy), ("_mutual-information", found.mutual_information)):
         image = nibabel.load(out / f"case1_uncertainty-ensemble{ending}.nii.gz")
@@ -230,16 +213,19 @@ def test_flips_of_a_network_of_slices_are_flips_within_the_slice(tmp_path, slice
     volumes = open_dataset(write_cases(tmp_path, count=1))
     case = load_case(volumes.cases[0], volumes)
     flat = untrained("softseg", axes=2, flip_axes=[1])
-    content = slice_recipe(slice_axis) | {"method": "softseg", "augment": flat.recipe.augment.model_dump()}
+    content = slice_recipe(slice_axis) | {
+        "method": "softseg",
+        "augment": dataclasses.asdict(flat.recipe.augment),
+    }
     content["network"] = flat.recipe.network.model_dump()
-    module = SegmentationModule(parse_recipe(content, source="test"), flat.task).eval()
-    module.load_state_dict(flat.state_dict())
+    module = Model(parse_recipe(content, source="test"), flat.task)
+    module.network.load_state_dict(flat.network.state_dict())
     found = predict_uncertain([module], case, Sampling("tta"))
     # The slice's second axis is the last of the volume's that is not cut through.
     flipped = 1 if slice_axis == 2 else 2
     image = torch.flip(case.image, [flipped + 1])
-    mirrored = predict_case(module, replace(case, image=image)).soft.flip([flipped + 1])
-    expected = (predict_case(module, case).soft + mirrored) / 2
+    mirrored = module.predict(replace(case, image=image)).soft.flip([flipped + 1])
+    expected = (module.predict(case).soft + mirrored) / 2
     torch.testing.assert_close(found.prediction.soft, expected)
     assert found.samples == 2
     assert found.entropy.shape == case.shape
@@ -250,7 +236,7 @@ def test_dropout_of_a_network_of_slices_repeats_and_differs_per_sample(tmp_path)
     case = load_case(volumes.cases[0], volumes)
     flat = untrained("ce", axes=2)
     content = slice_recipe(0) | {"method": "ce", "network": flat.recipe.network.model_dump()}
-    module = SegmentationModule(parse_recipe(content, source="test"), flat.task).eval()
+    module = Model(parse_recipe(content, source="test"), flat.task)
     first, second = (predict_uncertain([module], case, Sampling("mcdropout", samples=3)) for _ in range(2))
     assert torch.equal(first.prediction.soft, second.prediction.soft)
     assert first.mutual_information.max() > 0

@@ -14,12 +14,11 @@ from sfumato.evaluation.diagrams import read_points
 from sfumato.evaluation.rows import read_rows
 from sfumato.methods import METHODS
 from sfumato.metrics import dice
+from sfumato.model.model import Model, recipe_device
 from sfumato.recipe.recipe import parse_recipe
 from sfumato.study import run as study_run
 from sfumato.study.run import complete_run
 from sfumato.training import fit as training_fit
-from sfumato.training.fit import recipe_device
-from sfumato.training.module import SegmentationModule
 from tiny_cases import tiny_recipe, write_cases
 
 
@@ -194,10 +193,10 @@ def test_tuning_temperature_and_test_cases_run_on_the_recipes_device(tmp_path, m
         monkeypatch.setattr(
             module, "recipe_device", lambda recipe, name=name: asked.append(name) or recipe_device(recipe)
         )
-    logits = SegmentationModule.case_logits
+    logits = Model.logits
     monkeypatch.setattr(
-        SegmentationModule,
-        "case_logits",
+        Model,
+        "logits",
         lambda module, image: devices.append(image.device.type) or logits(module, image),
     )
     folder = run(tmp_path, "softseg", axes=2, accelerator=accelerator)

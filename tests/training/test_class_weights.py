@@ -12,6 +12,7 @@ from sfumato.errors import DataError
 from sfumato.labels import one_hot, svls
 from sfumato.recipe.dataset import recipe_dataset
 from sfumato.recipe.recipe import parse_recipe
+from sfumato.structures import Structures
 from sfumato.training.cases import prepare_case, prepare_cases, prepare_training_case
 from sfumato.training.patches import Patches
 from tiny_cases import tiny_recipe, write_rated_cases
@@ -86,7 +87,7 @@ def test_regions_of_a_recipe_weigh_what_their_classes_weigh_together(tmp_path):
 def patch_of(root, chosen, *, epoch=0):
     data = open_dataset(root)
     cases = [prepare_training_case(chosen, data, files) for files in data.cases]
-    patches = Patches(cases, chosen, num_classes=data.num_classes, regions=None)
+    patches = Patches(cases, chosen, structures=Structures(data.label_names))
     return patches[epoch, 0]["target"]
 
 
@@ -163,7 +164,7 @@ def test_training_on_weights_is_said_without_a_warning_and_survives_the_disk(tmp
     assert "rounded" not in caplog.text
     assert all(each.levelno == logging.INFO for each in caplog.records)
     assert all(torch.equal(case.target, answers[case.name].soft) for case in cases)
-    patches = Patches(cases, chosen, num_classes=2, regions=None)
+    patches = Patches(cases, chosen, structures=Structures.numbered(2))
     assert patches[0, 0]["target"].unique().numel() > 2
 
 
@@ -242,7 +243,7 @@ def test_on_a_gpu_weights_travel_with_the_patch(tmp_path, monkeypatch):
     for folder in (other, root):
         data = open_dataset(folder)
         cases.append(prepare_training_case(chosen, data, data.cases[0]))
-    mixed = Patches(cases, chosen, num_classes=2, regions=None, device="cuda")
+    mixed = Patches(cases, chosen, structures=Structures.numbered(2), device="cuda")
     assert all(set(mixed[0, index]) == {"image", "target"} for index in range(2))
-    hard = Patches(cases[:1], chosen, num_classes=2, regions=None, device="cuda")
+    hard = Patches(cases[:1], chosen, structures=Structures.numbered(2), device="cuda")
     assert "target" not in hard[0, 0]

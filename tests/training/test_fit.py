@@ -15,11 +15,12 @@ from sfumato.data import open_dataset
 from sfumato.data.splits import read_splits
 from sfumato.errors import CheckpointError, DataError, InputError, OutputExistsError
 from sfumato.methods import METHODS
+from sfumato.model.checkpoint import model_of
 from sfumato.recipe.recipe import parse_recipe, write_recipe
 from sfumato.training.cases import prepare_case
 from sfumato.training.fit import fit
-from sfumato.training.module import SegmentationModule, module_from_checkpoint
-from tiny_cases import slice_recipe, write_cases, write_rated_cases
+from sfumato.training.module import SegmentationModule
+from tiny_cases import slice_recipe, tiny_task, write_cases, write_rated_cases
 
 
 def recipe_of(content, **changes):
@@ -27,7 +28,7 @@ def recipe_of(content, **changes):
 
 
 def weights(run, name="last"):
-    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=False)["state_dict"]
+    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
 
 
 def assert_same_weights(first, second):
@@ -116,8 +117,8 @@ def test_a_tuned_method_is_judged_at_the_best_threshold_of_each_epoch(content, t
     recipe = recipe_of(content, method="soft-sig-wing", epochs=3)
     run = fit(recipe, data, tmp_path / "run").path
     logged = [float(row.split(",")[3]) for row in (run / "history.csv").read_text().splitlines()[1:]]
-    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
-    module = module_from_checkpoint(checkpoint, source="last")
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    module = model_of(checkpoint, source="last")
     names = read_splits(run / "splits.json").fold(0).val
     cases = [prepare_case(recipe, data, files) for files in data.cases if files.name in names]
     scores = []
@@ -125,7 +126,7 @@ def test_a_tuned_method_is_judged_at_the_best_threshold_of_each_epoch(content, t
         each = []
         for case in cases:
             with torch.inference_mode():
-                found = module.activated(module.case_logits(case.image)) > threshold
+                found = module.activated(module.logits(case.image)) > threshold
             wanted = torch.stack([case.labels == 1, case.labels == 2])
             total, shared = (found.flatten(1).sum(1) + wanted.flatten(1).sum(1)), (found & wanted)
             each += [
@@ -141,8 +142,7 @@ def test_a_tuned_method_is_judged_at_the_best_threshold_of_each_epoch(content, t
 
 
 def test_thresholds_are_scored_anew_in_every_validation(content, monkeypatch):
-    task = {"in_channels": 1, "num_classes": 2, "regions": None}
-    module = SegmentationModule(recipe_of(content, method="softseg"), task).eval()
+    module = SegmentationModule(recipe_of(content, method="softseg"), tiny_task("part")).eval()
     logged = []
     monkeypatch.setattr(module, "log", lambda name, value, **_: logged.append((name, float(value))))
     labels = torch.zeros(4, 5, 6, dtype=torch.int64)
@@ -151,7 +151,7 @@ def test_thresholds_are_scored_anew_in_every_validation(content, monkeypatch):
     for inside, expected in ((0.3, 1.0), (-1.0, 0.0)):
         logits = torch.where(labels == 1, inside, -1.0)[None, None]
         logits[..., 1, 0, 0] = max(inside, 0.0) / 0.3
-        monkeypatch.setattr(module, "case_logits", lambda image, logits=logits: logits)
+        monkeypatch.setattr(module.model, "logits", lambda image, logits=logits: logits)
         module.on_validation_epoch_start()
         batch = {"image": torch.zeros(1, 4, 5, 6), "labels": labels, "target": (labels == 1)[None].float()}
         module.validation_step(batch, 0)
@@ -220,7 +220,6 @@ from pathlib import Path
 from sfumato.data import open_dataset
 from sfumato.training.cases import prepare_case
 from sfumato.training.fit import fit
-from sfumato.training.module import SegmentationModule, module_from_checkpoint
 from sfumato.recipe.recipe import read_recipe
 import torch
 torch.set_num_threads(1)

@@ -5,7 +5,9 @@ import torch
 from torch.utils.data import default_collate
 
 from sfumato.data import open_dataset
+from sfumato.model import SegmentationTask
 from sfumato.recipe.recipe import parse_recipe
+from sfumato.structures import Structures
 from sfumato.training import module
 from sfumato.training import patches as patching
 from sfumato.training.cases import prepare_cases, prepare_training_case
@@ -35,7 +37,7 @@ def both_ways(recipe, data, tmp_path):
     cases = prepare_cases(
         recipe, data, data.names[:2], prepare=prepare_training_case, cache=tmp_path / "c", title="cases"
     )
-    options = {"num_classes": len(data.label_names), "regions": data.regions}
+    options = {"structures": Structures(data.label_names, data.regions)}
     ready, bare = (Patches(cases, recipe, **options, device=device) for device in ("cpu", "cuda"))
     return *(default_collate([each[0, 0], each[0, 1]]) for each in (ready, bare)), options
 
@@ -87,7 +89,7 @@ def test_training_with_late_targets_ends_with_the_same_weights(tmp_path, monkeyp
     for name, late in (("loader", False), ("device", True)):
         monkeypatch.setattr(patching, "made_on", lambda *_, late=late: late)
         folder = fit(recipe, data, tmp_path / name)
-        ends.append(torch.load(folder.best_checkpoint, weights_only=False)["state_dict"])
+        ends.append(torch.load(folder.best_checkpoint, weights_only=True)["state_dict"])
     assert made
     for key, weight in ends[0].items():
         torch.testing.assert_close(ends[1][key], weight, rtol=1e-5, atol=1e-6)
@@ -116,7 +118,8 @@ def test_a_compiled_network_in_mixed_precision_takes_late_targets(tmp_path):
     data = open_dataset(write_cases(tmp_path / "data", axes=2))
     recipe = late_recipe("singr", axes=2)
     _, bare, options = both_ways(recipe, data, tmp_path)
-    task = {"in_channels": 1, "num_classes": options["num_classes"], "regions": options["regions"]}
+    structures = options["structures"]
+    task = SegmentationTask(1, structures, ("c0",), "tiny")
     found = module.SegmentationModule(recipe, task)
     found.network.compile(backend="eager")
     with torch.autocast("cpu", torch.bfloat16):

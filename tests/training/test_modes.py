@@ -13,10 +13,11 @@ from sfumato.errors import DataError, ValueRangeError
 from sfumato.labels import one_hot, svls
 from sfumato.recipe.dataset import recipe_dataset
 from sfumato.recipe.recipe import parse_recipe
+from sfumato.structures import Structures, label_regions
 from sfumato.training.callbacks import History
 from sfumato.training.cases import prepare_case, prepare_cases, prepare_training_case
 from sfumato.training.fit import fit
-from sfumato.training.module import SegmentationModule, region_masks
+from sfumato.training.module import SegmentationModule
 from sfumato.training.patches import Patches
 from tiny_cases import slice_recipe, tiny_recipe, tiny_task, write_cases, write_rated_cases
 
@@ -47,7 +48,7 @@ def patches_of(recipe, data, tmp_path):
     cases = prepare_cases(
         recipe, data, data.names, prepare=prepare_training_case, cache=tmp_path / "cache", title="test cases"
     )
-    return Patches(cases, recipe, num_classes=len(data.label_names), regions=data.regions)
+    return Patches(cases, recipe, structures=Structures(data.label_names, data.regions))
 
 
 def padded(array, size=16):
@@ -225,15 +226,15 @@ def network_of(content, method, **changes):
 @pytest.mark.parametrize("batch_size", [1, 4])
 @torch.inference_mode()
 def test_a_volume_is_predicted_slice_by_slice(axis, batch_size):
-    module = network_of(slice_recipe(axis), "softseg", batch_size=batch_size)
+    module = network_of(slice_recipe(axis), "softseg", batch_size=batch_size).model
     image = torch.randn(1, 13, 16, 11)
-    logits = module.case_logits(image)
+    logits = module.logits(image)
     assert logits.shape == (1, 2, 13, 16, 11)
     prediction = module.activated(logits)
-    flat = network_of(tiny_recipe(axes=2), "softseg")
-    flat.load_state_dict(module.state_dict())
+    flat = network_of(tiny_recipe(axes=2), "softseg").model
+    flat.network.load_state_dict(module.network.state_dict())
     for position in range(image.shape[axis + 1]):
-        alone = flat.case_logits(image.select(axis + 1, position))
+        alone = flat.logits(image.select(axis + 1, position))
         torch.testing.assert_close(logits.select(axis + 2, position), alone, rtol=1e-4, atol=1e-5)
         expected = flat.activated(alone)
         found = prediction.select(axis + 1, position)
@@ -250,7 +251,7 @@ def test_validation_loss_of_slices_is_the_mean_over_them(monkeypatch):
     image, target = torch.randn(1, 13, 16, 11), torch.rand(2, 13, 16, 11)
     labels = torch.randint(0, 3, (13, 16, 11))
     module.validation_step({"image": image, "target": target, "labels": labels}, 0)
-    logits = module.case_logits(image)
+    logits = module.model.logits(image)
     losses = [module.loss(logits[:, :, :, j], target[None, :, :, j]) for j in range(image.shape[2])]
     assert logged["val_loss"] == pytest.approx(float(torch.stack(losses).mean()), rel=1e-5)
 
@@ -266,7 +267,7 @@ MODES = {
 
 
 def weights(run, name="last"):
-    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=False)["state_dict"]
+    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
 
 
 def assert_same_weights(first, second):
@@ -319,10 +320,10 @@ def test_regions_of_the_recipe_replace_the_data_sets_own(volumes, tmp_path):
     regions = {"whole": [1, 2], "core": [2], "rim": [1]}
     recipe = recipe_of(tiny_recipe(), method="singr", regions=regions, epochs=1)
     folder = fit(recipe, own, tmp_path / "run")
-    content = torch.load(folder.best_checkpoint, weights_only=False)["sfumato"]
+    content = torch.load(folder.best_checkpoint, weights_only=True)["sfumato"]
     assert content["task"]["regions"] == regions
     case = prepare_case(recipe, recipe_dataset(recipe, own), own.cases[0])
-    masks = region_masks(case.labels, 3, {"whole": (1, 2), "core": (2,), "rim": (1,)})
+    masks = label_regions(case.labels, values=[(1, 2), (2,), (1,)])
     assert torch.equal(case.target > 0, masks)
     assert recipe_dataset(recipe.replace(regions=None), own).regions == own.regions
 

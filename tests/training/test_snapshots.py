@@ -7,13 +7,15 @@ import torch
 from sfumato.data import open_dataset
 from sfumato.data.splits import read_splits
 from sfumato.errors import CheckpointError
+from sfumato.model import Model
+from sfumato.model.checkpoint import model_of
 from sfumato.recipe.recipe import parse_recipe
 from sfumato.training import snapshots
 from sfumato.training.cases import PreparedCase, prepare_case
 from sfumato.training.fit import fit
-from sfumato.training.module import SegmentationModule, module_from_checkpoint
+from sfumato.training.module import SegmentationModule
 from sfumato.training.snapshots import FILE, is_kept, shown_slice
-from tiny_cases import slice_recipe, write_cases
+from tiny_cases import slice_recipe, tiny_task, write_cases
 
 
 def kept(run):
@@ -22,13 +24,11 @@ def kept(run):
 
 
 def weights(run):
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=False)
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
 
 
 def module_of(content, regions=None, **changes):
-    names = {"0": "background", "1": "a", "2": "b"}
-    task = {"in_channels": 1, "num_classes": 3, "label_names": names, "regions": regions}
-    return SegmentationModule(parse_recipe({**content, **changes}, source="test"), task)
+    return Model(parse_recipe({**content, **changes}, source="test"), tiny_task("a", "b", regions=regions))
 
 
 def case_of(name, labels, spacing):
@@ -106,9 +106,9 @@ def test_last_prediction_is_what_the_last_checkpoint_says_of_the_whole_case(
     assert found["structure"] == "part1"
     (files,) = (each for each in data.cases if each.name == found["case"])
     case = prepare_case(recipe, data, files)
-    module = module_from_checkpoint(weights(run), source="last")
+    module = model_of(weights(run), source="last")
     with torch.inference_mode():
-        whole = module.activated(module.case_logits(case.image))
+        whole = module.activated(module.logits(case.image))
     wanted = {"ce": whole[1], "singr": (whole[0] + 1) / 2, "softseg": whole[0]}[method]
     masks, image = case.labels == 1, case.image[0]
     if mode != "pictures":

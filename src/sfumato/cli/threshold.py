@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sfumato.data.case import Dataset
+    from sfumato.model import Model
     from sfumato.model.threshold import Sweep
-    from sfumato.training.module import SegmentationModule
 
 FILES = ("thresholds.csv", "chosen.csv", "thresholds.svg", "thresholds.png")
 SETS = {"train": "train", "validation": "val", "test": "test"}
@@ -61,7 +61,7 @@ def threshold(
                 f"the figure needs {library}: install it with pip install 'sfumato[report]'"
             )
     from sfumato.data import open_dataset
-    from sfumato.model.predict import load_checkpoint
+    from sfumato.model import load
     from sfumato.model.threshold import threshold_sweep
     from sfumato.output import require_free
 
@@ -74,12 +74,12 @@ def threshold(
     for name in chosen:
         require_choice("--set", name, SETS)
     dataset = open_dataset(data, kind=kind)
-    models = [(load_checkpoint(_run(folder), device=device), folder) for folder in runs]
-    names = [_names(module, folder, dataset, chosen) for module, folder in models]
-    _require_different(runs, [module for module, _ in models])
+    models = [(load(_run(folder), device=device), folder) for folder in runs]
+    names = [_names(model, folder, dataset, chosen) for model, folder in models]
+    _require_different(runs, [model for model, _ in models])
     sweeps = [
-        threshold_sweep(module, dataset, cases, progress=partial(progress, title=f"sweep {folder.name}"))
-        for (module, folder), cases in zip(models, names, strict=True)
+        threshold_sweep(model, dataset, cases, progress=partial(progress, title=f"sweep {folder.name}"))
+        for (model, folder), cases in zip(models, names, strict=True)
     ]
     label = "+".join(chosen)
     _write(out, sweeps, dataset.name, label, overwrite=overwrite)
@@ -93,12 +93,10 @@ def _run(folder: Path) -> Path:
     return folder
 
 
-def _names(
-    module: SegmentationModule, folder: Path, dataset: Dataset, sets: Sequence[str]
-) -> tuple[str, ...]:
+def _names(model: Model, folder: Path, dataset: Dataset, sets: Sequence[str]) -> tuple[str, ...]:
     from sfumato.data.splits import read_splits
 
-    split = read_splits(folder / "splits.json").fold(module.recipe.split.fold)
+    split = read_splits(folder / "splits.json").fold(model.recipe.split.fold)
     names = tuple(name for each in sets for name in getattr(split, SETS[each]))
     if not names:
         raise DataError([f"{folder}: the run's split has no {' or '.join(sets)} case"])
@@ -109,12 +107,10 @@ def _names(
     return names
 
 
-def _require_different(runs: Sequence[Path], modules: Sequence[SegmentationModule]) -> None:
-    from sfumato.model.predict import run_name
-
+def _require_different(runs: Sequence[Path], trained: Sequence[Model]) -> None:
     seen: dict[str, Path] = {}
-    for folder, module in zip(runs, modules, strict=True):
-        name = run_name(module)
+    for folder, model in zip(runs, trained, strict=True):
+        name = model.run_name
         if name in seen:
             raise InputError(f"{seen[name]} and {folder} are both {name}: give every run once")
         seen[name] = folder

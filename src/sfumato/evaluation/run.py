@@ -29,13 +29,11 @@ from sfumato.evaluation.diagrams import (
 )
 from sfumato.evaluation.raters import evaluate_agreement, evaluate_rater_maps, evaluate_rater_masks
 from sfumato.evaluation.rows import SCALED, Row
-from sfumato.labels.regions import region_weights
 from sfumato.metrics import CalibrationBins
 from sfumato.metrics.calibration.boundary import boundary_band
-from sfumato.model.predict import Prediction
+from sfumato.model.model import Model, Prediction
 from sfumato.model.temperature import scaled_case
-from sfumato.model.threshold import structure_maps
-from sfumato.training.module import SegmentationModule
+from sfumato.structures import CLASSES
 from sfumato.types import ArrayLike
 
 LOG = logging.getLogger("sfumato.study")
@@ -50,19 +48,19 @@ class RunRows:
     """Rows of the cases scored so far; reliability bins and a histogram of the graded values grow with them.
 
     Args:
-        module: The trained model.
+        model: The trained model.
         temperature: Of its temperature-scaled twin; None for a model that has none.
     """
 
-    def __init__(self, module: SegmentationModule, *, temperature: float | None = None) -> None:
-        self.module, self.temperature = module, temperature
+    def __init__(self, model: Model, *, temperature: float | None = None) -> None:
+        self.model, self.temperature = model, temperature
         self._cases: list[Row] = []
-        self._dataset = str(module.task["dataset"])
+        self._dataset = str(model.task.dataset)
         # Overlapping regions have no joint distribution over classes: each is calibrated against the rest.
-        classes = 2 if module.regions else module.task["num_classes"]
+        classes = 2 if model.structures.overlap else model.structures.num_classes
         variants = ("",) if temperature is None else ("", SCALED)
         self._bins = {variant: {name: CalibrationBins(classes) for name in BIN_SETS} for variant in variants}
-        low = module.method.kind.low
+        low = model.method.kind.low
         self._edges = [low + (1.0 - low) * index / VALUE_BINS for index in range(VALUE_BINS + 1)]
         self._values = torch.zeros(VALUE_BINS, dtype=torch.int64)
 
@@ -72,19 +70,19 @@ class RunRows:
             LOG.warning("%s has no mask: it is predicted, not evaluated", case.name)
             return
         self._dataset = dataset.name
-        scored = _Scored(self.module, found, case)
+        scored = _Scored(self.model, found, case)
         raters = () if case.labels_per_rater is None else dataset.raters_of(case.name)
         origin = self._origin(case.name)
         self._cases += scored.rows(origin, raters)
         self._values += value_counts(found.soft, self._edges)
         self._count("", scored)
         if self.temperature is not None:
-            twin = _Scored(self.module, found, case, temperature=self.temperature)
+            twin = _Scored(self.model, found, case, temperature=self.temperature)
             self._cases += twin.twin_rows(scored.found_rows, self._origin(case.name, SCALED), raters)
             self._count(SCALED, twin)
 
     def _origin(self, case: str = "", variant: str = "") -> Origin:
-        recipe = self.module.recipe
+        recipe = self.model.recipe
         return Origin(
             run=recipe.run_name + variant,
             method=recipe.title + variant,
@@ -121,15 +119,14 @@ class _Scored:
     """One case with one prediction, in the forms that the metrics take."""
 
     def __init__(
-        self, module: SegmentationModule, found: Prediction, case: Case, *, temperature: float | None = None
+        self, model: Model, found: Prediction, case: Case, *, temperature: float | None = None
     ) -> None:
-        self.module, self.found, self.case = module, found, case
-        names = list(module.regions) if module.regions else list(module.task["label_names"].values())[1:]
-        self.structures = dict(zip(names, module.region_values(), strict=True))
-        self.settings = Settings(metrics=RUN_METRICS, tolerance_mm=module.recipe.tolerance_mm)
+        self.model, self.found, self.case = model, found, case
+        self.structures = dict(zip(model.structures.names, model.structures.values, strict=True))
+        self.settings = Settings(metrics=RUN_METRICS, tolerance_mm=model.recipe.tolerance_mm)
         self.hard: ArrayLike = found.labels if found.regions is None else found.regions
         # One map per structure, and class probabilities where the classes exclude each other.
-        self.maps, self.probs = _graded(module, found.soft, temperature)
+        self.maps, self.probs = _graded(model, found.soft, temperature)
         self.found_rows: list[Row] = []
 
     def rows(self, origin: Origin, raters: Sequence[str]) -> list[Row]:
@@ -192,7 +189,7 @@ class _Scored:
         return rows
 
     def _each_region(self, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for one, group in zip(self.maps, self.module.region_values(), strict=True):
+        for one, group in zip(self.maps, self.model.structures.values, strict=True):
             yield torch.stack((1 - one, one)), torch.isin(labels, labels.new_tensor(group)).long()
 
     def _rater_rows(self, origin: Origin, raters: Sequence[str]) -> list[Row]:
@@ -229,7 +226,7 @@ class _Scored:
         """The structures' own weights ``(R, *S)`` where the case has class weights in place of a mask."""
         if self.case.soft is None or not self.case.labels_from_soft:
             return None
-        return region_weights(self.case.soft, values=self.module.region_values())
+        return self.model.structures.weights(self.case.soft)
 
     def _drawn(self) -> list[Tensor]:
         return [] if self.case.labels_per_rater is None else list(self.case.labels_per_rater)
@@ -244,7 +241,7 @@ class _Scored:
         """Class probabilities with labels; of a data set of overlapping regions, each against the rest."""
         if self.case.labels is None:
             return
-        if self.probs is not None and not self.module.regions:
+        if self.probs is not None and not self.model.structures.overlap:
             yield self.probs, self.case.labels
         else:
             yield from self._each_region(self.case.labels)
@@ -261,16 +258,13 @@ def value_counts(values: Tensor, edges: Sequence[float]) -> Tensor:
     return torch.bincount(between, minlength=len(edges) - 1)
 
 
-def _graded(
-    module: SegmentationModule, soft: Tensor, temperature: float | None
-) -> tuple[Tensor, Tensor | None]:
+def _graded(model: Model, soft: Tensor, temperature: float | None) -> tuple[Tensor, Tensor | None]:
     """Maps ``(R, *S)`` in [0, 1] and class probabilities ``(K, *S)``, as predicted or temperature-scaled."""
-    joint = not module.regions or module.method.kind.joint
+    joint = not model.structures.overlap or model.method.kind.joint
     if temperature is None:
-        probs = module.method.probabilities(soft, batched=False) if joint else None
-        return structure_maps(module, soft), probs
-    scaled = scaled_case(module, soft, temperature)
+        probs = model.method.probabilities(soft, batched=False) if joint else None
+        return model.maps(soft), probs
+    scaled = scaled_case(model, soft, temperature)
     if not joint:
         return scaled, None
-    groups = module.region_values()
-    return torch.stack([scaled[list(group)].sum(0) for group in groups]).clamp(0, 1), scaled
+    return CLASSES.maps(scaled, model.structures), scaled

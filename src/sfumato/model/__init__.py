@@ -1,1 +1,17 @@
-"""From a checkpoint to predictions on the input's own grid."""
+"""A trained network with its recipe: load it, predict, choose a threshold, fit a temperature."""
+
+from sfumato.model.checkpoint import load
+from sfumato.model.model import Model, Prediction, SegmentationTask
+from sfumato.model.predict import predict
+from sfumato.model.uncertainty import Sampling, predict_uncertain, predict_with_uncertainty
+
+__all__ = [
+    "Model",
+    "Prediction",
+    "Sampling",
+    "SegmentationTask",
+    "load",
+    "predict",
+    "predict_uncertain",
+    "predict_with_uncertainty",
+]

@@ -23,13 +23,11 @@ from sfumato.metrics.calibration.temperature import (
     scale_maps,
     scale_probabilities,
 )
-from sfumato.model.predict import graded_prediction
-from sfumato.model.threshold import structure_maps
+from sfumato.model.model import Model
 from sfumato.output import atomic_output
 from sfumato.structures import TargetKind
-from sfumato.training.module import SegmentationModule, region_masks
 
-LOG = logging.getLogger("sfumato.study")
+LOG = logging.getLogger("sfumato.model")
 FILE = "temperature.json"
 MOST_VOXELS = 1_000_000
 _PIECE = 2**21  # voxels looked at together: a large case is not copied as a whole
@@ -98,7 +96,7 @@ class VoxelSample:
 
 
 def validation_temperature(
-    module: SegmentationModule, dataset: Dataset, names: Sequence[str], *, most: int = MOST_VOXELS
+    model: Model, dataset: Dataset, names: Sequence[str], *, most: int = MOST_VOXELS
 ) -> Temperature:
     """Fit one temperature by the negative log-likelihood of validation cases.
 
@@ -111,7 +109,7 @@ def validation_temperature(
     than ``most`` voxels a uniform, seeded sample is used.
 
     Args:
-        module: A trained model.
+        model: A trained model.
         dataset: Where the cases lie.
         names: The validation cases; one without a mask is left out.
         most: Voxels used at most; they are held in memory.
@@ -120,25 +118,25 @@ def validation_temperature(
         DataError: no labelled voxel.
     """
     files = {entry.name: entry for entry in dataset.cases}
-    sample, used = VoxelSample(most=most, seed=module.recipe.seed), []
+    sample, used = VoxelSample(most=most, seed=model.recipe.seed), []
     for name in names:
         case = load_case(files[name], dataset)
         if case.labels is not None:
-            sample.update(name, _values(module, graded_prediction(module, case)), case.labels)
+            sample.update(name, _values(model, model.soft_prediction(case)), case.labels)
             used.append(name)
     values, labels = sample.batch
-    if module.method.kind.joint:
+    if model.method.kind.joint:
         fitted = _fit_classes(values, labels)
-    elif module.regions:
-        fitted = _fit_regions(values, region_masks(labels, module.task["num_classes"], module.regions))
+    elif model.structures.overlap:
+        fitted = _fit_regions(values, model.structures.masks(labels))
     else:
         fitted = _fit_joint(values, labels)
     return Temperature(*fitted, len(labels), tuple(used))
 
 
-def _values(module: SegmentationModule, soft: Tensor) -> Tensor:
+def _values(model: Model, soft: Tensor) -> Tensor:
     """What is fitted: class probabilities, or maps in [0, 1]."""
-    return soft if module.method.kind.joint else structure_maps(module, soft)
+    return soft if model.method.kind.joint else model.maps(soft)
 
 
 def _fit_classes(probs: Tensor, labels: Tensor) -> tuple[float, float, float]:
@@ -166,13 +164,13 @@ def _fit_regions(maps: Tensor, masks: Tensor) -> tuple[float, float, float]:
     return value, before, after
 
 
-def scaled_case(module: SegmentationModule, soft: Tensor, temperature: float) -> Tensor:
-    """Temperature-scale the graded prediction ``(channels, *S)`` of one case, of any size.
+def scaled_case(model: Model, soft: Tensor, temperature: float) -> Tensor:
+    """Temperature-scale the soft prediction ``(channels, *S)`` of one case, of any size.
 
     The scaling is done in double precision, piece by piece, so that only its result is as large as the case.
 
     Args:
-        module: The model; its maps exclude each other unless the data set's regions may overlap.
+        model: The model; its maps exclude each other unless the data set's regions may overlap.
         soft: Its activated prediction: class probabilities, maps in [0, 1], or signed maps.
         temperature: Of the model.
 
@@ -180,9 +178,9 @@ def scaled_case(module: SegmentationModule, soft: Tensor, temperature: float) ->
         Class probabilities ``(K, *S)``, background first; of regions that may overlap, maps ``(R, *S)`` in
         [0, 1]. Of a softmax method every voxel keeps its largest class.
     """
-    values, kind = soft.flatten(1), module.method.kind
+    values, kind = soft.flatten(1), model.method.kind
     pieces = [
-        _scaled(values[:, piece], temperature, kind, exclusive=not module.regions)
+        _scaled(values[:, piece], temperature, kind, exclusive=not model.structures.overlap)
         for piece in _pieces(values.shape[1])
     ]
     return torch.cat(pieces, dim=1).reshape(-1, *soft.shape[1:])
@@ -201,9 +199,7 @@ def _pieces(count: int) -> Iterator[slice]:
     return (slice(start, start + _PIECE) for start in range(0, count, _PIECE))
 
 
-def run_temperature(
-    folder: Path, module: SegmentationModule, dataset: Dataset, names: Iterable[str]
-) -> Temperature | None:
+def run_temperature(folder: Path, model: Model, dataset: Dataset, names: Iterable[str]) -> Temperature | None:
     """Read the run's temperature, or fit it on its validation cases and write it to ``temperature.json``.
 
     Returns:
@@ -216,7 +212,7 @@ def run_temperature(
     if path.exists():
         return read_temperature(path)
     try:
-        found = validation_temperature(module, dataset, list(names))
+        found = validation_temperature(model, dataset, list(names))
     except DataError as error:
         LOG.warning("not temperature-scaled: %s", error)
         return None

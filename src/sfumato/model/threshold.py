@@ -1,6 +1,6 @@
 """How Dice and volume depend on the threshold of a trained model, and which threshold it is to use.
 
-Everything here happens on each image's own grid, where predictions are written and scored: the graded
+Everything here happens on each image's own grid, where predictions are written and scored: the soft
 prediction is brought back from the network's grid before any threshold is applied to it. On the network's
 grid, resampled and cropped, the same threshold has another Dice, and what a crop cuts off is not missed.
 """
@@ -19,9 +19,8 @@ from sfumato.data import load_case
 from sfumato.data.case import Case, Dataset
 from sfumato.decode import THRESHOLDS, ThresholdSearch
 from sfumato.errors import DataError
-from sfumato.model.predict import graded_prediction, run_name
-from sfumato.training.cases import read_case
-from sfumato.training.module import SegmentationModule, region_masks
+from sfumato.model.model import Model
+from sfumato.recipe.dataset import read_case
 
 LOG = logging.getLogger("sfumato.model")
 EVERY = "Average"  # the mean over the structures
@@ -151,24 +150,8 @@ def voxels_above(values: Tensor, thresholds: Sequence[float]) -> Tensor:
     return counts.flip(0).cumsum(0).flip(0)[1:].cpu().double()
 
 
-def structure_names(module: SegmentationModule) -> list[str]:
-    """Name what is segmented: the data set's regions, or each foreground label; in the order of the maps."""
-    return list(module.regions) if module.regions else list(module.task["label_names"].values())[1:]
-
-
-def structure_maps(module: SegmentationModule, soft: Tensor) -> Tensor:
-    """Give one map in [0, 1] per structure, ``(R, *S)``, of an activated prediction ``(channels, *S)``.
-
-    Signed maps ``z`` become ``(z + 1) / 2``; class probabilities are summed over the structure's labels.
-    """
-    if module.method.kind.joint:
-        groups = module.region_values()
-        return torch.stack([soft[list(group)].sum(0) for group in groups]).clamp(0, 1)
-    return module.method.kind.to_unit(soft).clamp(0, 1)
-
-
 def tuned_threshold(
-    module: SegmentationModule,
+    model: Model,
     dataset: Dataset,
     names: Sequence[str],
     *,
@@ -176,13 +159,13 @@ def tuned_threshold(
 ) -> ThresholdSearch:
     """Predict the named cases and search the threshold with the highest mean Dice on the images' own grids.
 
-    Each case is predicted by :func:`~sfumato.model.predict.graded_prediction`, as it will be when it is
+    Each case is predicted by :meth:`~sfumato.model.Model.soft_prediction`, as it will be when it is
     scored, and compared with its own, untouched mask: of several raters with their consensus, or with the one
     rater's whom the recipe names. One case is in memory at a time. A structure that is predicted 0 everywhere
     is named in a warning.
 
     Args:
-        module: The trained model, of a method whose decoder is tuned.
+        model: The trained model, of a method whose decoder is tuned.
         dataset: Where the cases lie.
         names: Which cases: those of training and validation.
         progress: Wraps the names.
@@ -198,10 +181,10 @@ def tuned_threshold(
         predictions are resampled to the native resolution, then binarised.
     """
     files, search = {entry.name: entry for entry in dataset.cases}, ThresholdSearch()
-    structures = structure_names(module)
+    structures = model.structures.names
     empty = set(structures)
     for name in progress(names):
-        maps, masks = _maps_and_masks(module, read_case(module.recipe, dataset, files[name]))
+        maps, masks = _maps_and_masks(model, read_case(model.recipe, dataset, files[name]))
         search.update(maps, masks)
         empty -= {structure for structure, values in zip(structures, maps, strict=True) if values.any()}
     for structure in sorted(empty):
@@ -212,7 +195,7 @@ def tuned_threshold(
 
 
 def threshold_sweep(
-    module: SegmentationModule,
+    model: Model,
     dataset: Dataset,
     names: Sequence[str],
     *,
@@ -225,7 +208,7 @@ def threshold_sweep(
     classes exclude each other this is the foreground probability's sweep, not their argmax.
 
     Args:
-        module: The trained model.
+        model: The trained model.
         dataset: Where the cases lie.
         names: Which cases; one without a mask is left out.
         thresholds: The candidates.
@@ -238,39 +221,38 @@ def threshold_sweep(
     missing = [name for name in names if name not in files]
     if missing:
         raise DataError([f"{dataset.name} has no case {name!r}" for name in missing])
-    counts, seen = SweepCounts(structure_names(module), thresholds), 0
+    counts, seen = SweepCounts(model.structures.names, thresholds), 0
     for name in progress(names):
         case = load_case(files[name], dataset)
         if case.labels is None:
             LOG.warning("%s has no mask: it is left out", name)
             continue
-        counts.update(*_maps_and_masks(module, case))
+        counts.update(*_maps_and_masks(model, case))
         seen += 1
     if not seen:
-        raise DataError([f"no case with a mask to sweep the threshold of {run_name(module)} on"])
-    recipe = module.recipe
+        raise DataError([f"no case with a mask to sweep the threshold of {model.run_name} on"])
+    recipe = model.recipe
     return Sweep(
-        run=run_name(module),
+        run=model.run_name,
         method=recipe.title,
         seed=recipe.seed,
         fold=recipe.split.fold,
         thresholds=tuple(thresholds),
         curves=counts.curves(),
         chosen=counts.best(),
-        stored=_stored(module),
+        stored=_stored(model),
     )
 
 
-def _maps_and_masks(module: SegmentationModule, case: Case) -> tuple[Tensor, Tensor]:
+def _maps_and_masks(model: Model, case: Case) -> tuple[Tensor, Tensor]:
     """The case's predicted maps in [0, 1] and its masks, both ``(R, *S)`` on the image's own grid."""
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to score a threshold on"])
-    masks = region_masks(case.labels, module.task["num_classes"], module.regions)
-    return structure_maps(module, graded_prediction(module, case)), masks
+    return model.maps(model.soft_prediction(case)), model.structures.masks(case.labels)
 
 
-def _stored(module: SegmentationModule) -> float | None:
-    if module.method.decoder == "argmax":
+def _stored(model: Model) -> float | None:
+    if model.method.decoder == "argmax":
         return None
     # "half" and "zero" are the middle of their range, as is a tuned decoder that was never tuned.
-    return 0.5 if module.threshold is None else module.threshold
+    return 0.5 if model.threshold is None else model.threshold

@@ -10,7 +10,7 @@ import itertools
 import logging
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,24 +18,20 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.checks import require_choice
-from sfumato.data import load_case
 from sfumato.data.case import Case, Dataset
 from sfumato.data.readers.files import write_volume
 from sfumato.errors import CheckpointError, InputError, ValueRangeError
+from sfumato.model.checkpoint import load
 from sfumato.model.folder import PredictionFolder
+from sfumato.model.model import Model, Prediction
 from sfumato.model.predict import (
-    Prediction,
     SoftFormat,
     chosen_cases,
-    decoded,
     describe,
     description,
-    graded_prediction,
-    load_checkpoint,
-    run_name,
+    image_of,
     write_prediction,
 )
-from sfumato.training.module import SegmentationModule
 
 LOG = logging.getLogger("sfumato.model")
 Kind = Literal["tta", "mcdropout", "ensemble"]
@@ -83,7 +79,7 @@ class UncertainPrediction:
     """The mean of several predictions of one case, and how far they are from certain and from each other.
 
     Attributes:
-        prediction: Decoded from the mean of the samples' graded predictions.
+        prediction: Decoded from the mean of the samples' soft predictions.
         entropy: ``(*S)`` float32 in nats: that of the mean class probabilities, ``-sum_c p_c ln p_c``, in
             ``[0, ln K]``. All uncertainty.
         mutual_information: ``(*S)`` float32 in nats, in ``[0, ln(samples)]``: the entropy of the mean less
@@ -105,12 +101,12 @@ class SampleMean:
     summed, as if the regions were independent; they then reach ``R ln 2``.
 
     Args:
-        module: The model; its method says how a prediction is read.
+        model: The model; its method says how a prediction is read.
     """
 
-    def __init__(self, module: SegmentationModule) -> None:
-        self.method = module.method
-        self.overlapping = bool(module.regions) and not self.method.kind.joint
+    def __init__(self, model: Model) -> None:
+        self.method = model.method
+        self.overlapping = model.structures.overlap and not self.method.kind.joint
         self.samples = 0
         self._soft: Tensor | None = None
         self._probs: Tensor | None = None
@@ -125,7 +121,7 @@ class SampleMean:
         self.samples += 1
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the mean graded prediction, its entropy and the mutual information, all float32.
+        """Give the mean soft prediction, its entropy and the mutual information, all float32.
 
         Raises:
             InputError: there is no sample.
@@ -160,29 +156,27 @@ def _added(total: Tensor | None, value: Tensor) -> Tensor:
     return value.to(torch.float64, copy=True) if total is None else total.add_(value)
 
 
-def predict_uncertain(
-    modules: Sequence[SegmentationModule], case: Case, sampling: Sampling
-) -> UncertainPrediction:
+def predict_uncertain(models: Sequence[Model], case: Case, sampling: Sampling) -> UncertainPrediction:
     """Predict one case several times; the mean is decoded as a single prediction would be.
 
     Args:
-        modules: One trained model; for an ensemble two or more. A tuned threshold is the mean of theirs.
+        models: One trained model; for an ensemble two or more. A tuned threshold is the mean of theirs.
         case: The case.
         sampling: Where the samples come from.
 
     Raises:
         InputError, CheckpointError: the models cannot be sampled in this way; see :func:`require_sampling`.
     """
-    require_sampling(modules, sampling)
-    mean = SampleMean(modules[0])
-    for soft in _samples(modules, case, sampling):
+    require_sampling(models, sampling)
+    mean = SampleMean(models[0])
+    for soft in _samples(models, case, sampling):
         mean.update(soft)
     soft, total, information = mean.compute()
-    found = decoded(modules[0], case, soft, threshold=mean_threshold(modules))
-    return UncertainPrediction(found, total, information, mean.samples)
+    prediction = models[0].decode(case, soft, threshold=mean_threshold(models))
+    return UncertainPrediction(prediction, total, information, mean.samples)
 
 
-def require_sampling(modules: Sequence[SegmentationModule], sampling: Sampling) -> None:
+def require_sampling(models: Sequence[Model], sampling: Sampling) -> None:
     """Raise unless the models can be sampled as asked.
 
     Raises:
@@ -190,10 +184,10 @@ def require_sampling(modules: Sequence[SegmentationModule], sampling: Sampling) 
             training flipped no axis; ``mcdropout`` where the network has no dropout.
         CheckpointError: the members of an ensemble differ in method, classes, regions or channels.
     """
-    if (sampling.kind == "ensemble") != (len(modules) > 1):
+    if (sampling.kind == "ensemble") != (len(models) > 1):
         wanted = "two or more checkpoints" if sampling.kind == "ensemble" else "exactly one checkpoint"
-        raise InputError(f"uncertainty {sampling.kind} takes {wanted}, found {len(modules)}")
-    first = modules[0]
+        raise InputError(f"uncertainty {sampling.kind} takes {wanted}, found {len(models)}")
+    first = models[0]
     if sampling.kind == "tta" and not first.recipe.augment.flip_axes:
         raise InputError(
             "uncertainty tta flips along the axes that training flipped, but the recipe's augment.flip_axes "
@@ -204,10 +198,12 @@ def require_sampling(modules: Sequence[SegmentationModule], sampling: Sampling) 
             f"uncertainty mcdropout needs dropout, but network {first.recipe.network.name!r} was trained "
             "without: set a dropout above 0 in the recipe's network.options, or use tta or ensemble"
         )
-    for number, other in enumerate(modules[1:], start=2):
+    for number, other in enumerate(models[1:], start=2):
         for name, mine, its in (
             ("method", first.method.name, other.method.name),
-            *((key, first.task[key], other.task[key]) for key in ("label_names", "regions", "in_channels")),
+            ("label names", dict(first.structures.label_names), dict(other.structures.label_names)),
+            ("regions", first.structures.regions, other.structures.regions),
+            ("number of channels", first.task.in_channels, other.task.in_channels),
         ):
             if mine != its:
                 raise CheckpointError(
@@ -216,49 +212,49 @@ def require_sampling(modules: Sequence[SegmentationModule], sampling: Sampling) 
                 )
 
 
-def mean_threshold(modules: Sequence[SegmentationModule]) -> float | None:
-    """The mean of the models' tuned thresholds; None where they have none."""
-    values = [module.threshold for module in modules if module.threshold is not None]
+def mean_threshold(models: Sequence[Model]) -> float | None:
+    """Return the mean of the models' tuned thresholds; None where they have none."""
+    values = [model.threshold for model in models if model.threshold is not None]
     return sum(values) / len(values) if values else None
 
 
-def _samples(modules: Sequence[SegmentationModule], case: Case, sampling: Sampling) -> Iterator[Tensor]:
-    first = modules[0]
+def _samples(models: Sequence[Model], case: Case, sampling: Sampling) -> Iterator[Tensor]:
+    first = models[0]
     if sampling.kind == "ensemble":
-        yield from (graded_prediction(module, case) for module in modules)
+        yield from (model.soft_prediction(case) for model in models)
     elif sampling.kind == "tta":
         # The flipped axes are the network's; a network of slices sees two of the volume's three.
         axes = [first.recipe.network_axes[axis] for axis in sorted(first.recipe.augment.flip_axes)]
         for count in range(len(axes) + 1):
             for chosen in itertools.combinations(axes, count):
-                yield graded_prediction(first, case, logits=_flipped(first, chosen))
+                yield first.soft_prediction(case, logits=_flipped(first, chosen))
     else:
         for number in range(sampling.samples):
-            yield graded_prediction(first, case, logits=_dropped(first, case.name, number, sampling.seed))
+            yield first.soft_prediction(case, logits=_dropped(first, case.name, number, sampling.seed))
 
 
-def _flipped(module: SegmentationModule, axes: Sequence[int]) -> Callable[[Tensor], Tensor]:
+def _flipped(model: Model, axes: Sequence[int]) -> Callable[[Tensor], Tensor]:
     def logits(image: Tensor) -> Tensor:
-        found = module.case_logits(image.flip([axis + 1 for axis in axes]))
-        return found.flip([axis + 2 for axis in axes])
+        flipped = model.logits(image.flip([axis + 1 for axis in axes]))
+        return flipped.flip([axis + 2 for axis in axes])
 
     return logits
 
 
-def _dropouts(module: SegmentationModule) -> list[nn.Module]:
-    return [each for each in module.network.modules() if isinstance(each, _DROPOUTS) and each.p > 0]
+def _dropouts(model: Model) -> list[nn.Module]:
+    return [layer for layer in model.network.modules() if isinstance(layer, _DROPOUTS) and layer.p > 0]
 
 
-def _dropped(module: SegmentationModule, name: str, number: int, seed: int) -> Callable[[Tensor], Tensor]:
+def _dropped(model: Model, name: str, number: int, seed: int) -> Callable[[Tensor], Tensor]:
     def logits(image: Tensor) -> Tensor:
-        layers = _dropouts(module)
+        layers = _dropouts(model)
         devices = [image.device] if image.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(zlib.crc32(f"{seed} {number} {name}".encode()))
             try:
                 for layer in layers:
                     layer.train()
-                return module.case_logits(image)
+                return model.logits(image)
             finally:
                 for layer in layers:
                     layer.eval()
@@ -291,7 +287,7 @@ def predict_with_uncertainty(
         sampling: Where the samples come from.
         dataset: As for a plain prediction, like all that follows.
         out: The folder for the results.
-        soft: Also write the mean graded prediction.
+        soft: Also write the mean soft prediction.
         names: Only these cases.
         overwrite: Replace existing files; remove those of a case that are not written anew.
         device: Where the network runs.
@@ -303,44 +299,44 @@ def predict_with_uncertainty(
     Raises:
         SfumatoError: as :func:`predict_uncertain` and a plain prediction; checked before any work.
     """
-    modules = [load_checkpoint(path, device=device) for path in checkpoints]
-    require_sampling(modules, sampling)
+    models = [load(path, device=device) for path in checkpoints]
+    require_sampling(models, sampling)
     chosen = chosen_cases(dataset, names)
     map_names = (f"_uncertainty-{sampling.kind}", f"_uncertainty-{sampling.kind}_mutual-information")
     folder = PredictionFolder(out, dataset.names, ("", *(["_soft"] if soft else []), *map_names))
-    described = description(modules[0], soft=soft, changes=_described(modules, sampling, 0))
+    described = description(models[0], soft=soft, changes=_described(models, sampling, 0))
     folder.require_free(chosen, described, overwrite=overwrite)
     files = {entry.name: entry for entry in dataset.cases}
     written, count = [], 0
     for name in progress(chosen):
-        case = load_case(replace(files[name], mask=None, rater_masks=(), soft=()), dataset)
-        found = predict_uncertain(modules, case, sampling)
+        case = image_of(files[name], dataset)
+        found = predict_uncertain(models, case, sampling)
         folder.clear(name)
         for ending, values in zip(map_names, (found.entropy, found.mutual_information), strict=True):
             path = out / f"{name}{ending}.nii.gz"
             write_volume(path, values.numpy(), affine=case.affine, spacing=case.spacing, overwrite=True)
-        written.append(write_prediction(found.prediction, modules[0], out, soft=soft))
+        written.append(write_prediction(found.prediction, models[0], out, soft=soft))
         count = found.samples
         LOG.info("predicted %s with %d samples", name, count)
-    describe(modules[0], out, soft=soft, changes=_described(modules, sampling, count))
+    describe(models[0], out, soft=soft, changes=_described(models, sampling, count))
     return written
 
 
-def _described(modules: Sequence[SegmentationModule], sampling: Sampling, samples: int) -> dict[str, object]:
+def _described(models: Sequence[Model], sampling: Sampling, samples: int) -> dict[str, object]:
     """What differs from a plain prediction: its name, so that tables keep the two apart, and the samples."""
-    first = modules[0]
+    first = models[0]
     entry: dict[str, object] = {"kind": sampling.kind, "samples": samples, "unit": "nats"}
     changes: dict[str, object] = {
         "method": f"{first.recipe.title}+{sampling.kind}",
-        "threshold": mean_threshold(modules),
-        "run": f"{run_name(first)}+{sampling.kind}",
+        "threshold": mean_threshold(models),
+        "run": f"{first.run_name}+{sampling.kind}",
         "uncertainty": entry,
     }
     if sampling.kind == "mcdropout":
         entry["seed"] = sampling.seed
     if sampling.kind == "ensemble":
-        entry["members"] = [run_name(module) for module in modules]
-        folds = {module.recipe.split.fold for module in modules}
+        entry["members"] = [model.run_name for model in models]
+        folds = {model.recipe.split.fold for model in models}
         changes |= {"seed": None, "fold": folds.pop() if len(folds) == 1 else None}
         changes["run"] = f"{first.recipe.title}+ensemble"
     return changes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from sfumato.data import load_case
-from sfumato.data.case import Dataset
+from sfumato.data.case import Case, CaseFiles, Dataset
 from sfumato.errors import DataError, SfumatoError, UnknownNameError
 from sfumato.recipe.recipe import Recipe
 
@@ -65,3 +65,24 @@ def _axis_problems(recipe: Recipe, dataset: Dataset) -> list[str]:
         hint = "; slice_axis trains a 2-D network on slices" if axes == 3 else ""
         return [f"{found}, but the recipe's patch.size {size} is for {recipe.data_axes}-D data{hint}"]
     return []
+
+
+def read_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
+    """Read one case on its own grid; its mask is the reference that the recipe trains and tunes on.
+
+    That is the case's mask; where the recipe names one rater, that rater's. Class weights are kept where
+    the recipe's method makes its target of them, which it never does when it trains on single raters.
+
+    Raises:
+        DataError: the case has no mask, or none of the rater.
+    """
+    case = load_case(files, dataset)
+    if recipe.raters not in RATER_CHOICES:
+        mask = files.mask_of(dataset.rater_names.index(recipe.raters))
+        if mask is None or case.labels_per_rater is None:
+            raise DataError([f"case {case.name} has no mask of rater {recipe.raters}"])
+        case = dataclasses.replace(case, labels=case.labels_per_rater[mask], labels_per_rater=None)
+    if case.labels is None:
+        raise DataError([f"case {case.name} has no mask: training and validation need one"])
+    kept = recipe.composed.takes_weights(beside_mask=not case.labels_from_soft)
+    return case if kept and recipe.raters == "consensus" else dataclasses.replace(case, soft=None)

@@ -16,12 +16,14 @@ from sfumato.errors import DataError
 from sfumato.evaluation.diagrams import write_points
 from sfumato.evaluation.rows import Row, write_rows
 from sfumato.evaluation.run import RunRows
-from sfumato.model.predict import describe, load_checkpoint, predict_case, write_prediction
+from sfumato.model.checkpoint import load
+from sfumato.model.model import recipe_device
+from sfumato.model.predict import describe, write_prediction
 from sfumato.model.temperature import run_temperature
 from sfumato.recipe.dataset import recipe_dataset
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs.folder import RunFolder
-from sfumato.training.fit import fit, is_first_process, recipe_device
+from sfumato.training.fit import fit, is_first_process
 
 LOG = logging.getLogger("sfumato.study")
 Progress = Callable[[Iterable[str]], Iterable[str]]
@@ -82,20 +84,20 @@ def evaluate_run(folder: RunFolder, dataset: Dataset, *, progress: Progress = it
     The network runs where the recipe trains (on the CPU where there is no GPU); the scores are computed on
     the CPU.
     """
-    module = load_checkpoint(folder.best_checkpoint)
-    module.to(recipe_device(module.recipe))
-    split = read_splits(folder.path / "splits.json").fold(module.recipe.split.fold)
+    model = load(folder.best_checkpoint)
+    model.to(recipe_device(model.recipe))
+    split = read_splits(folder.path / "splits.json").fold(model.recipe.split.fold)
     files = {entry.name: entry for entry in dataset.cases}
-    fitted = run_temperature(folder.path, module, dataset, split.val)
-    table = RunRows(module, temperature=None if fitted is None else fitted.temperature)
+    fitted = run_temperature(folder.path, model, dataset, split.val)
+    table = RunRows(model, temperature=None if fitted is None else fitted.temperature)
     out = folder.path / "predictions"
     for name in progress(split.test):
         case = load_case(files[name], dataset)
-        found = predict_case(module, case)
-        write_prediction(found, module, out, soft="float32")
+        found = model.predict(case)
+        write_prediction(found, model, out, soft="float32")
         table.add(found, case, dataset)
         LOG.info("predicted and evaluated %s", name)
-    describe(module, out, soft="float32")
+    describe(model, out, soft="float32")
     sweep = [(line["threshold"], line["dice"]) for line in _numbers(folder.path / "threshold.csv")]
     metrics = folder.path / "metrics.csv"
     write_points(table.points(_numbers(folder.path / "history.csv"), sweep), metrics, overwrite=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sfumato.data import load_case
 from sfumato.data.case import Case, CaseFiles, Dataset
 from sfumato.errors import DataError, InputError
 from sfumato.output import atomic_output
-from sfumato.recipe.dataset import RATER_CHOICES, SINGLE_RATERS
+from sfumato.recipe.dataset import SINGLE_RATERS, read_case
 from sfumato.recipe.recipe import Recipe
+from sfumato.structures import Structures
 from sfumato.types import Spacing
 
 LOG = logging.getLogger("sfumato.training")
@@ -208,29 +208,8 @@ def prepare_training_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) ->
 
 
 def made_late(recipe: Recipe) -> bool:
-    """Whether training makes the label after augmentation; a mask that is itself moved never waits."""
+    """Tell whether training makes the label after augmentation; a mask that is itself moved never waits."""
     return recipe.moment == "after" and not recipe.composed.moves_mask
-
-
-def read_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) -> Case:
-    """Read one case on its own grid; its mask is the reference that the recipe trains and tunes on.
-
-    That is the case's mask; where the recipe names one rater, that rater's. Class weights are kept where
-    the recipe's method makes its target of them, which it never does when it trains on single raters.
-
-    Raises:
-        DataError: the case has no mask, or none of the rater.
-    """
-    case = load_case(files, dataset)
-    if recipe.raters not in RATER_CHOICES:
-        mask = files.mask_of(dataset.rater_names.index(recipe.raters))
-        if mask is None or case.labels_per_rater is None:
-            raise DataError([f"case {case.name} has no mask of rater {recipe.raters}"])
-        case = replace(case, labels=case.labels_per_rater[mask], labels_per_rater=None)
-    if case.labels is None:
-        raise DataError([f"case {case.name} has no mask: training and validation need one"])
-    kept = recipe.composed.takes_weights(beside_mask=not case.labels_from_soft)
-    return case if kept and recipe.raters == "consensus" else replace(case, soft=None)
 
 
 def _prepared(recipe: Recipe, dataset: Dataset, case: Case) -> PreparedCase:
@@ -257,13 +236,8 @@ def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
     generator = torch.Generator().manual_seed(recipe.seed)
 
     def label(one: Case) -> Tensor:
-        return soft_label(
-            recipe,
-            one,
-            num_classes=len(dataset.label_names),
-            regions=dataset.regions,
-            generator=generator,
-        )
+        structures = Structures(dataset.label_names, dataset.regions)
+        return soft_label(recipe, one, structures=structures, generator=generator)
 
     # A mask that is never binarised is made soft by resampling, and class weights are soft already: both
     # start on their own grid.
@@ -305,20 +279,19 @@ def soft_label(
     recipe: Recipe,
     case: Case,
     *,
-    num_classes: int,
-    regions: Mapping[str, tuple[int, ...]] | None,
+    structures: Structures,
     generator: torch.Generator,
 ) -> Tensor:
-    """The recipe's soft label of one image and its masks, or class weights: ``(channels, *S)`` float32."""
+    """Make the recipe's soft label of one image and its masks or weights: ``(channels, *S)`` float32."""
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to make a soft label of"])
     return recipe.composed.target(
         case.labels,
         case.image,
-        num_classes=num_classes,
+        num_classes=structures.num_classes,
         spacing=case.spacing,
         labels_per_rater=case.labels_per_rater,
-        regions=regions,
+        regions=structures.regions,
         generator=generator,
         soft=case.soft,
     )

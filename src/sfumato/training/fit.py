@@ -22,15 +22,17 @@ from tqdm import tqdm
 from sfumato.data.case import Dataset
 from sfumato.data.splits import Split, count_note
 from sfumato.errors import InputError
-from sfumato.model.threshold import structure_names, tuned_threshold
+from sfumato.model.checkpoint import CONTENT, model_of, read_checkpoint
+from sfumato.model.model import SegmentationTask, recipe_device
+from sfumato.model.threshold import tuned_threshold
 from sfumato.output import atomic_output
 from sfumato.recipe.dataset import recipe_dataset
 from sfumato.recipe.recipe import Recipe
 from sfumato.runs.folder import RunFolder
 from sfumato.training.callbacks import History
-from sfumato.training.cases import Cases, PreparedCase, prepare_case, prepare_cases, prepare_training_case
+from sfumato.training.cases import Cases, prepare_case, prepare_cases, prepare_training_case
 from sfumato.training.empty_predictions import EmptyPredictions
-from sfumato.training.module import CONTENT, SegmentationModule, module_from_checkpoint
+from sfumato.training.module import SegmentationModule
 from sfumato.training.patches import case_loader, patch_loader
 from sfumato.training.snapshots import FILE as SNAPSHOTS
 from sfumato.training.snapshots import ShownSlice, Snapshots, shown_slice
@@ -81,11 +83,11 @@ def _fit(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> 
         train, validation = _prepared(recipe, dataset, splits, folder)
         # The network's first weights depend on the seed alone, not on what was drawn while preparing.
         lightning.seed_everything(recipe.seed, workers=True, verbose=False)
-        module = SegmentationModule(recipe, _task(dataset, train[0]))
+        module = SegmentationModule(recipe, SegmentationTask.of(dataset, in_channels=train[0].image.shape[0]))
         _train(module, train, validation, folder)
         if not folder.writes:
             return
-        best = _load(folder.best_checkpoint)
+        best = read_checkpoint(folder.best_checkpoint)
         _tune(best, dataset, (*splits.train, *splits.val), folder)
         _finish(best, folder, seconds=time.perf_counter() - started)
 
@@ -104,12 +106,6 @@ def require_accelerator(recipe: Recipe) -> None:
         )
 
 
-def recipe_device(recipe: Recipe) -> torch.device:
-    """Where a trained network predicts: on the GPU, unless the recipe asks for the CPU or there is none."""
-    wanted = recipe.accelerator != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if wanted else "cpu")
-
-
 def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> tuple[Cases, Cases]:
     cache, bar = folder.path / "cache", folder.interactive
     train, validation = (
@@ -120,17 +116,6 @@ def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder
         )
     )
     return train, validation
-
-
-def _task(dataset: Dataset, first: PreparedCase) -> dict[str, Any]:
-    return {
-        "in_channels": first.image.shape[0],
-        "num_classes": len(dataset.label_names),
-        "label_names": {str(index): name for index, name in dataset.label_names.items()},
-        "channel_names": list(dataset.channel_names),
-        "regions": None if dataset.regions is None else {k: list(v) for k, v in dataset.regions.items()},
-        "dataset": dataset.name,
-    }
 
 
 def _train(
@@ -153,7 +138,7 @@ def _train(
         num_sanity_val_steps=0,
         deterministic="warn",
         logger=_loggers(folder),
-        callbacks=_callbacks(module, folder, shown_slice(module, validation)),
+        callbacks=_callbacks(module, folder, shown_slice(module.model, validation)),
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder.path,
@@ -163,24 +148,23 @@ def _train(
         train,
         recipe,
         trainer=trainer,
-        num_classes=module.task["num_classes"],
-        regions=module.regions,
+        structures=module.model.structures,
         device=trainer.strategy.root_device.type,
     )
     cases = case_loader(validation)
-    trainer.fit(module, patches, cases, ckpt_path=resume_from)
+    trainer.fit(module, patches, cases, ckpt_path=resume_from, weights_only=True)
 
 
 def _callbacks(module: SegmentationModule, folder: RunFolder, shown: ShownSlice) -> list[Callback]:
     recipe, checkpoints = module.recipe, folder.path / "checkpoints"
-    found: list[Callback] = [History(folder.path / "history.csv", epochs=recipe.epochs)]
+    callbacks: list[Callback] = [History(folder.path / "history.csv", epochs=recipe.epochs)]
     if folder.interactive:
-        found.append(TQDMProgressBar(refresh_rate=5))
-    found.append(Snapshots(folder.path / SNAPSHOTS, shown, epochs=recipe.epochs))
-    if module.method.activation == "norm_relu":
-        found.append(EmptyPredictions(structure_names(module)))
+        callbacks.append(TQDMProgressBar(refresh_rate=5))
+    callbacks.append(Snapshots(folder.path / SNAPSHOTS, shown, epochs=recipe.epochs))
+    if module.model.method.activation == "norm_relu":
+        callbacks.append(EmptyPredictions(module.model.structures.names))
     if recipe.patience is not None:
-        found.append(
+        callbacks.append(
             EarlyStopping(
                 "val_dice",
                 mode="max",
@@ -191,7 +175,7 @@ def _callbacks(module: SegmentationModule, folder: RunFolder, shown: ShownSlice)
             )
         )
     # Two callbacks, because one that keeps the best saves the last only when the best is saved.
-    found.append(
+    callbacks.append(
         ModelCheckpoint(
             dirpath=checkpoints,
             filename="best",
@@ -202,7 +186,7 @@ def _callbacks(module: SegmentationModule, folder: RunFolder, shown: ShownSlice)
             enable_version_counter=False,
         )
     )
-    found.append(
+    callbacks.append(
         ModelCheckpoint(
             dirpath=checkpoints,
             filename="last",
@@ -211,7 +195,7 @@ def _callbacks(module: SegmentationModule, folder: RunFolder, shown: ShownSlice)
             enable_version_counter=False,
         )
     )
-    return found
+    return callbacks
 
 
 def _loggers(folder: RunFolder) -> list[Logger]:
@@ -219,15 +203,10 @@ def _loggers(folder: RunFolder) -> list[Logger]:
 
 
 def _stopped_early(checkpoint: Path) -> bool:
-    for name, state in _load(checkpoint)["callbacks"].items():
+    for name, state in read_checkpoint(checkpoint)["callbacks"].items():
         if name.startswith("EarlyStopping"):
             return bool(state["wait_count"] >= state["patience"])
     return False
-
-
-def _load(checkpoint: Path) -> dict[str, Any]:
-    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    return content
 
 
 def _tune(best: dict[str, Any], dataset: Dataset, names: Sequence[str], folder: RunFolder) -> None:
@@ -236,12 +215,12 @@ def _tune(best: dict[str, Any], dataset: Dataset, names: Sequence[str], folder: 
     It is the best on the images' own grids, on which predictions are scored, and not on the network's. It is
     put into ``best``, the content of the best checkpoint, and into the checkpoint itself.
     """
-    module = module_from_checkpoint(best, source=str(folder.best_checkpoint))
-    if module.method.decoder != "tuned":
+    model = model_of(best, source=str(folder.best_checkpoint))
+    if model.method.decoder != "tuned":
         return
     LOG.info("tuning the threshold on %d cases, each on its own grid", len(names))
     bar = partial(tqdm, desc="tuning the threshold", disable=not folder.interactive, leave=False)
-    search = tuned_threshold(module.to(recipe_device(module.recipe)), dataset, names, progress=bar)
+    search = tuned_threshold(model.to(recipe_device(model.recipe)), dataset, names, progress=bar)
     best[CONTENT]["threshold"] = search.best()
     with atomic_output(folder.path / "threshold.csv", overwrite=True) as temporary:
         lines = [f"{value:.2f},{mean!r}" for value, mean in search.mean_dice().items()]

@@ -15,13 +15,12 @@ from torch import Tensor
 from sfumato.data.case import Case
 from sfumato.errors import DataError
 from sfumato.recipe.recipe import Recipe
+from sfumato.structures import Structures
 from sfumato.training.cases import made_late
-
-Regions = Mapping[str, tuple[int, ...]] | None
 
 
 def made_on(device: str, recipe: Recipe) -> bool:
-    """Whether the recipe's label is made on ``device``, after the batch arrived there.
+    """Tell whether the recipe's label is made on ``device``, after the batch arrived there.
 
     Not in pure half precision, where the batch would come with its image and spacing rounded.
     """
@@ -29,10 +28,10 @@ def made_on(device: str, recipe: Recipe) -> bool:
     return device == "cuda" and exact and made_late(recipe) and recipe.composed.follows_the_batch
 
 
-def ingredients(
-    recipe: Recipe, case: Case, *, num_classes: int, regions: Regions, generator: torch.Generator
+def late_inputs(
+    recipe: Recipe, case: Case, *, structures: Structures, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """What a target is made from on the device, for one moved patch.
+    """Collect what a target is made from on the device, for one moved patch.
 
     Returns:
         ``image`` ``(C, *S)``, ``labels`` ``(*S)`` int16, ``spacing`` ``(axes,)`` and, where the label needs
@@ -43,7 +42,7 @@ def ingredients(
     """
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to make a soft label of"])
-    found = {
+    inputs = {
         "image": case.image,
         "labels": case.labels.to(torch.int16),  # A quarter of the way to the device.
         "spacing": torch.tensor(case.spacing, dtype=torch.float64),
@@ -51,18 +50,16 @@ def ingredients(
     marked = recipe.composed.marks(
         case.labels,
         case.image,
-        num_classes=num_classes,
+        num_classes=structures.num_classes,
         spacing=case.spacing,
-        regions=regions,
+        regions=structures.regions,
         generator=generator,
     )
-    return found if marked is None else {**found, "marks": marked}
+    return inputs if marked is None else {**inputs, "marks": marked}
 
 
-def late_targets(
-    recipe: Recipe, batch: Mapping[str, Tensor], *, num_classes: int, regions: Regions
-) -> Tensor:
-    """Make the targets of a batch of :func:`ingredients`: ``(B, channels, *S)`` float32, on its device.
+def late_targets(recipe: Recipe, batch: Mapping[str, Tensor], *, structures: Structures) -> Tensor:
+    """Make the targets of a batch of :func:`late_inputs`: ``(B, channels, *S)`` float32, on its device.
 
     Mixed precision does not reach in here: distances are always float32.
     """
@@ -71,8 +68,8 @@ def late_targets(
         return recipe.composed.batch_target(
             labels,
             batch["image"].float(),
-            num_classes=num_classes,
-            spacing=[tuple(each) for each in batch["spacing"].tolist()],
-            regions=regions,
+            num_classes=structures.num_classes,
+            spacing=[tuple(spacing) for spacing in batch["spacing"].tolist()],
+            regions=structures.regions,
             marks=batch.get("marks"),
         )

@@ -17,8 +17,9 @@ from torch.utils.data import Dataset as TorchDataset
 from sfumato.data.case import Case
 from sfumato.errors import InputError
 from sfumato.recipe.recipe import Recipe
+from sfumato.structures import Structures
 from sfumato.training.cases import Cases, PreparedCase, made_late, soft_label
-from sfumato.training.late import ingredients, made_on
+from sfumato.training.late import late_inputs, made_on
 from sfumato.training.samples import EpochSampler, Progress, sampled_case, training_samples
 
 
@@ -28,8 +29,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
     Args:
         cases: The prepared training cases.
         recipe: Patch size, augmentation, and when the label is made.
-        num_classes: Classes of the data set, background included.
-        regions: The data set's regions, or None.
+        structures: What the data set's classes and regions are.
         device: Where the batches go: late labels are made there if they can be, and the patches then carry
             what they are made from.
     """
@@ -39,13 +39,12 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         cases: Cases,
         recipe: Recipe,
         *,
-        num_classes: int,
-        regions: dict[str, tuple[int, ...]] | None,
+        structures: Structures,
         device: str = "cpu",
     ) -> None:
         # A batch is of one form: with class weights among its cases, all patches carry their targets.
-        self.ingredients = made_on(device, recipe) and not any(case.target_from_soft for case in cases)
-        self.cases, self.recipe, self.num_classes, self.regions = cases, recipe, num_classes, regions
+        self.unlabelled = made_on(device, recipe) and not any(case.target_from_soft for case in cases)
+        self.cases, self.recipe, self.structures = cases, recipe, structures
         self.samples = training_samples(cases, recipe)
         self.augmentation = recipe.augment
 
@@ -85,10 +84,10 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         labels = crop(labels, inner, size, fill=None)
         raters = labels[1:] if len(labels) > 1 else None
         moved = Case(case.name, image, labels[0], raters, case.spacing, None)
-        form = ingredients if self.ingredients else _labelled
-        return form(
-            self.recipe, moved, num_classes=self.num_classes, regions=self.regions, generator=generator
-        )
+        if self.unlabelled:
+            return late_inputs(self.recipe, moved, structures=self.structures, generator=generator)
+        target = soft_label(self.recipe, moved, structures=self.structures, generator=generator)
+        return {"image": image, "target": target}
 
     @property
     def margin(self) -> float:
@@ -146,30 +145,16 @@ def crop(array: Tensor, start: Sequence[int], size: Sequence[int], *, fill: Tens
     return result
 
 
-def _labelled(
-    recipe: Recipe,
-    case: Case,
-    *,
-    num_classes: int,
-    regions: dict[str, tuple[int, ...]] | None,
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """A moved patch with its target."""
-    target = soft_label(recipe, case, num_classes=num_classes, regions=regions, generator=generator)
-    return {"image": case.image, "target": target}
-
-
 def patch_loader(
     cases: Cases,
     recipe: Recipe,
     *,
     trainer: Progress,
-    num_classes: int,
-    regions: dict[str, tuple[int, ...]] | None,
+    structures: Structures,
     device: str = "cpu",
 ) -> DataLoader[dict[str, Tensor]]:
-    """Batches of patches for the trainer, bound for ``device``."""
-    patches = Patches(cases, recipe, num_classes=num_classes, regions=regions, device=device)
+    """Load batches of patches for the trainer, bound for ``device``."""
+    patches = Patches(cases, recipe, structures=structures, device=device)
     return DataLoader(
         patches,
         batch_size=recipe.batch_size,
@@ -180,7 +165,7 @@ def patch_loader(
 
 
 def case_loader(cases: Cases) -> DataLoader[dict[str, Tensor]]:
-    """Whole prepared cases, one at a time, for validation."""
+    """Load whole prepared cases, one at a time, for validation."""
     return DataLoader(_Whole(cases), batch_size=None)
 
 

@@ -17,10 +17,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from sfumato.errors import CheckpointError
-from sfumato.model.threshold import structure_maps, structure_names
+from sfumato.model.model import Model
 from sfumato.output import atomic_output
-from sfumato.training.cases import Cases, PreparedCase
-from sfumato.training.module import SegmentationModule, region_masks
+from sfumato.training.cases import Cases
+from sfumato.training.module import SegmentationModule
 
 FILE = "snapshots.npz"
 
@@ -54,34 +54,31 @@ class ShownSlice:
         return whole if self.axis is None else whole.select(self.axis, self.index)
 
 
-def shown_slice(module: SegmentationModule, cases: Cases) -> ShownSlice:
+def shown_slice(model: Model, cases: Cases) -> ShownSlice:
     """Choose the slice whose predictions are kept.
 
     Args:
-        module: Says what the structures are, and how the network sees a volume.
+        model: Says what the structures are, and how the network sees a volume.
         cases: The validation cases, at least one. Where none has foreground it is the middle of the first.
     """
-    case = next((each for each in cases if _masks(module, each).any()), cases[0])
-    found = _masks(module, case)
-    if found.ndim == 3:
-        structure = int(found.flatten(1).sum(1).argmax())
-        return ShownSlice(case.name, case.image, None, 0, 0, structure, found[structure], case.spacing)
-    own = module.recipe.slice_axis
-    sliced, coarsest = own is not None, max(range(3), key=lambda each: (case.spacing[each], each))
+    with_foreground = (case for case in cases if model.structures.masks(case.labels).any())
+    case = next(with_foreground, cases[0])
+    masks = model.structures.masks(case.labels)
+    if masks.ndim == 3:
+        structure = int(masks.flatten(1).sum(1).argmax())
+        return ShownSlice(case.name, case.image, None, 0, 0, structure, masks[structure], case.spacing)
+    own = model.recipe.slice_axis
+    sliced, coarsest = own is not None, max(range(3), key=lambda axis: (case.spacing[axis], axis))
     axis = coarsest if own is None else own
-    counts = found.any(0).movedim(axis, 0).flatten(1).sum(1)
+    counts = masks.any(0).movedim(axis, 0).flatten(1).sum(1)
     number = int(counts.argmax()) if counts.any() else len(counts) // 2
-    on_slice = found.select(axis + 1, number)
+    on_slice = masks.select(axis + 1, number)
     structure = int(on_slice.flatten(1).sum(1).argmax())
     # A network of slices needs no other slice; what it says of a volume depends on the whole of it.
     image = case.image.narrow(axis + 1, number, 1) if sliced else case.image
-    spacing = tuple(value for each, value in enumerate(case.spacing) if each != axis)
+    spacing = tuple(value for place, value in enumerate(case.spacing) if place != axis)
     index = 0 if sliced else number
     return ShownSlice(case.name, image, axis, index, number, structure, on_slice[structure], spacing)
-
-
-def _masks(module: SegmentationModule, case: PreparedCase) -> Tensor:
-    return region_masks(case.labels, module.task["num_classes"], module.regions)
 
 
 def is_kept(epoch: int) -> bool:
@@ -103,50 +100,50 @@ class Snapshots(Callback):
 
     def __init__(self, path: Path, shown: ShownSlice, *, epochs: int) -> None:
         self.path, self.shown, self.epochs = path, shown, epochs
-        self._found: dict[int, np.ndarray] = {}
+        self._predictions: dict[int, np.ndarray] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take what the run has kept up to the checkpoint that it goes on from."""
+        """Read what the run has kept up to the checkpoint that it goes on from."""
         if self.path.exists():
             kept = _read(self.path)
-            self._found = {epoch: kept[epoch] for epoch in kept if epoch <= trainer.current_epoch}
+            self._predictions = {epoch: kept[epoch] for epoch in kept if epoch <= trainer.current_epoch}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Predict the slice, where the epoch is one of those that are kept."""
         epoch = trainer.current_epoch + 1
         wanted = is_kept(epoch) or epoch == self.epochs or trainer.should_stop
         if wanted and trainer.is_global_zero and isinstance(pl_module, SegmentationModule):
-            self._found[epoch] = snapshot(pl_module, self.shown).numpy().astype(np.float16)
-            self._write(pl_module)
+            self._predictions[epoch] = snapshot(pl_module.model, self.shown).numpy().astype(np.float16)
+            self._write(pl_module.model)
 
-    def _write(self, module: SegmentationModule) -> None:
+    def _write(self, model: Model) -> None:
         shown = self.shown
         with atomic_output(self.path, overwrite=True) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(
                 stream,
                 case=np.array(shown.case),
-                structure=np.array(structure_names(module)[shown.structure]),
+                structure=np.array(model.structures.names[shown.structure]),
                 axis=np.array(-1 if shown.axis is None else shown.axis),
                 slice=np.array(shown.number),
                 spacing=np.array(shown.spacing),
                 image=shown.cut(shown.image[0]).float().numpy(),
                 reference=shown.reference.numpy(),
-                epochs=np.array(list(self._found)),
-                predictions=np.stack(list(self._found.values())),
+                epochs=np.array(list(self._predictions)),
+                predictions=np.stack(list(self._predictions.values())),
             )
 
 
-def snapshot(module: SegmentationModule, shown: ShownSlice) -> Tensor:
+def snapshot(model: Model, shown: ShownSlice) -> Tensor:
     """Predict the slice's structure as the network stands: two axes, float32 on the CPU, in [0, 1]."""
-    weight, training = next(module.parameters()), module.training
-    module.eval()
+    weight, training = next(model.network.parameters()), model.network.training
+    model.network.eval()
     try:
         with torch.inference_mode():
             image = shown.image.to(device=weight.device, dtype=weight.dtype)
-            maps = structure_maps(module, module.activated(module.case_logits(image)))
+            maps = model.maps(model.activated(model.logits(image)))
         return shown.cut(maps[shown.structure]).float().cpu()
     finally:
-        module.train(training)
+        model.network.train(training)
 
 
 def _read(path: Path) -> dict[int, np.ndarray]:
