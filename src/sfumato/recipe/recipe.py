@@ -1,7 +1,7 @@
 """A recipe: everything that decides a training, in one validated YAML file.
 
-A file may leave out every key that has a default; the run folder keeps the complete recipe. Older files are
-read through :mod:`sfumato.recipe.migrations`.
+A file may leave out every key that has a default; the run folder keeps the complete recipe. Files of older
+versions are read as what they meant.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class SplitPart(Part):
     """How the cases are divided; the result is written to ``splits.json``."""
 
     seed: int = 0
+    """Seed of the shuffle; apart from the training's own."""
     fractions: tuple[Fraction, Fraction, Fraction] = (0.6, 0.2, 0.2)
     """Train, validation and test share; they sum to 1."""
     counts: tuple[NotNegativeCount, NotNegativeCount, NotNegativeCount] | None = None
@@ -67,6 +68,7 @@ class PatchPart(Part):
     """What the network sees in training, and the window in prediction."""
 
     size: tuple[Count, ...]
+    """Voxels per axis, two or three of them."""
     foreground: Fraction = 0.0
     """Share of the patches that are centred on a random foreground voxel."""
 
@@ -75,20 +77,26 @@ class NetworkPart(Part):
     """The network by name with its own options."""
 
     name: str = "unet"
+    """One of ``sfumato.networks.NETWORKS``."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """What differs from the network's own defaults."""
+    """What differs from the network's own defaults, such as ``channels``."""
 
 
 class OptimizerPart(Part):
     """Optimiser and learning-rate schedule."""
 
     name: Literal["adam", "adamw"] = "adam"
+    """AdamW decays the weights apart from the gradient."""
     learning_rate: Positive = 0.001
+    """The first epoch's."""
     weight_decay: NotNegative = 0.00001
+    """Penalty on the weights' squares."""
     schedule: Literal["constant", "cosine", "milestones"] = "cosine"
+    """How the learning rate falls: not at all, to 0 over all epochs, or at ``milestones``."""
     milestones: tuple[Count, ...] = ()
     """Epochs at which the learning rate is multiplied by ``gamma``."""
     gamma: Positive = 0.1
+    """Factor of ``schedule: milestones``."""
 
 
 class Recipe(Part):
@@ -124,8 +132,11 @@ class Recipe(Part):
     """Train a 2-D network on the slices of 3-D volumes perpendicular to this axis; null: the network has the
     data's axes."""
     seed: NotNegativeCount = 0
+    """Seed of the weights, the patches and the random parts of labels."""
     epochs: Count = 200
+    """In each, every training sample is seen once."""
     batch_size: Count = 2
+    """Patches per step, on each device."""
     validate_every: Count = 1
     """Epochs between validations."""
     patience: Count | None = None
@@ -133,8 +144,11 @@ class Recipe(Part):
     min_delta: NotNegative = 0.0
     """What counts as better, in Dice."""
     accelerator: Literal["cpu", "gpu", "auto"] = "auto"
+    """``auto``: a GPU where there is one."""
     devices: Count = 1
+    """GPUs, or processes on the CPU, that train together."""
     precision: Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
+    """Of the network's arithmetic; distances and labels are always computed in full."""
     workers: NotNegativeCount = 0
     """Data-loading processes; 0 loads in the training process."""
     cache: Literal["memory", "disk"] = "memory"
