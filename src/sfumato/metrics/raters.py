@@ -89,6 +89,16 @@ def mean_rater_agreement(ref_per_rater: ArrayLike, *, score: Score | None = None
     return table[others].nanmean(dim=0)
 
 
+def agreement_with_others(ref_per_rater: ArrayLike, *, score: Score | None = None) -> Tensor:
+    """Mean of each rater's score with every other rater, ``(D, R)``; nan for a single rater.
+
+    Arguments and errors as :func:`rater_agreement`.
+    """
+    table = rater_agreement(ref_per_rater, score=score)
+    others = table.sum(dim=1) - table.diagonal().T
+    return others / (len(table) - 1)
+
+
 def soft_consensus(ref_per_rater: ArrayLike) -> RegionMaps:
     """Share of the raters who marked each voxel: ``(D, R, *S)`` masks give ``(R, *S)`` in [0, 1], float32.
 
