@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from layout_files import WRITERS, write_brats2020, write_kits2019, write_lgg, zones
 from sfumato.cli.app import load
 from sfumato.cli.check import check
-from sfumato.data.dataset import KINDS
+from sfumato.data.dataset import LAYOUT_NAMES
 from sfumato.errors import DataError
 from tiny_data import mask, picture, write_nifti, write_nnunet
 
@@ -141,7 +141,7 @@ def test_a_forced_layout_that_does_not_fit_says_what_it_expected(tmp_path):
 def test_every_command_that_opens_a_data_set_can_force_its_layout(command):
     option = next(each for each in load(command).params if "--dataset" in each.opts)
     assert option.default == "auto"
-    for kind in KINDS:
+    for kind in LAYOUT_NAMES:
         assert kind in option.help
 
 

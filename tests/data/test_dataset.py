@@ -10,7 +10,7 @@ def test_the_layout_is_found_by_what_lies_there(tmp_path):
     write_nnunet(tmp_path / "raw")
     assert open_dataset(tmp_path / "raw").root == tmp_path / "raw"
     assert open_dataset(str(tmp_path / "raw")).name == "raw"
-    assert open_dataset(tmp_path / "raw" / "imagesTr", kind="images").names == ("a", "b", "c")
+    assert open_dataset(tmp_path / "raw" / "imagesTr", layout="images").names == ("a", "b", "c")
     assert open_dataset("sample:cells").num_classes == 2
 
 
@@ -25,14 +25,14 @@ def test_what_is_no_data_set_is_said_with_what_was_expected(tmp_path):
     with pytest.raises(FileFormatError, match="neither an image nor a CSV manifest"):
         open_dataset(tmp_path / "notes.txt")
     with pytest.raises(FileFormatError, match="has no folder imagesTr"):
-        open_dataset(tmp_path, kind="nnunet")
+        open_dataset(tmp_path, layout="nnunet")
 
 
 def test_unknown_samples_and_kinds_are_met_with_the_known_ones():
     with pytest.raises(UnknownNameError, match="Did you mean 'hippocampus'"):
         open_dataset("sample:hipocampus")
     with pytest.raises(UnknownNameError, match="Did you mean 'nnunet'"):
-        open_dataset("x", kind="nnUnet")
+        open_dataset("x", layout="nnUnet")
 
 
 def test_undeclared_labels_are_found_past_broken_masks(tmp_path):
@@ -90,8 +90,8 @@ def test_what_was_opened_opens_again_from_anywhere(tmp_path, monkeypatch, given,
     write_nifti(folder / "imagesTs" / "t_0000.nii.gz", picture())
     (folder / "some.csv").write_text("case,image\none,imagesTr/a_0000.nii.gz\n")
     monkeypatch.chdir(tmp_path)
-    first = open_dataset(given, kind=kind)
+    first = open_dataset(given, layout=kind)
     monkeypatch.chdir(folder)
-    second = open_dataset(first.source, kind=first.kind)
+    second = open_dataset(first.source, layout=first.layout)
     assert second.names == first.names == (names or first.names)
-    assert (second.source, second.kind) == (first.source, first.kind)
+    assert (second.source, second.layout) == (first.source, first.layout)

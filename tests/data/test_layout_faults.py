@@ -75,12 +75,12 @@ FAULTS = (
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_a_missing_a_halved_and_a_wrong_file_are_named_with_their_cases_in_one_message(tmp_path, kind):
     root = write_layout(kind, tmp_path, cases=4, size=SIZE)
-    first, second, third, *_ = open_dataset(root, kind=kind).cases
+    first, second, third, *_ = open_dataset(root, layout=kind).cases
     missing, halved, wrong = image_of(first), image_of(second), mask_of(third)
     missing.unlink()
     halved.write_bytes(halved.read_bytes()[: halved.stat().st_size // 2])
     rewritten(wrong, one_value(9, np.uint8))
-    problems = check_dataset(tmp_path, kind=kind)
+    problems = check_dataset(tmp_path, layout=kind)
     assert len(problems) == 3
     for files, path, text in (
         (first, missing, "is missing"),
@@ -96,13 +96,13 @@ def test_a_missing_a_halved_and_a_wrong_file_are_named_with_their_cases_in_one_m
 def test_every_kind_of_wrong_value_and_grid_is_named_with_its_case_and_file(tmp_path, kind):
     root = write_layout(kind, tmp_path, cases=len(FAULTS), size=SIZE)
     spoilt = []
-    for files, (which, change, text) in zip(open_dataset(root, kind=kind).cases, FAULTS, strict=True):
+    for files, (which, change, text) in zip(open_dataset(root, layout=kind).cases, FAULTS, strict=True):
         path = mask_of(files) if which == "mask" else image_of(files)
         if path.suffix == ".tif" and change is elsewhere:
             continue  # Pictures have no place.
         rewritten(path, change)
         spoilt.append((files.name, path, text))
-    problems = check_dataset(root, kind=kind)
+    problems = check_dataset(root, layout=kind)
     for name, path, text in spoilt:
         assert any(f"case {name}: " in each and str(path) in each and text in each for each in problems)
     assert {re.match("case (.+?): ", each)[1] for each in problems} == {name for name, _, _ in spoilt}
@@ -111,11 +111,11 @@ def test_every_kind_of_wrong_value_and_grid_is_named_with_its_case_and_file(tmp_
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_endings_in_upper_case_are_read_alike(tmp_path, kind):
     root = write_layout(kind, tmp_path, cases=2, size=SIZE)
-    before = open_dataset(root, kind=kind)
+    before = open_dataset(root, layout=kind)
     for path in [path for path in root.rglob("*") if path.name.endswith((".nii.gz", ".nii", ".tif"))]:
         stem, *endings = path.name.rsplit(".", 2 if path.name.endswith(".gz") else 1)
         path.rename(path.with_name(".".join([stem, *map(str.upper, endings)])))
-    after = inspect_dataset(root, kind=kind)
+    after = inspect_dataset(root, layout=kind)
     assert after.problems == []
     assert after.dataset.names == before.names
     assert sum(after.shapes.values()) == len(before.cases)
@@ -128,14 +128,14 @@ def test_a_copy_whose_ending_is_in_upper_case_is_a_problem(tmp_path, kind):
     plain = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     copy = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".NII")
     copy.write_bytes(plain)
-    (problem,) = check_dataset(tmp_path, kind=kind)
+    (problem,) = check_dataset(tmp_path, layout=kind)
     assert f"{path.name} and {copy.name}" in problem or f"{copy.name} and {path.name}" in problem
 
 
 @pytest.mark.parametrize("kind", LAYOUTS)
 def test_what_a_macs_archive_adds_is_passed_over(tmp_path, kind):
     root = write_layout(kind, tmp_path / "data", cases=2, size=SIZE)
-    before = open_dataset(root, kind=kind)
+    before = open_dataset(root, layout=kind)
     for path in list(tmp_path.rglob("*")):
         (path.with_name(f"._{path.name}") if path.is_file() else path / ".DS_Store").write_bytes(b"x")
     (tmp_path / "__MACOSX" / "data").mkdir(parents=True)
@@ -163,7 +163,7 @@ INSIDE = {
 def test_a_folder_too_deep_is_met_with_the_one_to_give(tmp_path, kind):
     root = WRITERS[kind](tmp_path)
     with pytest.raises(FileFormatError) as caught:
-        open_dataset(root / INSIDE[kind], kind=kind)
+        open_dataset(root / INSIDE[kind], layout=kind)
     assert f"it is a part of {root}, which looks like {LAYOUTS[kind].title}: give that folder" in str(
         caught.value
     )
@@ -192,12 +192,12 @@ def test_images_whose_masks_lie_beside_their_folder_are_noted(tmp_path, kind):
 def test_the_folder_of_another_data_set_is_told_from_its_wrapping_too(tmp_path):
     inner = WRITERS["kits2019"](tmp_path)
     with pytest.raises(FileFormatError, match=rf"{inner} looks like KiTS 2019 \(--dataset kits2019\)"):
-        open_dataset(tmp_path, kind="scgm")
+        open_dataset(tmp_path, layout="scgm")
     with pytest.raises(FileFormatError, match=r"has no folder imagesTr; .* looks like KiTS 2019"):
-        open_dataset(tmp_path, kind="nnunet")
+        open_dataset(tmp_path, layout="nnunet")
     (tmp_path / "b" / "Dataset001" / "imagesTr").mkdir(parents=True)
     with pytest.raises(FileFormatError, match=r"Dataset001 looks like an nnU-Net folder \(--dataset nnunet"):
-        open_dataset(tmp_path / "b", kind="scgm")
+        open_dataset(tmp_path / "b", layout="scgm")
 
 
 def test_an_odd_slice_is_named_be_it_the_first(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from layout_files import WRITERS, zones
 from sfumato.data import check_dataset, inspect_dataset, load_case, open_dataset
-from sfumato.data.dataset import KINDS
+from sfumato.data.dataset import LAYOUT_NAMES
 from sfumato.data.readers import undeclared
 from sfumato.data.readers.layouts import LAYOUTS
 from sfumato.errors import DataError, FileFormatError, UnknownNameError
@@ -30,7 +30,7 @@ NIFTI_KINDS = [kind for kind in WRITERS if kind != "lgg"]
 
 
 def test_every_layout_is_tried_here():
-    assert set(WRITERS) == set(CASES) == set(LAYOUTS) < set(KINDS)
+    assert set(WRITERS) == set(CASES) == set(LAYOUTS) < set(LAYOUT_NAMES)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -44,7 +44,7 @@ def test_a_layout_is_found_from_its_folder_and_from_the_archives_root(tmp_path, 
         (inner, kind),
         (tmp_path / "archive", kind),
     ):
-        dataset = open_dataset(place, kind=asked)
+        dataset = open_dataset(place, layout=asked)
         assert dataset.root == inner
         assert len(dataset.cases) == found
         assert dataset.expected_cases == expected
@@ -70,7 +70,7 @@ def test_opening_reads_no_volume(tmp_path, kind, monkeypatch):
     monkeypatch.setattr("sfumato.data.readers.files._read_nifti", refuse)
     monkeypatch.setattr("sfumato.data.readers.files._read_tiff", refuse)
     monkeypatch.setattr(undeclared, "read_volume", refuse)
-    assert len(open_dataset(tmp_path, kind=kind).cases) == CASES[kind][0]
+    assert len(open_dataset(tmp_path, layout=kind).cases) == CASES[kind][0]
 
 
 def _unzipped(root):
@@ -133,7 +133,7 @@ def test_a_missing_image_is_named_once(tmp_path, kind):
     WRITERS[kind](tmp_path)
     image = open_dataset(tmp_path).cases[0].images[0]
     image.unlink()
-    problems = check_dataset(tmp_path, kind=kind)
+    problems = check_dataset(tmp_path, layout=kind)
     assert len(problems) == 1
     # nnU-Net's layout lists cases by their images: what is left is a mask without one.
     assert ("has no image" if kind == "prostatex" else image.name.removesuffix(".gz")) in problems[0]
@@ -144,7 +144,7 @@ def test_another_data_set_than_the_forced_one_is_met_with_what_was_expected(tmp_
     other = "kits2019" if kind != "kits2019" else "scgm"
     inner = WRITERS[other](tmp_path)
     with pytest.raises(FileFormatError) as caught:
-        open_dataset(inner, kind=kind)
+        open_dataset(inner, layout=kind)
     for text in (LAYOUTS[kind].title, LAYOUTS[kind].expects, f"--dataset {other}"):
         assert text in str(caught.value)
 
@@ -152,11 +152,11 @@ def test_another_data_set_than_the_forced_one_is_met_with_what_was_expected(tmp_
 def test_a_folder_of_nothing_known_is_met_with_what_lies_there(tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(FileFormatError, match=r"does not hold KiTS 2019: expected folders case_.*notes\.txt"):
-        open_dataset(tmp_path, kind="kits2019")
+        open_dataset(tmp_path, layout="kits2019")
     with pytest.raises(FileFormatError, match="it is a file"):
-        open_dataset(tmp_path / "notes.txt", kind="kits2019")
+        open_dataset(tmp_path / "notes.txt", layout="kits2019")
     with pytest.raises(UnknownNameError, match="Did you mean 'kits2019'"):
-        open_dataset(tmp_path, kind="kits19")
+        open_dataset(tmp_path, layout="kits19")
     with pytest.raises(FileFormatError, match="or the folder of BraTS 2019, BraTS 2020"):
         open_dataset(tmp_path)
 
@@ -168,9 +168,9 @@ def test_two_data_sets_side_by_side_are_not_guessed_at(tmp_path):
     WRITERS["scgm"](tmp_path / "b" / "more")
     with pytest.raises(FileFormatError, match=r"holds 2 data sets: .*BraTS 2020.*BraTS 2019.*: give one"):
         open_dataset(tmp_path / "a")
-    assert open_dataset(tmp_path / "a", kind="brats2020").name == "BraTS 2020"
+    assert open_dataset(tmp_path / "a", layout="brats2020").name == "BraTS 2020"
     with pytest.raises(FileFormatError, match="holds 2 data sets"):
-        open_dataset(tmp_path / "b", kind="scgm")
+        open_dataset(tmp_path / "b", layout="scgm")
 
 
 def test_a_folder_of_many_folders_is_not_searched(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from sfumato.data import inspect_dataset, read_volume
-from sfumato.data.phantoms import KINDS, Appearance, anatomies, write_layout
+from sfumato.data.phantoms import LAYOUT_NAMES, Appearance, anatomies, write_layout
 from sfumato.errors import OutputExistsError, ShapeError, UnknownNameError, ValueRangeError
 
 BRATS19 = "MICCAI_BraTS_2019_Data_Training/"
@@ -94,7 +94,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("layouts")
-    return {kind: (base / kind, write_layout(kind, base / kind, cases=2)) for kind in KINDS}
+    return {kind: (base / kind, write_layout(kind, base / kind, cases=2)) for kind in LAYOUT_NAMES}
 
 
 def values(path):
@@ -109,7 +109,7 @@ def mask_paths(root):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LAYOUT_NAMES)
 def test_the_files_are_those_of_the_release_and_no_others(folders, kind):
     base, root = folders[kind]
     assert {path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file()} == FILES[kind]
@@ -160,7 +160,7 @@ def test_the_last_of_several_cases_lacks_a_class_where_the_release_has_such_case
     assert values(mask_paths(folders[kind][1])[-1]) == last
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LAYOUT_NAMES)
 def test_a_single_case_has_every_class_even_when_it_is_smaller(kind, tmp_path):
     root = write_layout(kind, tmp_path, cases=1, size=(16, 18, 10))
     sizes = {read_volume(path).array.shape for path in mask_paths(root)}
@@ -170,7 +170,7 @@ def test_a_single_case_has_every_class_even_when_it_is_smaller(kind, tmp_path):
     assert len(joined) == most.get(kind, 3 if kind in ("kits2019", "scgm", "nnunet") else 2)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "lgg"])
+@pytest.mark.parametrize("kind", [kind for kind in LAYOUT_NAMES if kind != "lgg"])
 def test_all_files_of_a_case_lie_on_one_grid_with_the_stated_spacing(folders, kind):
     paths = [*folders[kind][1].rglob("*.nii.gz"), *folders[kind][1].rglob("*.nii")]
     affines = {nibabel.load(path).affine.tobytes() for path in paths}
@@ -280,7 +280,7 @@ def test_five_cases_fill_all_sites_and_then_the_second_subject(tmp_path):
 
 
 def test_what_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(UnknownNameError, match="unknown kind of layout 'brats'"):
+    with pytest.raises(UnknownNameError, match="unknown layout 'brats'"):
         write_layout("brats", tmp_path)
     with pytest.raises(ValueRangeError, match="cases is 0"):
         write_layout("csv", tmp_path, cases=0)

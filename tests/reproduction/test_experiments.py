@@ -181,7 +181,7 @@ def test_svls_says_how_its_calibration_errors_are_made(name):
 def test_structures_are_those_of_the_data_set(name, tmp_path):
     found = experiment(name)
     for part in found.content.data:
-        dataset = open_dataset(write_layout(part.kind, tmp_path / part.kind, cases=4), kind=part.kind)
+        dataset = open_dataset(write_layout(part.kind, tmp_path / part.kind, cases=4), layout=part.kind)
         for training in found.trainings(part.kind):
             recipe = found.recipes[part.kind, training.architecture]
             regions = recipe.regions or dataset.regions
@@ -345,7 +345,7 @@ def test_drawn_cases_are_the_same_each_time_and_lie_in_the_named_folder(tmp_path
     (again,) = find_sources(few, [str(folder)])
     assert again.dataset.names == source.dataset.names
     links = data_folder(source, tmp_path / "links")
-    assert open_dataset(links, kind="brats2019").names == source.dataset.names
+    assert open_dataset(links, layout="brats2019").names == source.dataset.names
     assert data_folder(source, tmp_path / "links") == links
     assert require_sound([source]) == [
         "BraTS 2019 (20 subjects): fewer cases are here than in the release: HGG 5 of 259, LGG 6 of 76"
@@ -357,7 +357,7 @@ def test_drawn_cases_are_the_same_each_time_and_lie_in_the_named_folder(tmp_path
 
 def test_few_cases_are_the_first_ones_or_one_of_each_centre(tmp_path):
     found = experiment("softseg-table3")
-    dataset = open_dataset(write_layout("scgm", tmp_path, cases=8), kind="scgm")
+    dataset = open_dataset(write_layout("scgm", tmp_path, cases=8), layout="scgm")
     recipe = found.recipes["scgm", "2D U-Net"]
     few = smoke_cases(dataset, recipe)
     assert len(few) == 4

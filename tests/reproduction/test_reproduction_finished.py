@@ -21,7 +21,7 @@ FOUND = experiment("svls-table1")
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     root = write_layout("kits2019", tmp_path_factory.mktemp("data"), cases=5, size=(8, 8, 6))
-    return open_dataset(root, kind="kits2019")
+    return open_dataset(root, layout="kits2019")
 
 
 def left(folder, training, dataset, *, seed=0, finished=True, change=lambda recipe: recipe):
@@ -75,7 +75,7 @@ def test_smoke_runs_are_taken_for_smoke_only(tmp_path, dataset):
     ],
 )
 def test_run_on_other_cases_is_named_and_left_out(tmp_path, dataset, then, now, reason):
-    few = open_dataset(write_layout("kits2019", tmp_path / "few", cases=4, size=(8, 8, 6)), kind="kits2019")
+    few = open_dataset(write_layout("kits2019", tmp_path / "few", cases=4, size=(8, 8, 6)), layout="kits2019")
     data = {4: few, 5: dataset}
     run = left(tmp_path / "runs", "SVLS", data[then])
     found = looked(tmp_path / "runs", data[now])

@@ -77,7 +77,7 @@ def untrained(monkeypatch):
 @pytest.mark.parametrize("kind", EXPERIMENTS)
 def test_a_missing_a_halved_and_a_wrong_file_are_all_listed_before_any_training(tmp_path, kind):
     root = write_layout(kind, tmp_path / "data", cases=4, size=(8, 8, 6))
-    first, second, third, *_ = open_dataset(root, kind=kind).cases
+    first, second, third, *_ = open_dataset(root, layout=kind).cases
     missing, halved = file_of(first.images[-1]), file_of(second.images[0])
     wrong = file_of(third.mask or third.rater_masks[0])
     missing.unlink()
@@ -118,7 +118,7 @@ def test_pictures_for_an_experiment_on_volumes_are_refused_once(tmp_path):
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for kind, name in EXPERIMENTS.items()])
 def test_the_data_set_of_the_experiment_fits(tmp_path, name, kind):
     found = experiment(name)
-    dataset = open_dataset(write_layout(kind, tmp_path, cases=8, size=(4, 4, 4)), kind=kind)
+    dataset = open_dataset(write_layout(kind, tmp_path, cases=8, size=(4, 4, 4)), layout=kind)
     assert misfits(found.part(kind), dataset, recipes_of(found, kind), axes=[3, 3]) == []
 
 

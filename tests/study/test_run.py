@@ -215,7 +215,7 @@ def test_data_of_a_run_are_found_again(tmp_path, monkeypatch, given, kind):
     (data / "all.csv").write_text("\n".join(["case,image,mask", *lines]) + "\n")
     (data / "manifest.csv").write_text("case,image\nother,imagesTr/case0_0000.nii.gz\n")
     monkeypatch.chdir(tmp_path)
-    data = open_dataset(given, kind=kind)
+    data = open_dataset(given, layout=kind)
     recipe = parse_recipe(tiny_recipe(2) | {"method": "ce", "epochs": 1}, source="test")
     folder = complete_run(recipe, data, tmp_path / "run")
     monkeypatch.chdir(tmp_path / "data")

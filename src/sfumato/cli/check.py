@@ -30,7 +30,7 @@ def check(
     console = wide_console()
     with console.status("reading …") as status:
         found = inspect_dataset(
-            data, kind=kind, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
+            data, layout=kind, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
         )
     if found.dataset is not None:
         _print_summary(console, found, found.dataset)

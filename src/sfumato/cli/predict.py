@@ -81,7 +81,7 @@ def predict(
         "device": device,
         "progress": lambda names: progress(names, title="predict"),
     }
-    dataset = open_dataset(data, kind=kind)
+    dataset = open_dataset(data, layout=kind)
     if uncertainty is None:
         written = predict_dataset(checkpoint, dataset, out, **shared)
     else:

@@ -123,7 +123,7 @@ def _dataset(folders: tuple[Path, ...], source: Dataset | str | None, kind: str)
     from sfumato.data import open_dataset
 
     if source is not None:
-        return open_dataset(source, kind=kind) if isinstance(source, str) else source
+        return open_dataset(source, layout=kind) if isinstance(source, str) else source
     for folder in folders:
         try:
             content = json.loads((folder / "environment.json").read_text("utf-8"))
@@ -131,7 +131,7 @@ def _dataset(folders: tuple[Path, ...], source: Dataset | str | None, kind: str)
             continue
         if isinstance(content, dict) and content.get("data"):
             known = str(content.get("kind", "auto"))
-            return open_dataset(str(content["data"]), kind=known if kind == "auto" else kind)
+            return open_dataset(str(content["data"]), layout=known if kind == "auto" else kind)
     raise DataError(["no run's environment.json says where the data lies; give --data"])
 
 

@@ -51,7 +51,7 @@ def study(
     from sfumato.study.plan import read_study
 
     found = read_study(plan)
-    dataset = open_dataset(found.data, kind=kind)
+    dataset = open_dataset(found.data, layout=kind)
     with sole_writer(out):
         _open(out, plan, found)
         outcomes = _run(out, found, dataset, kind, jobs)

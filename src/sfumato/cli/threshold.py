@@ -73,7 +73,7 @@ def threshold(
     chosen = list(dict.fromkeys(sets or ["validation"]))
     for name in chosen:
         require_choice("--set", name, SETS)
-    dataset = open_dataset(data, kind=kind)
+    dataset = open_dataset(data, layout=kind)
     models = [(load(_run(folder), device=device), folder) for folder in runs]
     names = [_names(model, folder, dataset, chosen) for model, folder in models]
     _require_different(runs, [model for model, _ in models])

@@ -56,7 +56,7 @@ def train(
     from sfumato.study.run import complete_run
     from sfumato.tables.terminal import print_summary
 
-    dataset = open_dataset(data, kind=kind)
+    dataset = open_dataset(data, layout=kind)
     folder = complete_run(
         read_recipe(recipe), dataset, out, resume=resume, overwrite=overwrite, checked=checked
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sfumato.errors import DataError
+from sfumato.structures import Structures
 from sfumato.types import Image, Labels, LabelsPerRater, Soft, Spacing
 
 
@@ -60,7 +61,7 @@ class SliceStack:
         return f"{self.paths[0]} … {self.paths[-1].name} ({len(self.paths)} slices)"
 
 
-Source = Path | SliceStack
+VolumePath = Path | SliceStack
 """Where a volume comes from: one file, or a stack of pictures."""
 
 
@@ -83,8 +84,8 @@ class CaseFiles:
     """
 
     name: str
-    images: tuple[Source, ...]
-    mask: Source | None
+    images: tuple[VolumePath, ...]
+    mask: VolumePath | None
     rater_masks: tuple[Path, ...] = ()
     raters: tuple[int, ...] = ()
     group: str | None = None
@@ -119,7 +120,7 @@ class Dataset:
         notes: What the layout's reader left out or found remarkable, one sentence each.
         source: What :func:`sfumato.data.open_dataset` opens again: an absolute path, or ``sample:NAME``;
             ``None`` for a data set that was put together otherwise.
-        kind: The kind of data that it was opened as.
+        layout: The layout that it was opened as; ``auto`` finds out.
     """
 
     name: str
@@ -134,12 +135,17 @@ class Dataset:
     label_values: Mapping[int, int] | None = None
     notes: tuple[str, ...] = ()
     source: str | None = None
-    kind: str = "auto"
+    layout: str = "auto"
 
     @property
     def num_classes(self) -> int:
         """Number of classes ``K``, background included."""
         return len(self.label_names)
+
+    @property
+    def structures(self) -> Structures:
+        """Classes and regions."""
+        return Structures(self.label_names, self.regions)
 
     @property
     def names(self) -> tuple[str, ...]:

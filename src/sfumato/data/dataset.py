@@ -16,12 +16,12 @@ from sfumato.data.readers.nnunet import scan_folder
 from sfumato.data.readers.undeclared import labels_in
 from sfumato.errors import DataError, FileFormatError, SfumatoError, UnknownNameError
 
-KINDS = ("auto", "nnunet", "nnunet-test", "csv", "images", "sample", *LAYOUTS)
+LAYOUT_NAMES = ("auto", "nnunet", "nnunet-test", "csv", "images", "sample", *LAYOUTS)
 SAMPLES = Path(__file__).parent.parent / "samples"
 SAMPLE_NAMES = ("hippocampus", "cells", "spinal-cord")
 
 
-def open_dataset(path: Path | str, *, kind: str = "auto") -> Dataset:
+def open_dataset(path: Path | str, *, layout: str = "auto") -> Dataset:
     """Open a data set; its images are not read yet.
 
     Args:
@@ -29,7 +29,7 @@ def open_dataset(path: Path | str, *, kind: str = "auto") -> Dataset:
             :data:`sfumato.data.readers.layouts.LAYOUTS`); an nnU-Net folder (``imagesTr``, ``labelsTr``),
             a CSV manifest or a folder with a ``manifest.csv``, a folder of images without masks, one
             image, or ``sample:NAME``.
-        kind: ``auto`` finds out; ``nnunet-test`` reads ``imagesTs`` of a folder that has both.
+        layout: ``auto`` finds out; ``nnunet-test`` reads ``imagesTs`` of a folder that has both.
 
     Returns:
         The data set. Labels that neither the layout nor a ``dataset.json`` declares are found by reading
@@ -37,72 +37,72 @@ def open_dataset(path: Path | str, *, kind: str = "auto") -> Dataset:
 
     Raises:
         FileFormatError: no such folder, or none of the layouts.
-        UnknownNameError: no such kind or sample; the known ones are listed.
+        UnknownNameError: no such layout or sample; the known ones are listed.
         DataError: every problem of the layout: a missing channel or mask, a name given twice, …
     """
-    dataset, problems = scan_dataset(path, kind=kind)
+    dataset, problems = scan_dataset(path, layout=layout)
     if problems:
         raise DataError(problems)
     return dataset
 
 
-def scan_dataset(path: Path | str, *, kind: str = "auto") -> tuple[Dataset, list[str]]:
+def scan_dataset(path: Path | str, *, layout: str = "auto") -> tuple[Dataset, list[str]]:
     """Open a data set as :func:`open_dataset` does, but list the layout's problems beside it.
 
     Raises:
         FileFormatError, InputError: there is nothing to list: no such folder, no known layout.
     """
-    require_choice("kind of data", kind, KINDS)
+    require_choice("layout", layout, LAYOUT_NAMES)
     name = str(path)
-    if kind == "sample" or (kind == "auto" and name.startswith("sample:")):
+    if layout == "sample" or (layout == "auto" and name.startswith("sample:")):
         sample = name.removeprefix("sample:")
         if sample not in SAMPLE_NAMES:
             raise UnknownNameError("sample", sample, SAMPLE_NAMES)
-        root, kind, source = SAMPLES / sample, "auto", f"sample:{sample}"
+        root, layout, source = SAMPLES / sample, "auto", f"sample:{sample}"
     else:
         root = Path(path)
         source = str(root.absolute())
     if not root.exists():
         raise FileFormatError(f"data {root} does not exist: expected a folder, a CSV manifest or sample:NAME")
-    found, root = _found(root) if kind == "auto" else (kind, root)
-    dataset, problems = scan_layout(root, found) if found in LAYOUTS else _scan_own(root, found)
-    return replace(dataset, source=source, kind=kind), problems
+    actual, root = _recognised(root) if layout == "auto" else (layout, root)
+    dataset, problems = scan_layout(root, actual) if actual in LAYOUTS else _scan_own(root, actual)
+    return replace(dataset, source=source, layout=layout), problems
 
 
-def _scan_own(root: Path, kind: str) -> tuple[Dataset, list[str]]:
+def _scan_own(root: Path, layout: str) -> tuple[Dataset, list[str]]:
     """List a data set in one of the layouts that describe themselves."""
     folder = root if root.is_dir() else root.parent
     description = read_description(folder)
     raters: tuple[str, ...] = ()
-    if kind == "csv":
+    if layout == "csv":
         cases, raters, problems = read_manifest(root / "manifest.csv" if root.is_dir() else root)
-    elif kind == "images" and root.is_file():
+    elif layout == "images" and root.is_file():
         cases, problems = [CaseFiles(name=stem(root).removesuffix("_0000"), images=(root,), mask=None)], []
-    elif kind == "images":
+    elif layout == "images":
         cases, problems = scan_folder(root, None, description)
     else:
-        images = root / ("imagesTs" if kind == "nnunet-test" else "imagesTr")
+        images = root / ("imagesTs" if layout == "nnunet-test" else "imagesTr")
         if not images.is_dir():
             raise FileFormatError(f"{root} has no folder {images.name}{looks_like(root)}")
         masks = root / images.name.replace("images", "labels")
-        without = kind == "nnunet-test" or not masks.is_dir()
+        without = layout == "nnunet-test" or not masks.is_dir()
         cases, problems = scan_folder(images, None if without else masks, description)
-        if without and kind == "nnunet":
+        if without and layout == "nnunet":
             problems.append(f"{root} has no folder {masks.name}: for images without masks give {images}")
     return assembled(folder, cases, raters, description), problems
 
 
-def _found(root: Path) -> tuple[str, Path]:
-    """Find out the kind of data, and the folder that holds it where an archive wraps it."""
+def _recognised(root: Path) -> tuple[str, Path]:
+    """Find out the layout, and the folder that holds it where an archive wraps it."""
     if root.is_file():
         if root.suffix.lower() != ".csv" and not suffix(root):
             raise FileFormatError(f"data {root} is neither an image nor a CSV manifest")
         return "images" if suffix(root) else "csv", root
     if (root / "manifest.csv").exists():
         return "csv", root
-    kind = layout_of(root)
-    if kind is not None:
-        return kind, root
+    known = layout_of(root)
+    if known is not None:
+        return known, root
     if (root / "imagesTr").is_dir():
         return "nnunet", root
     if (root / "imagesTs").is_dir():
@@ -113,7 +113,7 @@ def _found(root: Path) -> tuple[str, Path]:
     if any(suffix(path) for path in root.iterdir()):
         return "images", root
     state = "is empty" if not any(root.iterdir()) else "holds no known layout"
-    titles = ", ".join(layout.title for layout in LAYOUTS.values())
+    titles = ", ".join(row.title for row in LAYOUTS.values())
     raise FileFormatError(
         f"folder {root} {state}: expected imagesTr and labelsTr (nnU-Net), a manifest.csv, image files, "
         f"or the folder of {titles} (--dataset says what each must hold){looks_like(root)}"

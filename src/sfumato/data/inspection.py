@@ -50,26 +50,26 @@ class Inspection:
     axial_axes: dict[str, int] = field(default_factory=dict)
 
 
-def check_dataset(dataset: Dataset | Path | str, *, kind: str = "auto") -> list[str]:
+def check_dataset(dataset: Dataset | Path | str, *, layout: str = "auto") -> list[str]:
     """List every problem of a data set, one sentence each; an empty list if it is clean.
 
     Every file is read to its last byte. A case may add several problems. Arguments as in
     :func:`inspect_dataset`.
     """
-    return inspect_dataset(dataset, kind=kind).problems
+    return inspect_dataset(dataset, layout=layout).problems
 
 
 def inspect_dataset(
     dataset: Dataset | Path | str,
     *,
-    kind: str = "auto",
+    layout: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
     """Read a data set once: problems, warnings, and what it holds.
 
     Args:
         dataset: A data set, or where to find one (as in :func:`open_dataset`).
-        kind: The layout, as in :func:`open_dataset`, where ``dataset`` says where to find one.
+        layout: The layout, as in :func:`open_dataset`, where ``dataset`` says where to find one.
         progress: Called with the number of cases read and of all cases.
     """
     found = Inspection()
@@ -77,7 +77,7 @@ def inspect_dataset(
         found.dataset = dataset
     else:
         try:
-            found.dataset, problems = scan_dataset(dataset, kind=kind)
+            found.dataset, problems = scan_dataset(dataset, layout=layout)
         except SfumatoError as error:
             found.problems.append(str(error))
             return found

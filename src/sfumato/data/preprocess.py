@@ -146,12 +146,12 @@ class Preprocessing:
         outside = channel_values(padding, prediction)
         return grid.restored(prediction.float(), outside)
 
-    def _hard(self, labels: Tensor, grid: _Grid) -> Tensor:
+    def _hard(self, labels: Tensor, grid: _PreparedGrid) -> Tensor:
         return grid.resized(
             grid.nearest(labels), torch.zeros(len(labels), dtype=labels.dtype, device=labels.device)
         )
 
-    def _grid(self, case: Case) -> _Grid:
+    def _grid(self, case: Case) -> _PreparedGrid:
         require_spacing(case.spacing, case.shape)
         self.require_axes(len(case.shape), f"case {case.name} has")
         spacing = self.spacing or case.spacing
@@ -168,7 +168,7 @@ class Preprocessing:
         size = tuple(old if new is None else new for new, old in zip(asked, sampled, strict=True))
         if self.multiple is not None:
             size = tuple(-(-side // self.multiple) * self.multiple for side in size)
-        return _Grid(case.shape, case.spacing, case.spacing if same else spacing, sampled, size)
+        return _PreparedGrid(case.shape, case.spacing, case.spacing if same else spacing, sampled, size)
 
     @staticmethod
     def _require_shape(array: Tensor, shape: Sequence[int], name: str) -> None:
@@ -177,7 +177,7 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _PreparedGrid:
     """How the prepared grid lies on the native one."""
 
     native: tuple[int, ...]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sfumato.checks import require_choice
 from sfumato.data import open_dataset
-from sfumato.data.case import Dataset, Source
+from sfumato.data.case import Dataset, VolumePath
 from sfumato.data.readers.cases import as_labels, grid_difference
 from sfumato.data.readers.description import read_description
 from sfumato.data.readers.files import Volume, read_volume, stem, suffix
@@ -33,7 +33,7 @@ _PIECE = 2**20  # voxels looked at together: a large volume is not copied as a w
 class ReferenceFiles:
     """The reference of one case: a consensus, raters, or both; class weights where there is neither."""
 
-    mask: Source | None
+    mask: VolumePath | None
     raters: tuple[tuple[str, Path], ...] = ()
     weights: tuple[Path, ...] = ()
 
@@ -89,7 +89,7 @@ def find_references(path: str, kind: str = "auto") -> References:
     """
     place = Path(path)
     if kind != "auto" or path.startswith("sample:") or place.suffix.lower() == ".csv" or _is_data(place):
-        return _of_dataset(open_dataset(path, kind=kind))
+        return _of_dataset(open_dataset(path, layout=kind))
     masks = _volumes(place, "reference")
     description = read_description(place if place.is_dir() else place.parent)
     if description.label_names is None:
@@ -202,7 +202,7 @@ def _volumes(place: Path, what: str) -> dict[str, Path]:
     return files
 
 
-def read_reference(path: Source, spacing: Spacing | None) -> Volume:
+def read_reference(path: VolumePath, spacing: Spacing | None) -> Volume:
     """Read a reference mask; a picture gets the declared spacing."""
     volume = read_volume(path)
     array = volume.array
@@ -244,7 +244,7 @@ def read_weights(
 def small_labels(
     array: np.ndarray,
     label_names: Mapping[int, str],
-    source: Source,
+    source: VolumePath,
     label_values: Mapping[int, int] | None = None,
 ) -> Tensor:
     """Turn a mask's values into labels of the smallest type that holds them: big volumes count bytes.
@@ -268,7 +268,7 @@ def small_labels(
     return torch.from_numpy(labels.astype(np.uint8 if max(label_names) < 256 else np.int32))
 
 
-def read_on_grid(path: Path, reference: Volume, reference_path: Source) -> np.ndarray:
+def read_on_grid(path: Path, reference: Volume, reference_path: VolumePath) -> np.ndarray:
     """Read a prediction and check that it lies on the reference's grid.
 
     Returns:
@@ -293,7 +293,7 @@ def read_on_grid(path: Path, reference: Volume, reference_path: Source) -> np.nd
     return array
 
 
-def read_graded(path: Path, reference: Volume, reference_path: Source) -> Tensor:
+def read_graded(path: Path, reference: Volume, reference_path: VolumePath) -> Tensor:
     """Read a graded prediction as ``(channels, *S)`` float32.
 
     Raises:
@@ -336,7 +336,7 @@ def kind_of(soft: Tensor, declared: str | None, num_classes: int, num_regions: i
     return kind
 
 
-def labels_found(paths: Sequence[Source]) -> dict[int, str]:
+def labels_found(paths: Sequence[VolumePath]) -> dict[int, str]:
     """Name the labels that the masks hold; a file that cannot be read is reported with its case."""
     values: set[int] = {0}
     for path in paths:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.data.case import Source
+from sfumato.data.case import VolumePath
 from sfumato.data.readers.files import Volume, stem
 from sfumato.errors import InputError, ShapeError, ValueRangeError
 from sfumato.evaluation.case import (
@@ -127,7 +127,7 @@ class Scorer:
         )
 
     def _targets(
-        self, case: str, files: ReferenceFiles, grid: Volume, grid_path: Source
+        self, case: str, files: ReferenceFiles, grid: Volume, grid_path: VolumePath
     ) -> list[tuple[Origin, Tensor]]:
         origin = replace(self.origin, case=case)
         raters = []
@@ -141,10 +141,10 @@ class Scorer:
             consensus = majority_vote(stack, num_classes=max(self.label_names) + 1)
         return [(origin, consensus), *raters]
 
-    def _reference_labels(self, array: np.ndarray, path: Source) -> Tensor:
+    def _reference_labels(self, array: np.ndarray, path: VolumePath) -> Tensor:
         return small_labels(array, self.label_names, path, self.references.label_values)
 
-    def _masks(self, path: Path, grid: Volume, grid_path: Source) -> Tensor:
+    def _masks(self, path: Path, grid: Volume, grid_path: VolumePath) -> Tensor:
         """Read a hard prediction: labels ``(*S)``, or one mask per structure ``(R, *S)``."""
         array = read_on_grid(path, grid, grid_path)
         if array.ndim == len(grid.spacing) and self.predictions.regions and len(self.structures) == 1:
@@ -165,7 +165,7 @@ class Scorer:
         path: Path,
         targets: list[tuple[Origin, Tensor]],
         grid: Volume,
-        grid_path: Source,
+        grid_path: VolumePath,
         weights: Tensor | None,
     ) -> list[Row]:
         soft = read_graded(path, grid, grid_path)

@@ -37,8 +37,7 @@ class SegmentationTask:
     @classmethod
     def of(cls, dataset: Dataset, *, in_channels: int) -> Self:
         """Return the task that a data set poses to images of ``in_channels`` channels."""
-        structures = Structures(dataset.label_names, dataset.regions)
-        return cls(in_channels, structures, dataset.channel_names, dataset.name)
+        return cls(in_channels, dataset.structures, dataset.channel_names, dataset.name)
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain data for checkpoints."""

@@ -92,7 +92,7 @@ def _of_kind(experiment: Experiment, path: str, kind: str) -> Source:
 
 
 def _scanned(part: DataPart, path: str, kind: str) -> Source:
-    dataset, problems = scan_dataset(path, kind=kind)
+    dataset, problems = scan_dataset(path, layout=kind)
     draw = part.draw
     if draw is None or len(dataset.cases) <= draw.cases:
         return Source(part, path, kind, dataset, drawn=False, problems=tuple(problems))

@@ -125,7 +125,7 @@ class RunFolder:
 
     def _write_environment(self, dataset: Dataset) -> None:
         source = dataset.source or str(dataset.root.absolute())
-        content = {**environment(), "data": source, "kind": dataset.kind, "dataset": dataset.name}
+        content = {**environment(), "data": source, "kind": dataset.layout, "dataset": dataset.name}
         with atomic_output(self.path / "environment.json", overwrite=True) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 

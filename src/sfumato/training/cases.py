@@ -236,8 +236,7 @@ def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
     generator = torch.Generator().manual_seed(recipe.seed)
 
     def label(one: Case) -> Tensor:
-        structures = Structures(dataset.label_names, dataset.regions)
-        return soft_label(recipe, one, structures=structures, generator=generator)
+        return soft_label(recipe, one, structures=dataset.structures, generator=generator)
 
     # A mask that is never binarised is made soft by resampling, and class weights are soft already: both
     # start on their own grid.

@@ -151,7 +151,7 @@ def test_wrong_columns_are_said_with_the_right_ones(tmp_path, header):
 
 def test_a_missing_or_unreadable_manifest_is_said(tmp_path):
     with pytest.raises(FileFormatError, match=r"manifest .* does not exist"):
-        open_dataset(tmp_path, kind="csv")
+        open_dataset(tmp_path, layout="csv")
     (tmp_path / "manifest.csv").write_bytes(b"case,image\n\xff\xfe\n")
     with pytest.raises(FileFormatError, match="not a readable CSV"):
         open_dataset(tmp_path)

@@ -43,7 +43,7 @@ def test_the_decathlons_names_without_a_channel_number_are_one_channel(tmp_path)
 def test_test_images_need_no_masks(tmp_path):
     write_nnunet(tmp_path)
     write_nifti(tmp_path / "imagesTs" / "z_0000.nii.gz", picture())
-    dataset = open_dataset(tmp_path, kind="nnunet-test")
+    dataset = open_dataset(tmp_path, layout="nnunet-test")
     assert dataset.names == ("z",)
     assert load_case(dataset.cases[0], dataset).labels is None
 

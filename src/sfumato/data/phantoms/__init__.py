@@ -2,14 +2,14 @@
 
 from sfumato.data.phantoms.fields import SmoothField
 from sfumato.data.phantoms.images import Appearance, intensity_image
-from sfumato.data.phantoms.layouts import KINDS, write_layout
+from sfumato.data.phantoms.layouts import LAYOUT_NAMES, write_layout
 from sfumato.data.phantoms.phantom import Phantom, ball_scene, phantom, tumour_scene
 from sfumato.data.phantoms.raters import RaterModel, rater_labels, rater_shares
 from sfumato.data.phantoms.scene import Scene, centre_labels, class_fractions
 from sfumato.data.phantoms.solids import Box, Ellipsoid, HalfSpace, Solid
 
 __all__ = [
-    "KINDS",
+    "LAYOUT_NAMES",
     "Appearance",
     "Box",
     "Ellipsoid",

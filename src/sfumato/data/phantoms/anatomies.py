@@ -18,7 +18,7 @@ Shares = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Part:
+class Organ:
     """An ellipsoid in shares of the field of view.
 
     Attributes:
@@ -47,7 +47,7 @@ class Anatomy:
         missing: Class that the last of several cases lacks, as some real cases do; ``None``: none.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Organ, ...]
     appearance: Appearance
     size: tuple[int, int, int] = (24, 24, 24)
     spacing: Spacing = (1.0, 1.0, 1.0)
@@ -113,18 +113,18 @@ def _body(shares: Shares, made: Phantom) -> np.ndarray:
     return np.asarray(sum((axis / share) ** 2 for axis, share in zip(grid, shares, strict=True)) < 1.0)
 
 
-def _nested(label: int, share: float) -> Part:
-    return Part(label, (0.46, 0.54, 0.5), (share, 0.9 * share, 0.95 * share))
+def _nested(label: int, share: float) -> Organ:
+    return Organ(label, (0.46, 0.54, 0.5), (share, 0.9 * share, 0.95 * share))
 
 
 _BRAIN = (0.49, 0.47, 0.48)
 _TUMOUR = (_nested(2, 0.31), _nested(3, 0.22), _nested(1, 0.13))
 _LESIONS = (
-    Part(1, (0.36, 0.42, 0.5), (0.12, 0.10, 0.16)),
-    Part(1, (0.62, 0.40, 0.45), (0.08, 0.08, 0.12)),
-    Part(1, (0.55, 0.66, 0.55), (0.11, 0.07, 0.12)),
+    Organ(1, (0.36, 0.42, 0.5), (0.12, 0.10, 0.16)),
+    Organ(1, (0.62, 0.40, 0.45), (0.08, 0.08, 0.12)),
+    Organ(1, (0.55, 0.66, 0.55), (0.11, 0.07, 0.12)),
 )
-_KIDNEY = Part(1, (0.5, 0.48, 0.5), (0.34, 0.26, 0.28))
+_KIDNEY = Organ(1, (0.5, 0.48, 0.5), (0.34, 0.26, 0.28))
 
 BRATS = Anatomy(
     _TUMOUR,
@@ -140,11 +140,11 @@ BRATS = Anatomy(
 )
 FLARE = Anatomy(
     (
-        Part(1, (0.30, 0.42, 0.55), (0.19, 0.24, 0.34)),
-        Part(2, (0.36, 0.80, 0.42), (0.10, 0.10, 0.24)),
-        Part(2, (0.64, 0.80, 0.42), (0.10, 0.10, 0.24)),
-        Part(3, (0.80, 0.56, 0.60), (0.10, 0.14, 0.24)),
-        Part(4, (0.60, 0.44, 0.50), (0.10, 0.08, 0.16)),
+        Organ(1, (0.30, 0.42, 0.55), (0.19, 0.24, 0.34)),
+        Organ(2, (0.36, 0.80, 0.42), (0.10, 0.10, 0.24)),
+        Organ(2, (0.64, 0.80, 0.42), (0.10, 0.10, 0.24)),
+        Organ(3, (0.80, 0.56, 0.60), (0.10, 0.14, 0.24)),
+        Organ(4, (0.60, 0.44, 0.50), (0.10, 0.08, 0.16)),
     ),
     Appearance(means=((20, 110, 160, 130, 80),), blur_mm=0.8, noise=12),
     size=(24, 24, 16),
@@ -154,7 +154,7 @@ FLARE = Anatomy(
     missing=4,
 )
 KITS = Anatomy(
-    (_KIDNEY, Part(2, (0.5, 0.62, 0.5), (0.20, 0.13, 0.15))),
+    (_KIDNEY, Organ(2, (0.5, 0.62, 0.5), (0.20, 0.13, 0.15))),
     Appearance(means=((10, 150, 90),), blur_mm=0.8, noise=12),
     # The release stores the slices along the first axis.
     size=(16, 24, 24),
@@ -163,10 +163,10 @@ KITS = Anatomy(
 )
 PROSTATEX = Anatomy(
     (
-        Part(1, (0.5, 0.55, 0.5), (0.34, 0.30, 0.38)),
-        Part(2, (0.5, 0.48, 0.5), (0.26, 0.21, 0.30)),
-        Part(4, (0.5, 0.32, 0.5), (0.15, 0.08, 0.24)),
-        Part(3, (0.5, 0.60, 0.5), (0.08, 0.08, 0.20)),
+        Organ(1, (0.5, 0.55, 0.5), (0.34, 0.30, 0.38)),
+        Organ(2, (0.5, 0.48, 0.5), (0.26, 0.21, 0.30)),
+        Organ(4, (0.5, 0.32, 0.5), (0.15, 0.08, 0.24)),
+        Organ(3, (0.5, 0.60, 0.5), (0.08, 0.08, 0.20)),
     ),
     Appearance(means=((180, 420, 280, 520, 120),), blur_mm=0.5, noise=18, bias=0.05),
     size=(24, 24, 12),
@@ -174,16 +174,16 @@ PROSTATEX = Anatomy(
     missing=4,
 )
 LIDC = Anatomy(
-    (Part(1, (0.5, 0.5, 0.5), (0.24, 0.2, 0.22)),),
+    (Organ(1, (0.5, 0.5, 0.5), (0.24, 0.2, 0.22)),),
     Appearance(means=((-800, 40),), blur_mm=1.2, noise=40),
     raters=4,
 )
 SCGM = Anatomy(
     (
-        Part(2, (0.5, 0.5, 0.5), (0.36, 0.28, 0.9)),
-        Part(1, (0.40, 0.5, 0.5), (0.07, 0.19, 0.9)),
-        Part(1, (0.60, 0.5, 0.5), (0.07, 0.19, 0.9)),
-        Part(1, (0.5, 0.5, 0.5), (0.14, 0.06, 0.9)),
+        Organ(2, (0.5, 0.5, 0.5), (0.36, 0.28, 0.9)),
+        Organ(1, (0.40, 0.5, 0.5), (0.07, 0.19, 0.9)),
+        Organ(1, (0.60, 0.5, 0.5), (0.07, 0.19, 0.9)),
+        Organ(1, (0.5, 0.5, 0.5), (0.14, 0.06, 0.9)),
     ),
     Appearance(means=((120, 420, 320),), blur_mm=0.2, noise=15),
     size=(24, 24, 8),
@@ -198,7 +198,7 @@ MSSEG = Anatomy(
     raters=7,
 )
 LGG = Anatomy(
-    (Part(1, (0.44, 0.56, 0.5), (0.22, 0.18, 0.36)),),
+    (Organ(1, (0.44, 0.56, 0.5), (0.22, 0.18, 0.36)),),
     # pre-contrast, FLAIR, post-contrast, as 8-bit colours.
     Appearance(means=((90, 70), (80, 180), (95, 90)), blur_mm=0.8, noise=6),
     size=(32, 32, 6),
@@ -213,7 +213,7 @@ BIDS = Anatomy(
     missing=1,
 )
 TWO_CLASSES = Anatomy(
-    (_KIDNEY, Part(2, (0.5, 0.62, 0.5), (0.20, 0.13, 0.15))),
+    (_KIDNEY, Organ(2, (0.5, 0.62, 0.5), (0.20, 0.13, 0.15))),
     Appearance(means=((100, 300, 500), (500, 200, 300)), blur_mm=0.7, noise=20),
     size=(24, 20, 16),
     spacing=(1.0, 1.2, 1.5),

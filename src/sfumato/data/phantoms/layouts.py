@@ -53,7 +53,7 @@ class _Case:
         write_volume(path, array, affine=self.affine)
 
 
-class _Layout(NamedTuple):
+class _MadeUpLayout(NamedTuple):
     """A data set's anatomy, how a case of it is written, and what describes the whole."""
 
     anatomy: Anatomy
@@ -63,7 +63,7 @@ class _Layout(NamedTuple):
 
 
 def write_layout(
-    kind: str, folder: Path | str, *, cases: int = 4, seed: int = 0, size: tuple[int, int, int] | None = None
+    name: str, folder: Path | str, *, cases: int = 4, seed: int = 0, size: tuple[int, int, int] | None = None
 ) -> Path:
     """Write a tiny made-up data set in the layout of a public release.
 
@@ -74,7 +74,7 @@ def write_layout(
     colour picture and one mask of 0 and 255 per slice.
 
     Args:
-        kind: One of :data:`KINDS`.
+        name: One of :data:`LAYOUT_NAMES`.
         folder: Where; made if it is missing. What is there already is not overwritten.
         cases: How many cases, 1 or more.
         seed: The same seed writes the same voxels; more cases change none but the one that was last.
@@ -86,12 +86,12 @@ def write_layout(
     Raises:
         OutputExistsError: a file is there already.
         ShapeError, ValueRangeError: ``size`` is not three numbers of at least 4, or ``cases`` is below 1.
-        UnknownNameError: ``kind`` is not known.
+        UnknownNameError: ``name`` is not known.
     """
-    require_choice("kind of layout", kind, KINDS)
+    require_choice("layout", name, LAYOUT_NAMES)
     if cases < 1:
         raise ValueRangeError(f"cases is {cases}: give 1 or more")
-    layout = _LAYOUTS[kind]
+    layout = _LAYOUTS[name]
     shape = layout.anatomy.size if size is None else tuple(size)
     if len(shape) != 3:
         raise ShapeError(f"size has {len(shape)} values {shape}: give three, voxels per axis")
@@ -283,20 +283,20 @@ def _save_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-_LAYOUTS: dict[str, _Layout] = {
-    "brats2019": _Layout(anatomies.BRATS, _write_brats2019, "MICCAI_BraTS_2019_Data_Training"),
-    "brats2020": _Layout(anatomies.BRATS, _write_brats2020, "MICCAI_BraTS2020_TrainingData"),
-    "flare2021": _Layout(anatomies.FLARE, _write_flare),
-    "kits2019": _Layout(anatomies.KITS, _write_kits),
-    "prostatex": _Layout(anatomies.PROSTATEX, _write_nnunet, describe=_describe_prostatex),
-    "lidc": _Layout(anatomies.LIDC, _write_lidc),
-    "scgm": _Layout(anatomies.SCGM, _write_scgm),
-    "msseg2016": _Layout(anatomies.MSSEG, _write_msseg),
-    "lgg": _Layout(anatomies.LGG, _write_lgg, "kaggle_3m"),
-    "bids": _Layout(anatomies.BIDS, _write_bids, describe=_describe_bids),
-    "nnunet": _Layout(anatomies.TWO_CLASSES, _write_nnunet, describe=_describe_nnunet),
-    "csv": _Layout(anatomies.RATED, _write_csv, describe=_describe_csv),
+_LAYOUTS: dict[str, _MadeUpLayout] = {
+    "brats2019": _MadeUpLayout(anatomies.BRATS, _write_brats2019, "MICCAI_BraTS_2019_Data_Training"),
+    "brats2020": _MadeUpLayout(anatomies.BRATS, _write_brats2020, "MICCAI_BraTS2020_TrainingData"),
+    "flare2021": _MadeUpLayout(anatomies.FLARE, _write_flare),
+    "kits2019": _MadeUpLayout(anatomies.KITS, _write_kits),
+    "prostatex": _MadeUpLayout(anatomies.PROSTATEX, _write_nnunet, describe=_describe_prostatex),
+    "lidc": _MadeUpLayout(anatomies.LIDC, _write_lidc),
+    "scgm": _MadeUpLayout(anatomies.SCGM, _write_scgm),
+    "msseg2016": _MadeUpLayout(anatomies.MSSEG, _write_msseg),
+    "lgg": _MadeUpLayout(anatomies.LGG, _write_lgg, "kaggle_3m"),
+    "bids": _MadeUpLayout(anatomies.BIDS, _write_bids, describe=_describe_bids),
+    "nnunet": _MadeUpLayout(anatomies.TWO_CLASSES, _write_nnunet, describe=_describe_nnunet),
+    "csv": _MadeUpLayout(anatomies.RATED, _write_csv, describe=_describe_csv),
 }
 
-KINDS = tuple(_LAYOUTS)
-"""Every kind of layout that :func:`write_layout` writes."""
+LAYOUT_NAMES = tuple(_LAYOUTS)
+"""Every layout that :func:`write_layout` writes."""

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.files import NIFTI, stem, suffix
-from sfumato.data.readers.layout import Layout, folders_named, missing, visible
+from sfumato.data.readers.layout import PublicLayout, folders_named, missing, visible
 from sfumato.data.readers.undeclared import labels_in
 from sfumato.errors import FileFormatError
 
@@ -231,7 +231,7 @@ def _scan(root: Path) -> tuple[Dataset, list[str]]:
     ), problems + [one for _, more in found for one in more]
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="BIDS",
     expected_cases=None,
     expects="folders sub-<name>/anat (or sub-<name>/ses-<name>/anat) of images, and their masks in "

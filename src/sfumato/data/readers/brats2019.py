@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.brats import CHANNELS, brats_case, brats_dataset
-from sfumato.data.readers.layout import Layout, fewer_note, folders_named
+from sfumato.data.readers.layout import PublicLayout, fewer_note, folders_named
 
 _CASE = re.compile(r"BraTS19_.+")
 # BraTS19_2013_… came from the challenge of that year, which had several institutions.
@@ -34,7 +34,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return brats_dataset(LAYOUT.title, folder, cases.values(), notes=notes), problems
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="BraTS 2019",
     expected_cases=sum(_GRADES.values()),
     expects="folders HGG and LGG of BraTS19_<institution>_…, each with "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sfumato.data.case import Dataset
 from sfumato.data.readers.brats import CHANNELS, brats_case, brats_dataset
-from sfumato.data.readers.layout import Layout, absent_note, folders_named, one_of
+from sfumato.data.readers.layout import PublicLayout, absent_note, folders_named, one_of
 
 _CASE = re.compile(r"BraTS20_Training_\d{3}")
 # The release holds one mask under the name of the program that drew it.
@@ -30,7 +30,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return brats_dataset(LAYOUT.title, folder, cases, notes=notes), [one for _, more in found for one in more]
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="BraTS 2020",
     expected_cases=len(_NAMES),
     expects="folders BraTS20_Training_NNN, each with <id>_flair, _t1, _t1ce, _t2 and _seg (.nii.gz or .nii)",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.data.case import Case, CaseFiles, Dataset, SliceStack, Source
+from sfumato.data.case import Case, CaseFiles, Dataset, SliceStack, VolumePath
 from sfumato.data.readers.files import Volume, read_volume
 from sfumato.data.readers.weights import as_weights
 from sfumato.errors import (
@@ -99,7 +99,7 @@ class _Reading:
         self.name, self.dataset = name, dataset
         self.errors: list[SfumatoError] = []
         self.grid: Volume | None = None
-        self.grid_path: Source | None = None
+        self.grid_path: VolumePath | None = None
 
     @property
     def spacing(self) -> Spacing:
@@ -111,7 +111,7 @@ class _Reading:
             return declared
         return self.grid.spacing
 
-    def _open(self, path: Source) -> Volume | None:
+    def _open(self, path: VolumePath) -> Volume | None:
         try:
             volume = read_volume(path)
         except DataError as error:
@@ -124,7 +124,7 @@ class _Reading:
             self.grid, self.grid_path = volume, path
         return volume
 
-    def _fits(self, path: Source, volume: Volume) -> bool:
+    def _fits(self, path: VolumePath, volume: Volume) -> bool:
         difference = self.grid and grid_difference(self.grid, volume)
         if difference:
             self.errors.append(
@@ -134,7 +134,7 @@ class _Reading:
             )
         return not difference
 
-    def channels(self, path: Source) -> list[np.ndarray]:
+    def channels(self, path: VolumePath) -> list[np.ndarray]:
         """Read an image file: one float32 array per channel, none if it is wrong."""
         volume = self._open(path)
         if volume is None:
@@ -155,7 +155,7 @@ class _Reading:
             return []
         return [array] if array.ndim == axes else list(np.ascontiguousarray(np.moveaxis(array, -1, 0)))
 
-    def labels(self, path: Source) -> np.ndarray | None:
+    def labels(self, path: VolumePath) -> np.ndarray | None:
         """Read a hard mask as int64, or ``None`` if it is wrong."""
         volume = self._open(path)
         if volume is None:
@@ -179,7 +179,7 @@ class _Reading:
         return np.stack(whole, axis=-1) if isinstance(path, SliceStack) else whole[0]
 
     @staticmethod
-    def _files(path: Source, array: np.ndarray) -> list[tuple[Path, np.ndarray]]:
+    def _files(path: VolumePath, array: np.ndarray) -> list[tuple[Path, np.ndarray]]:
         """Give every file's own part of what was read: a wrong value of a stack is named with its slice."""
         if isinstance(path, SliceStack):
             return list(zip(path.paths, np.moveaxis(array, 2, 0), strict=True))

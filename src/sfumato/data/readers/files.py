@@ -14,7 +14,7 @@ import nibabel
 import numpy as np
 
 from sfumato.checks import require_spacing
-from sfumato.data.case import SliceStack, Source
+from sfumato.data.case import SliceStack, VolumePath
 from sfumato.errors import (
     DataError,
     DTypeError,
@@ -62,7 +62,7 @@ def stem(path: Path) -> str:
     return path.name[: -len(ending)] if ending else path.stem
 
 
-def read_volume(path: Source) -> Volume:
+def read_volume(path: VolumePath) -> Volume:
     """Read a whole file, or stack of pictures, checked to its last byte.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.files import NIFTI, stem, suffix
-from sfumato.data.readers.layout import Layout, absent_note, doubled, missing, one_of, visible
+from sfumato.data.readers.layout import PublicLayout, absent_note, doubled, missing, one_of, visible
 
 _IMAGE = re.compile(r"(train_\d+)_0000")
 _MASK = re.compile(r"train_\d+")
@@ -46,7 +46,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return dataset, problems
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="FLARE 2021",
     expected_cases=len(_NAMES),
     expects="folders TrainingImg with train_NNN_0000 and TrainingMask with train_NNN (.nii.gz or .nii)",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.layout import (
-    Layout,
+    PublicLayout,
     absent_note,
     doubled,
     folders_named,
@@ -53,7 +53,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return dataset, problems
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="KiTS 2019",
     expected_cases=len(_NAMES),
     expects="folders case_NNNNN, each with imaging and segmentation (.nii.gz or .nii)",

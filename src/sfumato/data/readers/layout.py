@@ -16,7 +16,7 @@ _MOST_LISTED = 10  # Names in one note.
 
 
 @dataclass(frozen=True)
-class Layout:
+class PublicLayout:
     """How one public data set lies on disk.
 
     Attributes:

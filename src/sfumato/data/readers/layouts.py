@@ -19,10 +19,10 @@ from sfumato.data.readers import (
     prostatex,
     scgm,
 )
-from sfumato.data.readers.layout import Layout, listed, visible
+from sfumato.data.readers.layout import PublicLayout, listed, visible
 from sfumato.errors import FileFormatError
 
-LAYOUTS: Mapping[str, Layout] = {
+LAYOUTS: Mapping[str, PublicLayout] = {
     "brats2019": brats2019.LAYOUT,
     "brats2020": brats2020.LAYOUT,
     "flare2021": flare2021.LAYOUT,
@@ -43,7 +43,7 @@ _OUTER = 3  # Center_01/Patient_01/Masks of MSSEG is the deepest folder of files
 
 def layout_of(folder: Path) -> str | None:
     """Name the layout of this very folder; ``None`` where it is none of the table's."""
-    return next((kind for kind, layout in LAYOUTS.items() if layout.recognises(folder)), None)
+    return next((name for name, layout in LAYOUTS.items() if layout.recognises(folder)), None)
 
 
 def wrapped_layout(root: Path) -> tuple[str, Path] | None:
@@ -53,7 +53,7 @@ def wrapped_layout(root: Path) -> tuple[str, Path] | None:
         FileFormatError: there are several at the same depth.
     """
     for level in _levels(root):
-        found = [(kind, folder) for folder in level if (kind := layout_of(folder)) is not None]
+        found = [(name, folder) for folder in level if (name := layout_of(folder)) is not None]
         if found:
             return _only(root, found)
     return None
@@ -66,11 +66,11 @@ def layout_around(folder: Path) -> tuple[str, Path] | None:
     """
     for outer in list(folder.resolve().parents)[:_OUTER]:
         try:
-            kind = layout_of(outer)
+            name = layout_of(outer)
         except OSError:
             return None  # What may not be looked into is not the user's data set.
-        if kind is not None:
-            return LAYOUTS[kind].title, outer
+        if name is not None:
+            return LAYOUTS[name].title, outer
         if (outer / "imagesTr").is_dir() and folder.resolve().parent == outer:
             return "an nnU-Net folder", outer
     return None
@@ -78,29 +78,29 @@ def layout_around(folder: Path) -> tuple[str, Path] | None:
 
 def looks_like(root: Path) -> str:
     """Say where the data set may be that was not found in a folder, as the end of a sentence; or nothing."""
-    kind = layout_of(root)
-    if kind is not None:
-        return f"; it looks like {LAYOUTS[kind].title} (--dataset {kind})"
+    name = layout_of(root)
+    if name is not None:
+        return f"; it looks like {LAYOUTS[name].title} (--dataset {name})"
     for level in _levels(root) if root.is_dir() else ():
         for folder in level:
-            kind = layout_of(folder)
-            if kind is not None:
-                return f"; {folder} looks like {LAYOUTS[kind].title} (--dataset {kind})"
+            name = layout_of(folder)
+            if name is not None:
+                return f"; {folder} looks like {LAYOUTS[name].title} (--dataset {name})"
             if (folder / "imagesTr").is_dir():
                 return f"; {folder} looks like an nnU-Net folder (--dataset nnunet)"
     around = layout_around(root)
     return f"; it is a part of {around[1]}, which looks like {around[0]}: give that folder" if around else ""
 
 
-def scan_layout(root: Path, kind: str) -> tuple[Dataset, list[str]]:
+def scan_layout(root: Path, name: str) -> tuple[Dataset, list[str]]:
     """List the cases of a folder that has this layout, or of the folder inside it that has.
 
     Raises:
         FileFormatError: neither has; what was expected, and what lies there. Or there are several.
     """
-    layout = LAYOUTS[kind]
+    layout = LAYOUTS[name]
     levels = ([root], *_levels(root)) if root.is_dir() else ()
-    matches = ([(kind, one) for one in level if layout.recognises(one)] for level in levels)
+    matches = ([(name, one) for one in level if layout.recognises(one)] for level in levels)
     found = next((match for match in matches if match), None)
     if found is None:
         raise FileFormatError(_not_laid_out(root, layout))
@@ -113,7 +113,7 @@ def scan_layout(root: Path, kind: str) -> tuple[Dataset, list[str]]:
 
 def _only(root: Path, found: Sequence[tuple[str, Path]]) -> tuple[str, Path]:
     if len(found) > 1:
-        names = listed(f"{folder} ({LAYOUTS[kind].title})" for kind, folder in found)
+        names = listed(f"{folder} ({LAYOUTS[name].title})" for name, folder in found)
         raise FileFormatError(f"folder {root} holds {len(found)} data sets: {names}: give one of them")
     return found[0]
 
@@ -127,7 +127,7 @@ def _levels(root: Path) -> Iterator[list[Path]]:
         yield level
 
 
-def _not_laid_out(root: Path, layout: Layout) -> str:
+def _not_laid_out(root: Path, layout: PublicLayout) -> str:
     if not root.is_dir():
         there = "it is a file"
     else:

@@ -18,7 +18,7 @@ from pathlib import Path
 from sfumato.data.case import CaseFiles, Dataset, SliceStack
 from sfumato.data.readers.description import read_spacing
 from sfumato.data.readers.files import stem, suffix
-from sfumato.data.readers.layout import Layout, fewer_note, visible
+from sfumato.data.readers.layout import PublicLayout, fewer_note, visible
 
 _CHANNELS = ("pre", "FLAIR", "post")
 _TIFF = (".tif", ".tiff")
@@ -101,7 +101,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return dataset, [one for _, more, _ in found for one in more]
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="LGG FLAIR",
     expected_cases=sum(_SITES.values()),
     expects="folders <patient>, each with <patient>_<slice>.tif and <patient>_<slice>_mask.tif",

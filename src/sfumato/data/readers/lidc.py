@@ -17,7 +17,7 @@ from pathlib import Path
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.description import read_spacing
 from sfumato.data.readers.files import NIFTI, SUFFIXES
-from sfumato.data.readers.layout import Layout, doubled, missing, one_of, visible
+from sfumato.data.readers.layout import PublicLayout, doubled, missing, one_of, visible
 
 RATERS = ("rater1", "rater2", "rater3", "rater4")
 _CHANNELS = ("CT",)
@@ -100,7 +100,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return dataset, problems
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="LIDC-IDRI",
     expected_cases=887,
     expects="folders such as LIDC-IDRI-0001_01, each with image and mask_rater1 .. mask_rater4 (.nii.gz)",

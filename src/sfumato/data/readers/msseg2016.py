@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
-from sfumato.data.readers.layout import Layout, doubled, fewer_note, folders_named, missing, one_of
+from sfumato.data.readers.layout import PublicLayout, doubled, fewer_note, folders_named, missing, one_of
 
 _CENTRE = re.compile(r"Center_\d+")
 _PATIENT = re.compile(r"Patient_\d+")
@@ -58,7 +58,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return dataset, [one for _, more in found for one in more]
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="MSSEG 2016",
     expected_cases=sum(_CENTRES.values()),
     expects="folders Center_NN/Patient_NN, each with Preprocessed_Data/<channel>_preprocessed and "

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sfumato.data.case import Dataset
 from sfumato.data.readers.description import Description, read_description
-from sfumato.data.readers.layout import Layout, visible
+from sfumato.data.readers.layout import PublicLayout, visible
 from sfumato.data.readers.nnunet import scan_folder
 from sfumato.errors import SfumatoError
 
@@ -69,7 +69,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return dataset, problems + more
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="ProstateX zones",
     expected_cases=98,
     expects="imagesTr with ProstateX-…_0000 and labelsTr with ProstateX-… (nnU-Net layout), "

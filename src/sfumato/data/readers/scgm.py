@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.files import NIFTI, stem, suffix
-from sfumato.data.readers.layout import Layout, absent_note, doubled, listed, missing, one_of, visible
+from sfumato.data.readers.layout import PublicLayout, absent_note, doubled, listed, missing, one_of, visible
 
 _FILE = re.compile(r"((site\d)-sc(\d+))-(image|mask-r\d)")
 _CHANNELS = ("T2*w",)
@@ -54,7 +54,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     return dataset, problems
 
 
-LAYOUT = Layout(
+LAYOUT = PublicLayout(
     title="SCGM",
     expected_cases=sum(map(len, _SITES.values())),
     expects="files siteN-scNN-image and siteN-scNN-mask-r1 .. -mask-r4 (.nii.gz or .nii)",
