@@ -34,9 +34,9 @@ from geodesic_scenes import boundary, cells, depthwise, eroded, maze, phantom, s
 from sfumato.geodesic import geodesic_distance
 from sfumato.geodesic.engine import solve as engine
 from sfumato.geodesic.engine.blocks import Blocks
-from sfumato.geodesic.nearness import weigh
 from sfumato.labels import geols, seed_voxels, sing, svls
 from sfumato.labels.intensity import scaled_image
+from sfumato.labels.kernels.nearness import weigh
 
 # ruff: noqa: ANN401  # Arrays of either library pass through.
 SPACING = (1.0, 1.0, 1.0)

@@ -22,8 +22,8 @@ from torch import Tensor
 from sfumato.geodesic import geodesic_distance, gpu, inner_boundary
 from sfumato.geodesic.gpu import solve as solving
 from sfumato.geodesic.gpu.distances import device_distances
+from sfumato.geodesic.task import PathCost
 from sfumato.labels import geols, sing, svls
-from sfumato.labels.device_maps import starts
 from sfumato.losses import FocalL1Loss
 from sfumato.networks import build
 
@@ -93,15 +93,14 @@ class Bench:
         for seed in range(self.sets):
             image, masks = self.volume(shape, 1, seed)
             edge = inner_boundary(masks[:, :1], 3)
-            work = solving.Work()
-            found = device_distances(image, starts(edge), spacing=[STEP], cost="l1", weight=weight, work=work)
+            work, cost = solving.Work(), PathCost("l1", weight)
+            start = torch.where(edge, 0.0, torch.inf)
+            found = device_distances(image, start, spacing=[STEP], cost=cost, work=work)
             self.same(
                 found[0, 0],
                 geodesic_distance(image[0].cpu(), edge[0, 0].cpu(), spacing=STEP, cost="l1", weight=weight),
             )
-            assert torch.equal(
-                found, device_distances(image, starts(edge), spacing=[STEP], cost="l1", weight=weight)
-            )
+            assert torch.equal(found, device_distances(image, start, spacing=[STEP], cost=cost))
             works.append(
                 lambda image=image, edge=edge: geodesic_distance(
                     image, edge, spacing=[STEP], cost="l1", weight=weight

@@ -3,7 +3,10 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from sfumato.geodesic.cpu import threads_for
 from sfumato.geodesic.reference import geodesic_distance_reference
+from sfumato.geodesic.task import PathCost, Sources, prepare, solve_sets
+from sfumato.labels.kernels.pruning import solve_near
 
 KINDS = ("noise", "constant", "checkerboard", "steep", "cliffs", "ramp")
 LAYOUTS = ("plain", "fortran", "reversed", "strided")
@@ -89,3 +92,15 @@ def check(result, image, seeds, **options):
     """Compare with the oracle: relative error at most 1e-5, infinite at the same voxels."""
     expected = geodesic_distance_reference(image, seeds, **options)
     np.testing.assert_allclose(np.asarray(result), expected, rtol=1e-5, atol=0)
+
+
+def pruned_distances(image, sets, *, spacing, cost="l2", weight=1.0, margin=16.0, mask=None, threads=None):
+    """Distances from each of ``K`` seed sets where they come within ``margin`` of the nearest."""
+    task = prepare(image, Sources(sets, mask=mask), spacing, PathCost(cost, weight))
+    result = np.full(task.starts.shape, np.inf, np.float32)
+    if task.plan.is_safe:
+        solve_near(task, result, margin, threads_for(threads))
+    else:
+        solve_sets(task, result, np.inf, threads_for(threads))
+    result[~(result <= result.min(axis=0) + np.float32(margin))] = np.inf
+    return result.reshape(task.shape)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Shaped
 from torch import Tensor
@@ -30,5 +32,6 @@ Scalar = Float[Tensor, ""]
 # What public functions accept: torch or NumPy, of any integer or floating type.
 ArrayLike = Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]
 
+Array = np.ndarray[Any, np.dtype[Any]]
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]

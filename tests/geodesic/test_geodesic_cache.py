@@ -1,5 +1,6 @@
 """Machine code on disk: read again, apart by version, and never in the way."""
 
+import ast
 import importlib.util
 import resource
 import shutil
@@ -7,6 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -78,6 +80,57 @@ def test_any_changed_file_of_the_package_has_all_compiled_anew(package, compiled
     (package / "other.py").write_text("STEP = 2\n", encoding="utf-8")
     second = compiled()
     assert (second(3), reads(second)) == (6, 0)
+
+
+def test_kernels_in_a_folder_of_their_own_follow_it_and_the_engine_alone(package, monkeypatch):
+    kernels = package / "kernels"
+    kernels.mkdir()
+    (kernels / "tiny.py").write_text(SOURCE, encoding="utf-8")
+
+    def hits(folder):
+        function = module(package / "jit.py", monkeypatch).compiled(
+            module(folder / "tiny.py", monkeypatch).double
+        )
+        assert function(3) == 6
+        return reads(function)
+
+    assert [hits(package), hits(kernels), hits(package), hits(kernels)] == [0, 0, 1, 1]
+    (kernels / "other.py").write_text("STEP = 2\n", encoding="utf-8")
+    assert [hits(package), hits(kernels)] == [1, 0]
+    (package / "other.py").write_text("STEP = 2\n", encoding="utf-8")
+    assert [hits(package), hits(kernels)] == [0, 0]
+
+
+def decorators(function):
+    return {
+        name.id for part in function.decorator_list for name in ast.walk(part) if isinstance(name, ast.Name)
+    }
+
+
+def test_machine_code_is_made_of_its_own_folder_and_the_engine_alone():
+    package = Path(jit.__file__).parents[2]
+    foreign, compiled = [], 0
+    for path in package.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        folders = ("sfumato.geodesic.engine", ".".join(("sfumato", *path.parent.relative_to(package).parts)))
+        imported = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("sfumato")
+            if node.module not in folders and node.module.rpartition(".")[0] not in folders
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and decorators(node) & {
+                "compiled",
+                "register_jitable",
+                "overload",
+            }:
+                compiled += 1
+                used = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+                foreign += [(path.name, node.name, name) for name in used & imported]
+    assert compiled > 30
+    assert foreign == []
 
 
 def test_other_versions_are_removed_wherever_the_function_stood(package, compiled):

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from geodesic_cases import check
+from geodesic_cases import check, pruned_distances
 from sfumato.geodesic import geodesic_distance
-from sfumato.geodesic.pruning import pruned_distances
 from sfumato.geodesic.task import Task
 
 RECIPES = [("l1", 0.5), ("l1", 1.0), ("l2", 0.0), ("l2", 1.3), ("geodistk", 1.0), ("geodistk", 0.6)]
@@ -73,7 +72,7 @@ def test_many_sets_keep_their_digits_on_long_rows():
     sets = np.zeros((3, *image.shape), bool)
     sets[0, 0, 0], sets[1, 2, 40] = True, True
     options = {"spacing": (1.3, 0.7)}
-    pruned = pruned_distances(image, sets, margin=60.0, **options).numpy()
+    pruned = pruned_distances(image, sets, margin=60.0, **options)
     assert np.isinf(pruned[2]).all()
     for one, seeds in zip(pruned[:2], sets, strict=False):
         check(one, image, seeds, **options)
@@ -85,8 +84,8 @@ def test_only_the_set_that_is_far_is_solved_in_float64(monkeypatch):
     options = {"spacing": (1.0, 0.7), "cost": "l2", "weight": 0.0}
     expected = geodesic_distance(image, sets, **options)
     made = []
-    wide = Task.wide_field
-    monkeypatch.setattr(Task, "wide_field", lambda task: made.append(task) or wide(task))
+    wide = Task.wide_rows
+    monkeypatch.setattr(Task, "wide_rows", lambda task: made.append(task) or wide(task))
     geodesic_distance(image, sets[0], **options)
     assert not made
     np.testing.assert_array_equal(geodesic_distance(image, sets, **options), expected)
@@ -95,7 +94,7 @@ def test_only_the_set_that_is_far_is_solved_in_float64(monkeypatch):
 
 @pytest.mark.parametrize(("cost", "weight"), RECIPES)
 def test_ordinary_volumes_stay_in_float32(cost, weight, monkeypatch):
-    monkeypatch.delattr(Task, "wide_field")
+    monkeypatch.delattr(Task, "wide_rows")
     noise = rng.normal(size=(30, 40, 90)).astype(np.float32)
     right = np.arange(90) >= 30
     images = {
@@ -115,7 +114,7 @@ def test_ordinary_volumes_stay_in_float32(cost, weight, monkeypatch):
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_a_few_lost_moves_make_no_long_path(turn, monkeypatch):
-    monkeypatch.delattr(Task, "wide_field")
+    monkeypatch.delattr(Task, "wide_rows")
     image = np.where(np.arange(60) >= 20, np.float32(1e9), np.float32(0))[None, ::turn]
     seeds = ends(image.shape)[:, ::turn]
     options = {"spacing": (1.0, 0.8), "cost": "l1", "weight": 0.5}

@@ -16,6 +16,7 @@ from sfumato.geodesic.engine import costs
 from sfumato.geodesic.gpu import solve as solving
 from sfumato.geodesic.gpu.distances import device_distances
 from sfumato.geodesic.reference import geodesic_distance_reference
+from sfumato.geodesic.task import PathCost
 from sfumato.labels import geols, sing, svls
 
 pytest.importorskip("triton", reason="Triton is not installed on this platform")
@@ -59,8 +60,7 @@ def test_a_batch_with_its_own_spacings_is_exact_for_every_cost(cost, weight):
         torch.from_numpy(image).to(DEVICE),
         starts(seeds).to(DEVICE),
         spacing=spacing,
-        cost=cost,
-        weight=weight,
+        cost=PathCost(cost, weight),
     )
     for index in range(2):
         assert_exact(found[index], image[index], seeds[index], spacing[index], cost, weight)
@@ -73,8 +73,8 @@ def test_a_volume_is_exact_for_every_cost(cost, weight):
     image = rng.normal(size=(1, 2, *shape)).astype(np.float32)
     seeds = rng.random((1, 1, *shape)) < 0.03
     found = device_distances(
-        torch.from_numpy(image).to(DEVICE), starts(seeds).to(DEVICE), spacing=[(2.5, 1.0, 0.4)], cost=cost,
-        weight=weight,
+        torch.from_numpy(image).to(DEVICE), starts(seeds).to(DEVICE), spacing=[(2.5, 1.0, 0.4)],
+        cost=PathCost(cost, weight),
     )  # fmt: skip
     assert_exact(found[0], image[0], seeds[0], (2.5, 1.0, 0.4), cost, weight)
 
@@ -87,8 +87,8 @@ def test_a_winding_corridor_over_many_tiles_is_followed_to_its_end():
     seeds[0, 0, 0, 0] = True
     work = solving.Work()
     found = device_distances(
-        torch.from_numpy(image).to(DEVICE), starts(seeds).to(DEVICE), spacing=[(1.0, 1.5)], cost="l1",
-        weight=0.3, allowed=torch.from_numpy(mask)[None, None].to(DEVICE), work=work,
+        torch.from_numpy(image).to(DEVICE), starts(seeds).to(DEVICE), spacing=[(1.0, 1.5)],
+        cost=PathCost("l1", 0.3), allowed=torch.from_numpy(mask)[None, None].to(DEVICE), work=work,
     )  # fmt: skip
     assert_exact(found[0], image[0], seeds[0], (1.0, 1.5), "l1", 0.3, mask=mask)
     assert work.tiles == 4
@@ -109,7 +109,7 @@ def test_limits_per_set_cut_off_exactly_above_them():
     seeds = torch.zeros(1, 2, 1, 9, dtype=torch.bool)
     seeds[..., 0] = True
     found = device_distances(
-        image.to(DEVICE), starts(seeds).to(DEVICE), spacing=[(1.0, 1.0)], cost="l1", weight=0.0,
+        image.to(DEVICE), starts(seeds).to(DEVICE), spacing=[(1.0, 1.0)], cost=PathCost("l1", 0.0),
         limits=torch.tensor([[3.0, 5.5]], device=DEVICE),
     )  # fmt: skip
     assert found[0, 0, 0].tolist() == [0, 1, 2, 3, *[math.inf] * 5]
@@ -297,6 +297,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from sfumato.geodesic.gpu import kernels
+from sfumato.labels.kernels import triton_votes
 
 def build(kernel, pointers, constants):
     names = kernel.arg_names
@@ -313,7 +314,7 @@ for form, channels, tile in ((0, 1, (8, 8, 8)), (1, 2, (1, 16, 32)), (3, 1, (1, 
     sides, solid = dict(zip("ABC", tile)), tile[0] > 1
     flags = {"SOLID": solid, "MASKED": not solid, "COUNTED": not solid}
     build(kernels.relax_tiles, pointers, {"FORM": form, "CHANNELS": channels, **flags, **sides, "ROUNDS": 32})
-build(kernels.vote_neighbours, pointers, {"BLOCK": 512, "CLASSES": 4})
+build(triton_votes.vote_neighbours, pointers, {"BLOCK": 512, "CLASSES": 4})
 """
 
 

@@ -77,7 +77,7 @@ def test_a_read_only_installation_falls_back_to_the_users_cache_and_then_to_none
     source = tmp_path / "site"
     package = Path(sfumato.geodesic.__file__).parents[1]
     shutil.copytree(package, source / "sfumato", ignore=shutil.ignore_patterns("__pycache__"))
-    blocked = source / "sfumato" / "geodesic" / "__pycache__"
+    blocked = source / "sfumato" / "geodesic" / "engine" / "__pycache__"
     blocked.write_text("a file where the folder would be", encoding="utf-8")
     home = tmp_path / "home"
     home.mkdir()

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
-from sfumato.geodesic import geodesic_distance, nearness_labels
+from sfumato.geodesic import geodesic_distance
 from sfumato.geodesic.engine.blocks import Blocks
-from sfumato.geodesic.nearness import weigh
 from sfumato.geodesic.reference import geodesic_distance_reference
 from sfumato.labels import geols, one_hot, seed_voxels
+from sfumato.labels.geols import nearness_weights
+from sfumato.labels.kernels.nearness import nearness_labels, weigh
 from strategies import label_maps
 
 getcontext().prec = 400
@@ -308,3 +309,18 @@ def test_rows_far_apart_leave_each_other_alone():
     seeds[:, :, :20] = False
     soft = nearness_labels(torch.zeros(4, 30), seeds, labels, spacing=(100.0, 0.5), alpha=0.1)
     torch.testing.assert_close(soft, one_hot(labels, num_classes=4))
+
+
+@pytest.mark.parametrize("reach", [0.0, 2.0, 12.0, 30.0])
+def test_the_kernel_weighs_as_the_formula(reach):
+    # Short reaches bend the exponential to 0 at the end; longer ones prune classes.
+    generator = torch.Generator().manual_seed(int(reach))
+    distance = torch.rand(4, 3, 5, 40, generator=generator) * reach
+    distance[1] *= 0.5
+    distance[2, :, :, 7] = 0
+    distance[3] = torch.inf
+    owners = torch.randint(0, 4, (3, 5, 40), generator=generator)
+    weights = distance.numpy().copy()
+    weigh(weights, owners.numpy(), Blocks.every(4, owners.shape), 0.4)
+    expected = nearness_weights(distance[None], owners[None], 0.4)[0]
+    torch.testing.assert_close(torch.from_numpy(weights), expected, atol=1e-6, rtol=0)

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from sfumato.errors import ShapeError, ValueRangeError
-from sfumato.geodesic import zscored
 from sfumato.labels.intensity import channel_groups, scaled_image
+from sfumato.labels.kernels.zscore import zscored
 
 
 @pytest.fixture(autouse=True)

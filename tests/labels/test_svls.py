@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.errors import ShapeError, ValueRangeError
-from sfumato.geodesic import voted_labels
 from sfumato.labels import one_hot, svls
+from sfumato.labels.kernels.votes import voted_labels
+from sfumato.labels.svls import mixed_labels
 from strategies import label_maps
 
 
@@ -133,3 +134,16 @@ def test_any_number_of_threads_and_classes_gives_the_same_bits(classes):
     one, two = (voted_labels(labels.numpy(), classes, offsets, weights, threads=n) for n in (1, 2))
     assert np.array_equal(one, two)
     torch.testing.assert_close(torch.from_numpy(one), slow_svls(labels, classes), atol=1e-6, rtol=0)
+
+
+@settings(max_examples=10)
+@given(label_maps(max_side=5), st.sampled_from((1, 2)))
+def test_the_kernel_computes_the_formula(case, radius):
+    labels, num_classes, _ = case
+    box = itertools.product(range(-radius, radius + 1), repeat=labels.ndim)
+    offsets = [offset for offset in box if any(offset)]
+    weights = [math.exp(-sum(step**2 for step in offset) / 2) for offset in offsets]
+    expected = mixed_labels(labels, num_classes, offsets, weights)
+    soft = svls(labels, num_classes=num_classes, size=2 * radius + 1)
+    torch.testing.assert_close(soft, expected, atol=1e-6, rtol=0)
+    assert torch.equal(soft == 1, expected == 1)

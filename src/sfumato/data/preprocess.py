@@ -21,6 +21,7 @@ from sfumato.checks import require_choice, require_positive, require_spacing
 from sfumato.data.case import Case
 from sfumato.data.padding import BACKGROUND, channel_values
 from sfumato.errors import ShapeError, ValueRangeError
+from sfumato.labels.intensity import unit, zscore
 from sfumato.types import Spacing
 
 INTENSITIES = ("zscore", "zscore-nonzero", "minmax", "ct", "none")
@@ -321,15 +322,8 @@ def normalised(
         low, high = ct_window or (0.0, 1.0)
         scaled = (flat.clamp(low, high) - low) / (high - low)
     elif intensity == "minmax":
-        least = flat.amin(1, keepdim=True)
-        width = flat.amax(1, keepdim=True) - least
-        scaled = torch.where(width > 0, (flat - least) / width, 0.0)
+        scaled = unit(flat)
     else:
         counted = flat != 0 if intensity == "zscore-nonzero" else torch.ones_like(flat, dtype=torch.bool)
-        count = counted.sum(1, keepdim=True).clamp_min(1)
-        centred = torch.where(counted, flat - (flat * counted).sum(1, keepdim=True) / count, 0.0)
-        deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
-        # A constant channel's deviation is rounding error, not exactly 0.
-        constant = deviation <= 1e-12 * flat.abs().amax(1, keepdim=True)
-        scaled = torch.where(constant, 0.0, centred / deviation)
+        scaled = zscore(flat, counted)
     return scaled.float().reshape(image.shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,69 +12,85 @@ from torch import Tensor
 from sfumato.checks import as_tensor, require_same_shape
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.geodesic import gpu
-from sfumato.geodesic.distance import geodesic_distance, is_batch
+from sfumato.geodesic.cpu import AnyArray, image_distance
+from sfumato.geodesic.gpu.distances import device_distances
+from sfumato.geodesic.task import PathCost, Sources
 from sfumato.types import ArrayLike
 
 Steps = Sequence[float] | Sequence[Sequence[float]]
 
 
+def is_batch(image: ArrayLike, spacing: Steps) -> bool:
+    """Tell whether ``image`` is ``(B, C, *S)``, by its axes or by one spacing per item."""
+    if len(spacing) and np.ndim(spacing[0]) > 0:
+        return True
+    return len(spacing) in (2, 3) and image.ndim == len(spacing) + 2
+
+
 def batch_distance(
-    image: Any,  # noqa: ANN401 - torch or NumPy, and the result is of the same kind
-    seeds: ArrayLike | None,
-    *,
+    image: AnyArray,
+    sources: Sources,
     spacing: Steps,
-    cost: str,
-    weight: float,
+    cost: PathCost,
+    *,
     cutoff: float,
-    mask: ArrayLike | None,
-    seed_cost: ArrayLike | None,
     threads: int | None,
-) -> Any:  # noqa: ANN401
-    """Distances of a batch, or of one image on a GPU; arguments as in ``geodesic_distance``.
+) -> AnyArray:
+    """Compute the distances of a batch, or of one image on a GPU; arguments as in ``geodesic_distance``.
 
     Returns:
-        ``(B, K, *S)``, or the shape of ``seeds`` for one image; of ``image``'s kind and on its device.
+        ``(B, K, *S)``, or the shape of ``seeds`` for one image; torch or NumPy like ``image``, on its device.
 
     Raises:
-        ShapeError, ValueRangeError, DTypeError, UnknownNameError: as in ``geodesic_distance``.
+        ShapeError, ValueRangeError, DTypeError: as in ``geodesic_distance``.
     """
     batched = is_batch(image, spacing)
     if batched and not len(image):
         raise ShapeError(f"image has shape {tuple(image.shape)}: a batch needs at least one item")
     steps = item_spacing(spacing, len(image) if batched else 1)
     axes = len(steps[0]) if steps else image.ndim - 2
-    pixels = as_tensor(image)
-    if axes not in (2, 3) or pixels.ndim not in ((axes + 2,) if batched else (axes, axes + 1)):
+    if axes not in (2, 3) or image.ndim not in ((axes + 2,) if batched else (axes, axes + 1)):
         raise ShapeError(
-            f"spacing has {axes} values, but image has {pixels.ndim} axes {tuple(pixels.shape)}: give (*S), "
+            f"spacing has {axes} values, but image has {image.ndim} axes {tuple(image.shape)}: give (*S), "
             "(C, *S) or a batch (B, C, *S), and the mm between voxels for each of its 2 or 3 spatial axes"
         )
-    if not gpu.takes(image):
-        arrays: dict[str, Any] = {"seeds": seeds, "seed_cost": seed_cost, "mask": mask}
-        for name, array in arrays.items():
-            if array is not None and len(array) != len(steps):
-                raise ShapeError(
-                    f"{name} has shape {tuple(array.shape)}: give one item for each of {len(steps)} images"
-                )
-        found = []
-        for index, each in enumerate(steps):
-            own = {name: None if array is None else array[index] for name, array in arrays.items()}
-            options: dict[str, Any] = {**own, "cost": cost, "weight": weight, "cutoff": cutoff}
-            found.append(geodesic_distance(image[index], spacing=each, threads=threads, **options))
-        return torch.stack(found) if isinstance(image, Tensor) else np.stack(found)
-    from sfumato.geodesic.gpu.distances import device_distances
+    if isinstance(image, Tensor) and gpu.takes(image):
+        return _on_device(image, sources, steps, cost, cutoff, batched=batched)
+    for name, array in vars(sources).items():
+        if array is not None and len(array) != len(steps):
+            raise ShapeError(
+                f"{name} has shape {tuple(array.shape)}: give one item for each of {len(steps)} images"
+            )
+    items = [
+        image_distance(image[index], sources.item(index), step, cost, cutoff=cutoff, threads=threads)
+        for index, step in enumerate(steps)
+    ]
+    if len(items) == 1:
+        alone: AnyArray = items[0][None]  # Nothing is copied.
+        return alone
+    return torch.stack(items) if isinstance(image, Tensor) else np.stack(items)
 
-    wide = pixels if batched else pixels.reshape(1, -1, *pixels.shape[pixels.ndim - axes :])
-    start, shape = _starts(wide, seeds, seed_cost, batched=batched)
-    allowed = None if mask is None else _allowed(mask, wide, batched=batched)
+
+def _on_device(
+    image: Tensor,
+    sources: Sources,
+    steps: Sequence[Sequence[float]],
+    cost: PathCost,
+    cutoff: float,
+    *,
+    batched: bool,
+) -> Tensor:
+    axes = len(steps[0])
+    wide = image if batched else image.reshape(1, -1, *image.shape[image.ndim - axes :])
+    start, shape = _starts(wide, sources, batched=batched)
+    allowed = None if sources.mask is None else _allowed(sources.mask, wide, batched=batched)
     limits = None if cutoff == math.inf else start.new_full(start.shape[:2], cutoff)
-    return device_distances(
-        wide, start, spacing=steps, cost=cost, weight=weight, limits=limits, allowed=allowed
-    ).reshape(shape)
+    distance = device_distances(wide, start, spacing=steps, cost=cost, limits=limits, allowed=allowed)
+    return distance.reshape(shape)
 
 
 def item_spacing(spacing: Steps, items: int) -> list[tuple[float, ...]]:
-    """One spacing per item, whether one was given for all or one for each.
+    """Return one spacing per item, whether one was given for all or one for each.
 
     Raises:
         ShapeError: there is not one spacing for each item.
@@ -84,18 +99,16 @@ def item_spacing(spacing: Steps, items: int) -> list[tuple[float, ...]]:
         return [tuple(float(step) for step in spacing)] * items  # type: ignore[arg-type]
     if len(spacing) != items:
         raise ShapeError(f"spacing has {len(spacing)} items, but image has {items}: give one for each")
-    return [tuple(float(step) for step in each) for each in spacing]  # type: ignore[union-attr]
+    return [tuple(float(step) for step in item) for item in spacing]  # type: ignore[union-attr]
 
 
-def _starts(
-    image: Tensor, seeds: ArrayLike | None, seed_cost: ArrayLike | None, *, batched: bool
-) -> tuple[Tensor, tuple[int, ...]]:
-    """What starting at each voxel costs, ``(B, K, *S)`` on the image's device, and the result's shape."""
-    if seeds is None and seed_cost is None:
+def _starts(image: Tensor, sources: Sources, *, batched: bool) -> tuple[Tensor, tuple[int, ...]]:
+    """Return what starting at each voxel costs, ``(B, K, *S)``, and the result's shape."""
+    if sources.seeds is None and sources.seed_cost is None:
         raise ValueRangeError("seeds is None and there is no seed_cost: give one of them")
     given = [
         (name, as_tensor(array).detach().to(image.device))
-        for name, array in (("seeds", seeds), ("seed_cost", seed_cost))
+        for name, array in (("seeds", sources.seeds), ("seed_cost", sources.seed_cost))
         if array is not None
     ]
     axes = image.ndim - 2

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import numpy as np
 import scipy.ndimage
 import torch
 from torch import Tensor
 
-from sfumato.checks import as_tensor, require_same_shape, require_spacing
+from sfumato.checks import as_tensor, require_spacing
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.geodesic import gpu
-from sfumato.geodesic.engine.solve import default_threads
-from sfumato.geodesic.task import boolean, prepare, solve_sets
+from sfumato.geodesic.batch import batch_distance, is_batch
+from sfumato.geodesic.boundary import inner_boundary
+from sfumato.geodesic.cpu import AnyArray, delivered, image_distance, written
+from sfumato.geodesic.task import PathCost, Sources, boolean
 from sfumato.types import ArrayLike
-
-Array = TypeVar("Array", Tensor, np.ndarray[Any, np.dtype[Any]])
 
 
 def geodesic_distance(
-    image: Array,
+    image: AnyArray,
     seeds: ArrayLike | None,
     *,
     spacing: Sequence[float] | Sequence[Sequence[float]],
@@ -36,9 +36,9 @@ def geodesic_distance(
     cutoff: float = math.inf,
     mask: ArrayLike | None = None,
     seed_cost: ArrayLike | None = None,
-    out: Array | None = None,
+    out: AnyArray | None = None,
     threads: int | None = None,
-) -> Array:
+) -> AnyArray:
     """Cost of the cheapest path from the seeds to every voxel.
 
     One move between neighbouring voxels ``length`` mm apart, over which the image changes by ``step``, costs
@@ -92,73 +92,16 @@ def geodesic_distance(
     """
     if not cutoff >= 0:
         raise ValueRangeError(f"cutoff is {cutoff}: it must be at least 0")
+    sources, path_cost = Sources(seeds, seed_cost, mask), PathCost(cost, weight)
     if is_batch(image, spacing) or gpu.takes(image):
-        from sfumato.geodesic.batch import batch_distance
-
-        found: Array = batch_distance(
-            image, seeds, spacing=spacing, cost=cost, weight=weight, cutoff=cutoff, mask=mask,
-            seed_cost=seed_cost, threads=threads,
-        )  # fmt: skip
-        return found if out is None else _written(found, out)
-    spacing = cast(Sequence[float], spacing)
-    task = prepare(image, seeds, spacing=spacing, cost=cost, weight=weight, mask=mask, seed_cost=seed_cost)
-    if out is not None:
-        _require_fitting(out, task.shape)
-    if isinstance(out, np.ndarray) and out.flags.c_contiguous and not task.reads(out):
-        result: np.ndarray[Any, np.dtype[Any]] = out
-    else:
-        result = np.empty(task.shape, np.float32)
-    sets = result.reshape(len(task.starts) if len(task.shape) > len(spacing) else 1, *task.image.shape[1:])
-    solve_sets(task, sets, cutoff, threads_for(threads))
-    return _delivered(result, image, out)
-
-
-def is_batch(image: ArrayLike, spacing: Sequence[float] | Sequence[Sequence[float]]) -> bool:
-    """Whether ``image`` is ``(B, C, *S)``, as its axes or one spacing per item tell."""
-    if len(spacing) and np.ndim(spacing[0]) > 0:
-        return True
-    return len(spacing) in (2, 3) and image.ndim == len(spacing) + 2
-
-
-def threads_for(threads: int | None) -> int:
-    """The number asked for, else torch's number, and at most what this process may use."""
-    if threads is None:
-        return min(default_threads(), torch.get_num_threads())
-    if threads < 1:
-        raise ValueRangeError(f"threads is {threads}: it must be at least 1")
-    return threads
-
-
-def _require_fitting(out: ArrayLike, shape: Sequence[int]) -> None:
-    require_same_shape("out", out.shape, "the result", shape)
-    if str(out.dtype).removeprefix("torch.") != "float32":
-        raise DTypeError(f"out has dtype {out.dtype}: it must be float32")
-    if isinstance(out, np.ndarray) and not out.flags.writeable:
-        raise ValueRangeError("out is read-only: give an array that can be written to")
-
-
-def _written(found: Array, out: Array) -> Array:
-    """``out`` with what was found in it."""
-    _require_fitting(out, found.shape)
-    if isinstance(out, Tensor):
-        return out.copy_(as_tensor(found))
-    out[...] = found
-    return out
-
-
-def _delivered(result: np.ndarray[Any, np.dtype[Any]], image: Array, out: Array | None = None) -> Array:
-    """``result`` in ``out`` where it is given, else as torch or NumPy like ``image``."""
-    if isinstance(out, Tensor):
-        return out.copy_(torch.from_numpy(result))
-    if out is not None:
-        if out is not result:
-            out[...] = result
-        return out
-    return torch.from_numpy(result).to(image.device) if isinstance(image, Tensor) else result
+        distance = batch_distance(image, sources, spacing, path_cost, cutoff=cutoff, threads=threads)
+        return distance if out is None else written(distance, out)
+    steps = cast(Sequence[float], spacing)
+    return image_distance(image, sources, steps, path_cost, cutoff=cutoff, threads=threads, out=out)
 
 
 def signed_geodesic_distance(
-    image: Array,
+    image: AnyArray,
     inside: ArrayLike,
     *,
     spacing: Sequence[float] | Sequence[Sequence[float]],
@@ -166,7 +109,7 @@ def signed_geodesic_distance(
     cost: str = "l1",
     weight: float = 0.5,
     cutoff: float = math.inf,
-) -> Array:
+) -> AnyArray:
     """Geodesic distance from a boundary set, positive inside and negative outside, in one transform.
 
     Args:
@@ -193,26 +136,7 @@ def signed_geodesic_distance(
     return np.where(flags.cpu().numpy(), distance, -distance)
 
 
-def inner_boundary(inside: Tensor, axes: int) -> Tensor:
-    """Voxels of ``inside`` that have a face neighbour outside it; beyond the image is outside.
-
-    Args:
-        inside: Boolean, its last ``axes`` axes spatial.
-        axes: Number of spatial axes.
-    """
-    core = inside.clone()
-    for axis in range(inside.ndim - axes, inside.ndim):
-        size = inside.shape[axis]
-        before = torch.zeros_like(inside)
-        after = torch.zeros_like(inside)
-        if size > 1:
-            before.narrow(axis, 1, size - 1).copy_(inside.narrow(axis, 0, size - 1))
-            after.narrow(axis, 0, size - 1).copy_(inside.narrow(axis, 1, size - 1))
-        core &= before & after
-    return inside & ~core
-
-
-def euclidean_distance(mask: Array, *, spacing: Sequence[float]) -> Array:
+def euclidean_distance(mask: AnyArray, *, spacing: Sequence[float]) -> AnyArray:
     """Straight-line distance in mm from every voxel to the nearest True voxel of ``mask``.
 
     Args:
@@ -243,4 +167,4 @@ def euclidean_distance(mask: Array, *, spacing: Sequence[float]) -> Array:
     for target, one in zip(result.reshape(sets.shape), sets, strict=True):
         if one.any():
             target[...] = scipy.ndimage.distance_transform_edt(~one, sampling=tuple(spacing))
-    return _delivered(result, mask)
+    return delivered(result, mask)

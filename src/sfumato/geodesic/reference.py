@@ -13,11 +13,10 @@ import heapq
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, np.dtype[Any]]
+from sfumato.types import Array
 
 
 def edge_cost(cost: str, weight: float, length: float, difference: Sequence[float]) -> float:

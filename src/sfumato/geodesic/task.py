@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +19,48 @@ from sfumato.checks import (
 )
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.geodesic.engine import costs, drift
-from sfumato.geodesic.engine.solve import Field, run_side_by_side
-from sfumato.types import ArrayLike
+from sfumato.geodesic.engine.solve import PaddedRows, run_side_by_side
+from sfumato.types import Array, ArrayLike
 
-Array = np.ndarray[Any, np.dtype[Any]]
+
+@dataclass(frozen=True)
+class PathCost:
+    """The cost of a path, by its name and weight.
+
+    Raises:
+        UnknownNameError, ValueRangeError: the name is unknown, or the weight does not suit it.
+    """
+
+    name: str
+    weight: float
+
+    def __post_init__(self) -> None:
+        require_choice("cost", self.name, costs.COSTS)
+        if self.name != "l2":
+            require_between(f"weight (lambda of the {self.name} cost)", self.weight, 0.0, 1.0)
+        elif not (math.isfinite(self.weight) and self.weight >= 0):
+            raise ValueRangeError(
+                f"weight (gamma of the l2 cost) is {self.weight}: it must be finite and at least 0"
+            )
+
+    def plan(self, spacing: Sequence[float], span: float, channels: int) -> costs.CostPlan:
+        """Return the cost as the kernels take it; see ``costs.plan``."""
+        return costs.plan(self.name, float(self.weight), spacing, span, channels)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where paths may start, what that costs, and where they may go; as in ``geodesic_distance``."""
+
+    seeds: ArrayLike | None
+    seed_cost: ArrayLike | None = None
+    mask: ArrayLike | None = None
+
+    def item(self, index: int) -> Sources:
+        """Return the sources of one item of a batch."""
+        return Sources(
+            **{name: array if array is None else array[index] for name, array in vars(self).items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -36,40 +73,28 @@ class Task:
     price: Array | None  # (K or 1, Z, Y, X) float64
     mask: Array | None  # (Z, Y, X) bool
     spacing: tuple[float, ...]  # three values
-    cost: str
-    weight: float
-    plan: costs.Plan
+    plan: costs.CostPlan
     shape: tuple[int, ...]  # of the result
 
-    def field(self, threads: int = 1) -> Field:
-        """The image made ready for the kernels, in at most so many threads; the plan must be safe."""
-        return Field(self.image, self.spacing, self.plan, self.mask, self.rest, threads)
+    def rows(self, threads: int = 1) -> PaddedRows:
+        """Return the image made ready for the kernels, in at most so many threads; the plan must be safe."""
+        return PaddedRows(self.image, self.spacing, self.plan, self.mask, self.rest, threads)
 
-    def wide_field(self) -> Field:
-        """As ``field``, in float64: about half as fast, for numbers beyond float32 and for long paths."""
+    def wide_rows(self) -> PaddedRows:
+        """Return the same in float64: about half as fast, for numbers beyond float32 and for long paths."""
         image = self.image.astype(np.float64)
         if self.rest is not None:
             image += self.rest
-        return Field(image, self.spacing, self.plan, self.mask, dtype=np.float64)
+        return PaddedRows(image, self.spacing, self.plan, self.mask, dtype=np.float64)
 
     def reads(self, array: Array) -> bool:
         """Whether the computation may read ``array``'s memory, so that results must not go there."""
         inputs = (self.image, self.starts, self.price, self.mask)
-        return any(each is not None and np.may_share_memory(array, each) for each in inputs)
+        return any(used is not None and np.may_share_memory(array, used) for used in inputs)
 
 
-def prepare(
-    image: ArrayLike,
-    seeds: ArrayLike | None,
-    *,
-    spacing: Sequence[float],
-    cost: str,
-    weight: float,
-    mask: ArrayLike | None = None,
-    seed_cost: ArrayLike | None = None,
-) -> Task:
+def prepare(image: ArrayLike, sources: Sources, spacing: Sequence[float], cost: PathCost) -> Task:
     """Check the arguments of ``geodesic_distance``, which documents them, before any work."""
-    require_cost(cost, weight)
     axes = len(spacing)
     pixels = as_tensor(_signed(image)).detach().cpu()
     if axes not in (2, 3) or pixels.ndim not in (axes, axes + 1):
@@ -86,28 +111,19 @@ def prepare(
     channels = pixels.shape[0] if pixels.ndim > axes else 1
     numbers = numbers.reshape(channels, *shape)
     rest = None if rest is None else rest.reshape(channels, *shape)
-    starts, prices, result = _seeds(seeds, seed_cost, spatial, shape)
+    starts, prices, result = _seeds(sources, spatial, shape)
     allowed = None
-    if mask is not None:
-        allowed = boolean("mask", mask)
+    if sources.mask is not None:
+        allowed = boolean("mask", sources.mask)
         require_same_shape("mask", allowed.shape, "image's spatial part", spatial)
         allowed = allowed.reshape(shape)
     steps = (*(1.0,) * (3 - axes), *(float(step) for step in spacing))
-    ready = costs.plan(cost, float(weight), [float(step) for step in spacing], span, channels)
-    return Task(numbers, rest, starts, prices, allowed, steps, cost, float(weight), ready, result)
-
-
-def require_cost(cost: str, weight: float) -> None:
-    """Raise unless the cost has a known name and the weight suits it."""
-    require_choice("cost", cost, costs.COSTS)
-    if cost != "l2":
-        require_between(f"weight (lambda of the {cost} cost)", weight, 0.0, 1.0)
-    elif not (math.isfinite(weight) and weight >= 0):
-        raise ValueRangeError(f"weight (gamma of the l2 cost) is {weight}: it must be finite and at least 0")
+    plan = cost.plan([float(step) for step in spacing], span, channels)
+    return Task(numbers, rest, starts, prices, allowed, steps, plan, result)
 
 
 def boolean(name: str, array: ArrayLike) -> Array:
-    """``array`` as NumPy booleans."""
+    """Return ``array`` as NumPy booleans."""
     flags = as_tensor(array).detach().cpu()
     if flags.dtype != torch.bool:
         raise DTypeError(f"{name} has dtype {flags.dtype}: it must be boolean, e.g. labels == 1")
@@ -162,9 +178,10 @@ def _halves(numbers: Array) -> tuple[Array, Array | None]:
 
 
 def _seeds(
-    seeds: ArrayLike | None, seed_cost: ArrayLike | None, spatial: tuple[int, ...], shape: tuple[int, ...]
+    sources: Sources, spatial: tuple[int, ...], shape: tuple[int, ...]
 ) -> tuple[Array, Array | None, tuple[int, ...]]:
-    """Seed sets ``(K, Z, Y, X)``, what starting there costs, and the result's shape."""
+    """Return seed sets ``(K, Z, Y, X)``, what starting there costs, and the result's shape."""
+    seeds, seed_cost = sources.seeds, sources.seed_cost
     if seeds is None and seed_cost is None:
         raise ValueRangeError("seeds is None and there is no seed_cost: give one of them")
     prices: Array | None = None
@@ -206,29 +223,29 @@ def solve_sets(task: Task, result: Array, cutoff: float, threads: int) -> None:
         return
     wide = list(range(len(result)))
     if task.plan.is_safe:
-        found = _solve_in(task.field(), task, result, cutoff, threads, wide)
-        wide = [k for k in wide if found[k]]
+        drifts = _solve_in(task.rows(), task, result, cutoff, threads, wide)
+        wide = [k for k in wide if drifts[k]]
     if wide:
-        _solve_in(task.wide_field(), task, result, cutoff, threads, wide)
+        _solve_in(task.wide_rows(), task, result, cutoff, threads, wide)
 
 
 def _solve_in(
-    field: Field, task: Task, result: Array, cutoff: float, threads: int, chosen: Sequence[int]
+    rows: PaddedRows, task: Task, result: Array, cutoff: float, threads: int, chosen: Sequence[int]
 ) -> list[bool]:
-    """Solve the ``chosen`` sets in ``field``; returns for every set whether float32 drifts there."""
-    each = max(1, threads // len(chosen))
-    scale = field.dtype(task.plan.scale)
+    """Solve the ``chosen`` sets in ``rows``; returns for every set whether float32 drifts there."""
+    threads_per_set = max(1, threads // len(chosen))
+    scale = rows.dtype(task.plan.scale)
     drifts = [False] * len(result)
 
     def work(index: int) -> None:
         k = chosen[index]
-        distance = field.below_cutoff(cutoff)
+        distance = rows.below_cutoff(cutoff)
         price = None if task.price is None else task.price[k if len(task.price) > 1 else 0]
-        field.solve(distance, task.starts[k], price, each)
-        if field.dtype is np.float32:
-            drifts[k] = drift.is_long(field, distance, float(np.nextafter(cutoff, np.inf)) / task.plan.scale)
+        rows.solve(distance, task.starts[k], price, threads_per_set)
+        if rows.dtype is np.float32:
+            drifts[k] = drift.is_long(rows, distance, float(np.nextafter(cutoff, np.inf)) / task.plan.scale)
         with np.errstate(over="ignore"):
-            np.multiply(field.view(distance), scale, out=result[k], casting="same_kind")
+            np.multiply(rows.view(distance), scale, out=result[k], casting="same_kind")
         if math.isfinite(cutoff):
             result[k][result[k] > cutoff] = np.inf
         if task.mask is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sfumato.checks import require_choice
 from sfumato.errors import ValueRangeError
+from sfumato.geodesic.boundary import inner_boundary, outer_boundary
 from sfumato.types import Mask
 
 BOUNDARIES: tuple[str, ...] = ("canny", "inner", "outer", "both")
@@ -56,42 +57,19 @@ def boundary_voxels(region: Mask, *, rule: str = "canny", slice_axis: int = -1) 
         return Boundary(torch.zeros_like(region), rule)
     if rule == "canny":
         voxels = _canny(region, slice_axis)
-    elif rule == "inner":
-        voxels = inner_boundary(region)
-    elif rule == "outer":
-        voxels = outer_boundary(region)
     else:
-        voxels = inner_boundary(region) | outer_boundary(region)
+        voxels = torch.zeros_like(region)
+        if rule in ("inner", "both"):
+            voxels |= inner_boundary(region, region.ndim)
+        if rule in ("outer", "both"):
+            voxels |= outer_boundary(region, region.ndim)
     if bool(voxels.any()):
         return Boundary(voxels, rule)
-    return Boundary(inner_boundary(region), "inner")
-
-
-def inner_boundary(region: Mask) -> Mask:
-    """Voxels of ``region`` with a face neighbour outside it; beyond the image counts as outside."""
-    return region & _beside(~region, beyond=True)
-
-
-def outer_boundary(region: Mask) -> Mask:
-    """Voxels outside ``region`` with a face neighbour in it."""
-    return ~region & _beside(region, beyond=False)
-
-
-def _beside(mask: Tensor, *, beyond: bool) -> Tensor:
-    """Voxels with a face neighbour in ``mask``, which continues past the image as ``beyond``."""
-    beside = torch.zeros_like(mask)
-    for axis in range(mask.ndim):
-        shape = list(mask.shape)
-        shape[axis] = 1
-        edge = mask.new_full(shape, beyond)
-        side = mask.shape[axis]
-        beside = beside | torch.cat((edge, mask.narrow(axis, 0, side - 1)), dim=axis)
-        beside = beside | torch.cat((mask.narrow(axis, 1, side - 1), edge), dim=axis)
-    return beside
+    return Boundary(inner_boundary(region, region.ndim), "inner")
 
 
 def _canny(region: Tensor, slice_axis: int) -> Tensor:
-    """Canny edges of the mask, slice by slice in 3-D."""
+    """Find the Canny edges of the mask, slice by slice in 3-D."""
     array = region.cpu().numpy().astype(np.float64)
     slices = array[None] if array.ndim == 2 else np.moveaxis(array, slice_axis, 0)
     edges = np.zeros(slices.shape, dtype=np.bool_)
@@ -99,5 +77,5 @@ def _canny(region: Tensor, slice_axis: int) -> Tensor:
         if piece.any():
             # scikit-image has no annotations.
             edges[index] = canny(np.ascontiguousarray(piece))  # type: ignore[no-untyped-call]
-    found = edges[0] if array.ndim == 2 else np.moveaxis(edges, 0, slice_axis)
-    return torch.from_numpy(np.ascontiguousarray(found)).to(region.device)
+    edges = edges[0] if array.ndim == 2 else np.moveaxis(edges, 0, slice_axis)
+    return torch.from_numpy(np.ascontiguousarray(edges)).to(region.device)

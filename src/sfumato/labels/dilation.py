@@ -1,4 +1,4 @@
-"""Dilation softening: rings around a region get graded values."""
+"""Dilation softening: rings around a region get values between 0 and 1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from sfumato.checks import as_tensor, require_between
-from sfumato.labels.boundary import outer_boundary
+from sfumato.geodesic.boundary import outer_boundary
 from sfumato.labels.definition import label_of
 from sfumato.labels.regions import as_regions
 from sfumato.structures import REGIONS
@@ -15,7 +15,7 @@ from sfumato.types import ArrayLike, RegionMaps
 
 
 def dilation(regions: ArrayLike, *, values: Sequence[float] = (0.3,)) -> RegionMaps:
-    """Give the rings that dilation adds to a region a value between 0 and 1.
+    """Set the rings that dilation adds to a region to values between 0 and 1.
 
     Ring ``n`` holds the voxels that the ``n``-th dilation by face neighbours adds, in voxels whatever the
     spacing.
@@ -47,7 +47,7 @@ def dilation(regions: ArrayLike, *, values: Sequence[float] = (0.3,)) -> RegionM
         require_between(f"value {index + 1} of the rings", value, 0.0, 1.0)
     maps = grown.to(torch.float32)
     for value in values:
-        ring = torch.stack([outer_boundary(region) for region in grown])
+        ring = outer_boundary(grown, regions.ndim - 1)
         maps = torch.where(ring, value, maps)
         grown = grown | ring
     return maps

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_between, require_choice, require_labels, require_same_shape
-from sfumato.geodesic import geodesic_distance, gpu, nearness_labels
-from sfumato.geodesic.batch import item_spacing
-from sfumato.geodesic.distance import is_batch
+from sfumato.geodesic import geodesic_distance, gpu
+from sfumato.geodesic.batch import is_batch, item_spacing
 from sfumato.labels.definition import OnDevice, Options, TargetBatch, TargetCase, label_of, per_region
-from sfumato.labels.device_maps import geols_weights, reference_weights, with_own
-from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
+from sfumato.labels.intensity import channel_groups, mean_of, preset_scale, scaled_image
+from sfumato.labels.items import split
+from sfumato.labels.kernels.nearness import FAR, MARGIN, nearness_labels
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.seeds import SEEDS, explicit_seeds, seed_voxels
 from sfumato.structures import CLASSES
 from sfumato.types import ArrayLike, Soft, Spacing
-
-
-class _Preset(NamedTuple):
-    intensity: str
-    channels: str
-
-
-PRESETS = {"paper": _Preset("zscore", "joint"), "reference": _Preset("raw", "per-channel")}
 
 
 def geols(
@@ -47,6 +41,9 @@ def geols(
     normalise: bool = False,
 ) -> Soft:
     """Move the share ``alpha`` of every voxel's weight to the classes by geodesic nearness.
+
+    Most uses need ``labels``, ``image``, ``num_classes`` and ``spacing``, and at times ``alpha``; all other
+    options choose between variants of the method.
 
     ``q = (1 - alpha) onehot + alpha g``. ``paper``: ``D_c`` is the geodesic distance (cost
     ``sqrt(|dx|^2 + gamma^2 |dI|^2)``, mm) to the seeds of class ``c``, ``e_c = exp(-D_c)`` scaled to
@@ -101,143 +98,142 @@ def geols(
     """
     require_between("alpha", alpha, 0.0, 1.0)
     require_between("gamma", gamma, 0.0, float("inf"))
-    require_choice("preset", preset, PRESETS)
+    scale = preset_scale(preset, intensity, channels)
     labels, image = as_tensor(labels), as_tensor(image)
     # What is wrong with the arguments is said before any work on a large image.
     require_labels(labels, num_classes)
     if isinstance(seeds, str):
         require_choice("seeds", seeds, SEEDS)
-    if channels is not None:
-        require_choice("channels", channels, CHANNELS)
-    defaults = PRESETS[preset]
-    if is_batch(image, spacing) or gpu.takes(image):
-        batched = is_batch(image, spacing)
-        each = {"num_seeds": num_seeds, "erosion_radius": erosion_radius, "generator": generator}
-        found = _geols_of_batch(
-            labels if batched else labels[None],
-            image if batched else image.reshape(1, -1, *labels.shape),
-            seeds if batched or isinstance(seeds, str) else as_tensor(seeds)[None],
-            num_classes=num_classes,
-            spacing=spacing,
-            alpha=alpha,
-            preset=preset,
-            gamma=gamma,
-            scale=_Preset(intensity or defaults.intensity, channels or defaults.channels),
-            each=each,
-            normalise=normalise,
-        )
-        return found if batched else found[0]
-    spacing = cast(Spacing, spacing)
-    scaled = scaled_image(image, spacing=spacing, intensity=intensity or defaults.intensity).to(labels.device)
-    require_same_shape("image", scaled.shape[1:], "labels", labels.shape)
-    if isinstance(seeds, str):
-        chosen = seed_voxels(
-            labels,
-            num_classes=num_classes,
-            seeds=seeds,
-            num_seeds=num_seeds,
-            erosion_radius=erosion_radius,
-            generator=generator,
-        )
-    else:
-        chosen = explicit_seeds(seeds, labels, num_classes)
-    groups = channel_groups(scaled, channels or defaults.channels)
+    batched = is_batch(image, spacing)
+    steps = item_spacing(spacing, len(image) if batched else 1)
+    on_gpu = gpu.takes(image)
+    device = image.device if on_gpu else labels.device
+
+    ready = []
+    owners = split("labels", labels, len(steps), batched=batched)
+    rules = split("seeds", seeds, len(steps), batched=batched)
+    for own, one, step, rule in zip(owners, image if batched else [image], steps, rules, strict=True):
+        scaled = scaled_image(one, spacing=step, intensity=scale.intensity).to(device)
+        own = own.to(device)
+        require_same_shape("image", scaled.shape[1:], "labels", own.shape)
+        if isinstance(rule, str):
+            chosen = seed_voxels(
+                own,
+                num_classes=num_classes,
+                seeds=rule,
+                num_seeds=num_seeds,
+                erosion_radius=erosion_radius,
+                generator=generator,
+            )
+        else:
+            chosen = explicit_seeds(rule, own, num_classes)
+        images = tuple(group[None] for group in channel_groups(scaled, scale.channels))
+        ready.append(_Ready(own[None], images, chosen[None], [step]))
     if alpha == 0.0:
-        return one_hot(labels, num_classes=num_classes)
-    if preset == "paper":
-        options: dict[str, Any] = {"spacing": spacing, "alpha": alpha, "weight": gamma}
-        parts = [nearness_labels(group, chosen, labels, **options) for group in groups]
-        soft = parts[0] if len(parts) == 1 else torch.stack(parts).mean(dim=0)
-        return soft / soft.sum(dim=0) if normalise else soft
-    chosen = chosen.clone()
-    chosen[0] = False  # The background's map is made from the others.
-    maps = [reference_map(_distance(group, chosen, spacing, "geodistk", 1.0)) for group in groups]
-    soft = maps[0] if len(maps) == 1 else torch.stack(maps).mean(dim=0)
-    soft *= alpha
-    own = torch.full((1, labels.numel()), 1.0 - alpha, device=soft.device)
-    soft.view(num_classes, -1).scatter_add_(0, labels.reshape(1, -1).to(soft.device, torch.int64), own)
-    return soft / soft.sum(dim=0) if normalise else soft
-
-
-def _geols_of_batch(
-    labels: Tensor,
-    image: Tensor,
-    seeds: str | ArrayLike,
-    *,
-    num_classes: int,
-    spacing: Spacing | Sequence[Spacing],
-    alpha: float,
-    preset: str,
-    gamma: float,
-    scale: _Preset,
-    each: dict[str, Any],
-    normalise: bool,
-) -> Tensor:
-    """The labels of a batch: item by item on the CPU, at once on a GPU."""
-    steps = item_spacing(spacing, len(image))
-    require_same_shape("image", (len(image), *image.shape[2:]), "labels", labels.shape)
-    rules = [seeds] * len(image) if isinstance(seeds, str) else list(seeds)
-    if not gpu.takes(image):
-        options: dict[str, Any] = {
-            **each,
-            **scale._asdict(),
-            "alpha": alpha,
-            "preset": preset,
-            "gamma": gamma,
-        }
-        options |= {"num_classes": num_classes, "normalise": normalise}
-        items = zip(labels, image, steps, rules, strict=True)
-        return torch.stack([geols(*pair, spacing=step, seeds=rule, **options) for *pair, step, rule in items])
-    require_choice("channels", scale.channels, CHANNELS)
-    labels = labels.to(image.device)
-    if alpha == 0.0:
-        return torch.stack([one_hot(one, num_classes=num_classes) for one in labels])
-    scaled = torch.stack(
-        [
-            scaled_image(one, spacing=step, intensity=scale.intensity)
-            for one, step in zip(image, steps, strict=True)
-        ]
-    )
-    chosen = torch.stack(
-        [
-            seed_voxels(one, num_classes=num_classes, seeds=rule, **each)
-            for one, rule in zip(labels, rules, strict=True)
-        ]
-    )
-    joint = scale.channels == "joint"
-    if preset == "paper":
-        groups = [scaled] if joint else [scaled[:, index : index + 1] for index in range(scaled.shape[1])]
-        parts = [
-            geols_weights(group, chosen, labels, spacing=steps, alpha=alpha, weight=gamma) for group in groups
-        ]
-        soft = parts[0] if joint else torch.stack(parts).mean(dim=0)
+        soft = [one_hot(item.labels[0], num_classes=num_classes)[None] for item in ready]
+        normalise = False
     else:
-        soft = alpha * reference_weights(scaled, chosen, spacing=steps, joint=joint)
-        soft = with_own(soft, labels, 1.0 - alpha)
-    return soft / soft.sum(dim=1, keepdim=True) if normalise else soft
+        # All at once on a GPU, one by one on the CPU.
+        soft = [_soft(item, alpha, gamma, preset) for item in ([_joined(ready)] if on_gpu else ready)]
+    if normalise:
+        soft = [part / part.sum(dim=1, keepdim=True) for part in soft]
+    return torch.cat(soft) if batched else soft[0][0]
 
 
-def reference_map(distance: Tensor) -> Tensor:
-    """Class weights ``(K, *S)`` from distances ``(K, *S)`` as the released code forms them.
+@dataclass(frozen=True)
+class _Ready:
+    """What the weights of one or more items are computed from; every tensor's first axis is the items'."""
+
+    labels: Tensor
+    images: tuple[Tensor, ...]  # One for each group of channels that is measured together.
+    seeds: Tensor
+    spacing: list[Spacing]
+
+
+def _joined(items: Sequence[_Ready]) -> _Ready:
+    return _Ready(
+        torch.cat([item.labels for item in items]),
+        tuple(torch.cat(group) for group in zip(*(item.images for item in items), strict=True)),
+        torch.cat([item.seeds for item in items]),
+        [step for item in items for step in item.spacing],
+    )
+
+
+def _soft(ready: _Ready, alpha: float, gamma: float, preset: str) -> Tensor:
+    """Return class weights ``(B, K, *S)``."""
+    if preset == "paper":
+        parts = [_paper_weights(ready, image, alpha, gamma) for image in ready.images]
+        return mean_of(parts)
+    seeds = ready.seeds[:, 1:]  # The background's map is made from the others.
+    options: dict[str, Any] = {"spacing": ready.spacing, "cost": "geodistk"}
+    maps = mean_of([reference_maps(geodesic_distance(image, seeds, **options)) for image in ready.images])
+    return with_own(maps.mul_(alpha), ready.labels, 1.0 - alpha)
+
+
+def _paper_weights(ready: _Ready, image: Tensor, alpha: float, gamma: float) -> Tensor:
+    if gpu.takes(image):
+        distance = geodesic_distance(image, ready.seeds, spacing=ready.spacing, weight=gamma)
+        return nearness_weights(distance, ready.labels, alpha)
+    (own,), (one,), (seeds,), (step,) = ready.labels, image, ready.seeds, ready.spacing
+    return nearness_labels(one, seeds, own, spacing=step, alpha=alpha, weight=gamma)[None]
+
+
+def nearness_weights(distance: Tensor, labels: Tensor, alpha: float) -> Tensor:
+    """Compute ``(1 - alpha) onehot + alpha g`` from the distances to each class's seeds.
+
+    ``e_c = exp(-D_c)``, scaled to ``[0, 1]`` over the image, and ``g_c = e_c / sum_c e_c``. The minimum of
+    ``e_c`` counts as 0 where it is below float32's resolution, and ``g`` is ``softmax(-D)`` where every
+    ``e_c`` is 0. A class with distance 0 everywhere has ``e_c = 1``.
+
+    Args:
+        distance: ``(B, K, *S)``; an absent class's is infinite.
+        labels: Class indices ``(B, *S)``.
+        alpha: Share of ``g``.
+    """
+    axes = tuple(range(2, distance.ndim))
+    nearest = distance.amin(1, keepdim=True)
+    near = torch.where(distance <= nearest + float(MARGIN), torch.exp(nearest - distance), 0.0)
+    near = torch.where(torch.isfinite(distance), near, 0.0)
+    end = distance.amax(axes, keepdim=True)
+    bends = (end > 0) & (end <= float(FAR))
+    # (exp(-d) - m) / (1 - m) with m = exp(-end), as a factor of exp(-d): no digits are lost near the end.
+    safe = torch.where(bends, end, 1.0)
+    factor = torch.expm1(torch.minimum(distance, safe) - safe) / torch.expm1(-safe)
+    near = torch.where(bends, near * factor, near)
+    total = near.sum(1, keepdim=True)
+    # Where all nearness is 0, every class that is near is at its end: the limit is softmax(-end).
+    counted = torch.where(end <= float(FAR), end, math.inf)
+    first = counted.amin(1, keepdim=True)
+    limit = torch.where(torch.isfinite(counted), torch.exp(first - counted), 0.0).expand_as(near)
+    near = torch.where(total == 0, limit, near)
+    return with_own(near * (alpha / near.sum(1, keepdim=True)), labels, 1.0 - alpha)
+
+
+def with_own(soft: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Add ``share`` to every voxel's own class, in place; a scatter that must be exact is slow on a GPU."""
+    classes = torch.arange(soft.shape[1], device=soft.device).view(1, -1, *(1,) * (soft.ndim - 2))
+    return soft.add_((labels[:, None] == classes) * share)
+
+
+def reference_maps(distance: Tensor) -> Tensor:
+    """Compute the released class maps ``(B, K, *S)`` from the foreground's distances ``(B, K - 1, *S)``.
 
     A class whose distances are infinite gets 0; with no foreground class at all the background gets 1.
     """
-    out = torch.zeros_like(distance)
-    present = [index for index in range(1, len(distance)) if bool(torch.isfinite(distance[index]).all())]
-    for index in present:
-        mean = float(distance[index].mean())
-        nearness = torch.div(distance[index], -(mean or 1.0), out=out[index]).exp_()
-        low, high = nearness.aminmax()
-        if bool(high > low):
-            nearness.sub_(low).div_(high - low)
-        else:
-            nearness.fill_(1.0)
-    out[0] = 1.0 - out[present].mean(dim=0) if present else 1.0
-    return out
-
-
-def _distance(image: Tensor, seeds: Tensor, spacing: Spacing, cost: str, weight: float) -> Tensor:
-    return geodesic_distance(image, seeds, spacing=spacing, cost=cost, weight=weight)
+    items, classes, *shape = distance.shape
+    maps = distance.new_empty((items, classes + 1, *shape))
+    present = torch.isfinite(distance).flatten(2).all(2)
+    # In place and class by class, so that little more memory is taken than the result's.
+    for near, length, some in zip(maps[:, 1:], distance, present, strict=True):
+        for out, one, is_present in zip(near, length, some, strict=True):
+            mean = one.mean()
+            torch.div(one, torch.where(mean > 0, -mean, -1.0), out=out).exp_()
+            low, high = out.aminmax()
+            out.sub_(low).div_(torch.where(high > low, high - low, 1.0)).add_(high <= low)
+            out.masked_fill_(~is_present, 0.0)
+    count = present.sum(1).view(items, *(1,) * len(shape))
+    maps[:, 0] = torch.where(count > 0, 1.0 - maps[:, 1:].sum(1) / count.clamp_min(1), 1.0)
+    return maps
 
 
 def _prepare(case: TargetCase, options: Options) -> Tensor | None:

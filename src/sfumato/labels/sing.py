@@ -5,33 +5,30 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_between, require_choice, require_same_shape
-from sfumato.errors import DTypeError, ShapeError, ValueRangeError
+from sfumato.errors import DTypeError, ValueRangeError
 from sfumato.geodesic import geodesic_distance, gpu
-from sfumato.geodesic.batch import item_spacing
-from sfumato.geodesic.distance import is_batch
+from sfumato.geodesic.batch import is_batch, item_spacing
+from sfumato.geodesic.gpu.distances import device_distances
+from sfumato.geodesic.task import PathCost
 from sfumato.labels.boundary import BOUNDARIES, boundary_voxels
 from sfumato.labels.definition import OnDevice, Options, TargetBatch, TargetCase, label_of
-from sfumato.labels.device_maps import TIE, sing_maps
-from sfumato.labels.intensity import CHANNELS, channel_groups, scaled_image
+from sfumato.labels.intensity import channel_groups, mean_of, preset_scale, scaled_image
+from sfumato.labels.items import split
 from sfumato.labels.regions import as_regions
 from sfumato.structures import SIGNED
 from sfumato.types import ArrayLike, Image, Mask, RegionMaps, Regions, Spacing
 
 logger = logging.getLogger(__name__)
 
-
-class _Preset(NamedTuple):
-    intensity: str
-    channels: str
-
-
-PRESETS = {"paper": _Preset("zscore", "joint"), "reference": _Preset("raw", "per-channel")}
+# Sums of equal steps in another order differ by rounding: voxels this close to the band's edge are in it.
+TIE = 1e-5
 
 
 def sing(
@@ -49,6 +46,9 @@ def sing(
     foreground: ArrayLike | str | None = None,
 ) -> RegionMaps:
     """Turn each region into a map of signed certainty, by geodesic distance from its boundary.
+
+    Most uses need ``regions``, ``image`` and ``spacing``; all other options choose between variants of the
+    method.
 
     ``G`` is the geodesic distance from the boundary voxels (cost ``(1 - lam) |dx| + lam |dI|``), ``G0`` the
     same with ``lam = 0``, and the band ``B`` holds the voxels with ``G0`` up to the largest ``G0`` in the
@@ -100,139 +100,78 @@ def sing(
     require_between("lam", lam, 0.0, 1.0)
     if not 0.0 <= margin < 1.0:
         raise ValueRangeError(f"margin is {margin}: it must lie in [0, 1)")
-    require_choice("preset", preset, PRESETS)
+    scale = preset_scale(preset, intensity, channels)
     if isinstance(boundary, str):
         require_choice("boundary", boundary, BOUNDARIES)
-    defaults = PRESETS[preset]
-    scale = _Preset(intensity or defaults.intensity, channels or defaults.channels)
-    if is_batch(image, spacing) or gpu.takes(image):
-        options: dict[str, Any] = {"lam": lam, "margin": margin, "preset": preset, "slice_axis": slice_axis}
-        return _sing_anywhere(regions, as_tensor(image), spacing, boundary, foreground, scale, options)
-    spacing = cast(Spacing, spacing)
-    masks = as_regions(regions, axes=len(spacing))
-    raw = scaled_image(image, spacing=spacing, intensity="raw").to(masks.device)
-    require_same_shape("image", raw.shape[1:], "each region", masks.shape[1:])
-    scaled = scaled_image(raw, spacing=spacing, intensity=scale.intensity)
-    groups = channel_groups(scaled, scale.channels)
-    paper = preset == "paper"
-    edges = _edges(masks, boundary, slice_axis)
-    bodies = [_body(foreground, preset, group, masks) for group in _groups_like(raw, groups)]
-    maps = []
-    bands = [_band(*each, scaled, spacing) for each in zip(masks, edges, strict=True)] if paper else []
-    for group, body in zip(groups, bodies, strict=True):
-        if paper:
-            near = [
-                _near_map(*each, group, body, spacing, lam, margin)
-                for each in zip(masks, edges, bands, strict=True)
-            ]
-            maps.append(torch.stack(near) if near else masks.float())
-        else:
-            length = geodesic_distance(group, edges, spacing=spacing, cost="l1", weight=lam)
-            maps.append(_reference_map(length, masks, body, margin))
-    return maps[0] if len(maps) == 1 else torch.stack(maps).mean(dim=0)
-
-
-def _sing_anywhere(
-    regions: ArrayLike,
-    image: Tensor,
-    spacing: Spacing | Sequence[Spacing],
-    boundary: str | ArrayLike,
-    foreground: ArrayLike | str | None,
-    scale: _Preset,
-    options: dict[str, Any],
-) -> Tensor:
-    """The maps of a batch, or of one image on a GPU: item by item on the CPU, at once on a GPU."""
-    batched = is_batch(image, spacing)
+    image = as_tensor(image)
+    batched, on_gpu = is_batch(image, spacing), gpu.takes(image)
     steps = item_spacing(spacing, len(image) if batched else 1)
-    given = {"regions": regions, "boundary": boundary, "foreground": foreground}
-    parts = {
-        name: [each] * len(steps)
-        if each is None or isinstance(each, str)
-        else as_tensor(each)
-        if batched
-        else [each]
-        for name, each in given.items()
-    }
-    for name, part in parts.items():
-        if len(part) != len(steps):
-            raise ShapeError(f"{name} has {len(part)} items, but image has {len(steps)}: give one for each")
-    items = list(image) if batched else [image]
-    if not gpu.takes(image):
-        options |= scale._asdict()
-        return torch.stack(
-            [
-                sing(own, one, spacing=step, boundary=rule, foreground=body, **options)
-                for own, one, step, rule, body in zip(
-                    parts["regions"], items, steps, parts["boundary"], parts["foreground"], strict=True
-                )
-            ]
-        )
-    found = _sing_on_device(items, parts, steps, scale, options)
-    return found if batched else found[0]
+    parts = [
+        split(name, value, len(steps), batched=batched)
+        for name, value in (("regions", regions), ("boundary", boundary), ("foreground", foreground))
+    ]
+    ready = []
+    for own, rule, body, one, step in zip(*parts, image if batched else [image], steps, strict=True):
+        masks = as_regions(own, axes=len(step))
+        device = image.device if on_gpu else masks.device
+        raw, masks = scaled_image(one, spacing=step, intensity="raw").to(device), masks.to(device)
+        require_same_shape("image", raw.shape[1:], "each region", masks.shape[1:])
+        groups = channel_groups(scaled_image(raw, spacing=step, intensity=scale.intensity), scale.channels)
+        edges = _edges(masks, rule, slice_axis)
+        bodies = [_body(body, preset, group, masks) for group in channel_groups(raw, scale.channels)]
+        images = [group[None] for group in groups]
+        ready.append(_Ready(masks[None], edges[None], images, [each[None, None] for each in bodies], [step]))
+    # All at once on a GPU, one by one on the CPU.
+    maps = [_maps(item, preset, lam, margin) for item in ([_joined(ready)] if on_gpu else ready)]
+    return torch.cat(maps) if batched else maps[0][0]
 
 
-def _sing_on_device(
-    items: Sequence[Tensor],
-    parts: dict[str, Any],
-    steps: Sequence[Spacing],
-    scale: _Preset,
-    options: dict[str, Any],
-) -> Tensor:
-    """The maps of images on a GPU, ``(B, R, *S)``; ``parts`` holds regions, boundary and foreground."""
-    require_choice("channels", scale.channels, CHANNELS)
-    preset, lam, margin = options["preset"], options["lam"], options["margin"]
-    pairs = list(zip(items, steps, strict=True))
-    raw = torch.stack([scaled_image(one, spacing=step, intensity="raw") for one, step in pairs])
-    scaled = torch.stack([scaled_image(one, spacing=step, intensity=scale.intensity) for one, step in pairs])
-    masks = torch.stack([as_regions(one, axes=len(steps[0])).to(raw.device) for one in parts["regions"]])
-    require_same_shape("image", raw.shape[2:], "each region", masks.shape[2:])
-    edges = torch.stack(
-        [_edges(own, rule, options["slice_axis"]) for own, rule in zip(masks, parts["boundary"], strict=True)]
+@dataclass(frozen=True)
+class _Ready:
+    """What the maps of one or more items are computed from; every tensor's first axis is the items'.
+
+    Attributes:
+        masks: ``(B, R, *S)`` boolean.
+        edges: ``(B, R, *S)`` boolean: boundary voxels.
+        images: ``(B, C, *S)`` for each group of channels that is measured together.
+        bodies: ``(B, 1, *S)`` boolean for each group: voxels that belong to the body.
+        spacing: Millimetres per spatial axis, for each item.
+    """
+
+    masks: Tensor
+    edges: Tensor
+    images: Sequence[Tensor]
+    bodies: Sequence[Tensor]
+    spacing: list[Spacing]
+
+
+def _joined(items: Sequence[_Ready]) -> _Ready:
+    return _Ready(
+        torch.cat([item.masks for item in items]),
+        torch.cat([item.edges for item in items]),
+        [torch.cat(group) for group in zip(*(item.images for item in items), strict=True)],
+        [torch.cat(group) for group in zip(*(item.bodies for item in items), strict=True)],
+        [step for item in items for step in item.spacing],
     )
-    single = [slice(index, index + 1) for index in range(raw.shape[1])]
-    maps = []
-    for group in [slice(None)] if scale.channels == "joint" else single:
-        bodies = torch.stack(
-            [
-                _body(body, preset, one[group], own)
-                for body, one, own in zip(parts["foreground"], raw, masks, strict=True)
-            ]
-        )
-        image = scaled[:, group]
-        if preset == "paper":
-            near = sing_maps(masks, edges, image, bodies[:, None], spacing=steps, lam=lam, margin=margin)
-        else:
-            length = geodesic_distance(image, edges, spacing=steps, cost="l1", weight=lam)
-            each = zip(length, masks, bodies, strict=True)
-            near = torch.stack([_reference_map(*one, margin) for one in each])
-        maps.append(near)
-    return maps[0] if len(maps) == 1 else torch.stack(maps).mean(dim=0)
 
 
 def _edges(masks: Regions, rule: str | ArrayLike, slice_axis: int) -> Regions:
-    """Boundary voxels of every region, ``(R, *S)``."""
+    """Return the boundary voxels of every region, ``(R, *S)``."""
     if not isinstance(rule, str):
         voxels = as_tensor(rule).to(masks.device)
         require_same_shape("boundary", voxels.shape, "the regions", masks.shape)
         if voxels.dtype != torch.bool:
             raise DTypeError(f"boundary has dtype {voxels.dtype}: give booleans (R, *S)")
         return voxels
-    found = [boundary_voxels(mask, rule=rule, slice_axis=slice_axis) for mask in masks]
-    for index, each in enumerate(found):
-        if each.found_by != rule:
+    boundaries = [boundary_voxels(mask, rule=rule, slice_axis=slice_axis) for mask in masks]
+    for index, boundary in enumerate(boundaries):
+        if boundary.found_by != rule:
             logger.info("region %d has no %s boundary: its inner boundary is used", index, rule)
-    return torch.stack([each.voxels for each in found])
-
-
-def _groups_like(raw: Image, groups: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The unscaled channels, grouped as the scaled ones."""
-    return (
-        (raw,) if len(groups[0]) == len(raw) else tuple(raw[index : index + 1] for index in range(len(raw)))
-    )
+    return torch.stack([boundary.voxels for boundary in boundaries])
 
 
 def _body(foreground: ArrayLike | str | None, preset: str, raw: Tensor, masks: Regions) -> Mask:
-    """Voxels that belong to the body, for one group of channels."""
+    """Return the voxels that belong to the body, for one group of channels."""
     if foreground is None and preset == "paper":
         return torch.ones_like(masks[0])
     if foreground is None or isinstance(foreground, str):
@@ -243,23 +182,102 @@ def _body(foreground: ArrayLike | str | None, preset: str, raw: Tensor, masks: R
     return body != 0
 
 
-def _band(region: Mask, edge: Mask, image: Image, spacing: Spacing) -> Mask:
-    """Voxels no farther from the boundary, in path length, than the region's innermost one."""
-    band = torch.zeros_like(region)
-    if not bool(edge.any()):
-        return band
-    box, length = _lengths_within(image, edge, region | edge, spacing, 0.0)
-    inner = length[region[box]]
+def _maps(ready: _Ready, preset: str, lam: float, margin: float) -> Tensor:
+    """Return the maps ``(B, R, *S)``: the mean of one per group of channels."""
+    if preset == "paper":
+        paper = _maps_on_device if gpu.takes(ready.masks) else _maps_in_boxes
+        return mean_of(paper(ready, lam, margin))
+    options: dict[str, Any] = {"spacing": ready.spacing, "cost": "l1", "weight": lam}
+    lengths = [geodesic_distance(image, ready.edges, **options) for image in ready.images]
+    bodies = zip(lengths, ready.bodies, strict=True)
+    return mean_of([_reference_map(length, ready.masks, body, margin) for length, body in bodies])
+
+
+def _band(length: Tensor, masks: Tensor, edges: Tensor, axes: int) -> Tensor:
+    """Return the voxels no farther from the boundary, in path length, than the region's innermost one.
+
+    Args:
+        length: ``(..., *S)``: exact in the region and somewhat beyond.
+        masks: ``(..., *S)`` boolean.
+        edges: ``(..., *S)`` boolean.
+        axes: Number of spatial axes.
+    """
+    reach = _largest(length, masks, axes)
     # An infinite reach would be a part of the region without any boundary voxel: it has no band.
-    reach = float(inner.amax()) if inner.numel() else 0.0
-    band[box] = length <= (reach * (1.0 + TIE) if math.isfinite(reach) else -1.0)
-    return band
+    some = torch.isfinite(reach) & edges.flatten(-axes).any(-1).view(reach.shape)
+    return (length <= reach * (1.0 + TIE)) & some
+
+
+def _banded_map(length: Tensor, near: Tensor, masks: Tensor, margin: float, axes: int) -> Tensor:
+    """Return equation 5's map: scaled by the largest distance in the band ``near``, -1 beyond it."""
+    scale = _largest(length, near, axes)
+    # One voxel that is its own boundary: the band is that voxel and every distance in it is 0.
+    size = length / torch.where(scale > 0, scale, 1.0) * (1.0 - margin) + margin
+    return torch.where(near, torch.where(masks, size, -size), -1.0)
+
+
+def _reference_map(length: Tensor, masks: Tensor, body: Tensor, margin: float) -> Tensor:
+    """Return the released code's map of one group: scaled by the region's largest distance, cut off at 1."""
+    axes = length.ndim - 2
+    scale = _largest(length, masks & body, axes)
+    scale = torch.where(scale > 0, scale, _largest(length, masks, axes))
+    ratio = torch.where(scale > 0, length / torch.where(scale > 0, scale, 1.0), (length > 0).float())
+    size = (1.0 - margin) * torch.where(body, ratio.clamp_max(1.0), 1.0) + margin
+    return torch.where(masks, size, -size)
+
+
+def _largest(values: Tensor, where: Tensor, axes: int) -> Tensor:
+    """Return the largest value among the chosen voxels, 0 where there are none, ``(..., 1, ...)``."""
+    return torch.where(where, values, 0.0).amax(tuple(range(-axes, 0)), keepdim=True)
+
+
+def _maps_on_device(ready: _Ready, lam: float, margin: float) -> list[Tensor]:
+    """Return the ``paper`` maps of a batch, ``(B, R, *S)`` for each group of channels.
+
+    Distances inside the region, then inside the band, bound how far the exact ones have to be followed, so
+    that nothing beyond the band is solved.
+    """
+    masks, edges, axes = ready.masks, ready.edges, ready.masks.ndim - 2
+    start = torch.where(edges, 0.0, math.inf)
+
+    def lengths(image: Tensor, weight: float, wanted: Tensor) -> Tensor:
+        """Distances from the edges: exact for all wanted voxels, infinite not far beyond."""
+        cost = PathCost("l1", weight)
+        upper = device_distances(image, start, spacing=ready.spacing, cost=cost, allowed=wanted | edges)
+        limits = _largest(upper, wanted, axes).flatten(2)[..., 0] * (1.0 + 2 * TIE)
+        return device_distances(image, start, spacing=ready.spacing, cost=cost, limits=limits)
+
+    band = _band(lengths(ready.images[0], 0.0, masks), masks, edges, axes)
+    return [
+        _banded_map(lengths(image, lam, band), band & (body | masks), masks, margin, axes)
+        for image, body in zip(ready.images, ready.bodies, strict=True)
+    ]
+
+
+def _maps_in_boxes(ready: _Ready, lam: float, margin: float) -> list[Tensor]:
+    """Return the ``paper`` maps of one item as :func:`_maps_on_device`, each region in a box around it."""
+    (masks,), (edges,), (spacing,) = ready.masks, ready.edges, ready.spacing
+    axes = masks.ndim - 1
+    maps = [torch.full_like(ready.masks, -1.0, dtype=torch.float32) for _ in ready.images]
+    for index, (region, edge) in enumerate(zip(masks, edges, strict=True)):
+        if not bool(edge.any()):
+            continue
+        box, length = _lengths_within(ready.images[0][0], edge, region, spacing, 0.0)
+        band = torch.zeros_like(region)
+        band[box] = _band(length, region[box], edge[box], axes)
+        if not bool(band.any()):
+            continue
+        for out, image, body in zip(maps, ready.images, ready.bodies, strict=True):
+            box, length = _lengths_within(image[0], edge, band, spacing, lam)
+            near = band[box] & (body[0, 0][box] | region[box])
+            out[0, index][box] = _banded_map(length, near, region[box], margin, axes)
+    return maps
 
 
 def _lengths_within(
     image: Image, edge: Mask, wanted: Mask, spacing: Spacing, lam: float
 ) -> tuple[tuple[slice, ...], Tensor]:
-    """A box, and the distances from ``edge`` in it: exact for all ``wanted`` voxels and somewhat beyond.
+    """Return a box, and the distances from ``edge`` in it: exact for all ``wanted`` voxels and a bit beyond.
 
     Paths that stay among the wanted voxels give an upper bound of the distances there. No cheapest path to a
     wanted voxel is longer, so it stays within so many millimetres of the boundary, and the rest of the image
@@ -281,7 +299,7 @@ def _lengths_within(
 
 
 def _box(voxels: Mask, steps: Sequence[int]) -> tuple[slice, ...]:
-    """The smallest box around the voxels, wider by ``steps`` on either side but inside the image."""
+    """Return the smallest box around the voxels, wider by ``steps`` on either side but inside the image."""
     sides, left = [], voxels
     for axis, step in enumerate(steps):
         others = [other for other in range(voxels.ndim) if other != axis]
@@ -290,47 +308,6 @@ def _box(voxels: Mask, steps: Sequence[int]) -> tuple[slice, ...]:
         left = left.narrow(axis, low, high - low)  # What follows has less to look at.
         sides.append(slice(max(low - step, 0), min(high + step, voxels.shape[axis])))
     return tuple(sides)
-
-
-def _near_map(
-    region: Mask,
-    edge: Mask,
-    band: Mask,
-    image: Image,
-    body: Mask,
-    spacing: Spacing,
-    lam: float,
-    margin: float,
-) -> Tensor:
-    """Equation 5: scaled by the largest distance in the band, -1 beyond it."""
-    whole = torch.full(region.shape, -1.0, device=region.device)
-    if not bool(band.any()):
-        return whole
-    box, length = _lengths_within(image, edge, band, spacing, lam)
-    inside = region[box]
-    near = band[box] & (body[box] | inside)
-    values = length[near]
-    scale = values.amax() if values.numel() else values.new_zeros(())
-    # One voxel that is its own boundary: the band is that voxel and every distance in it is 0.
-    size = values / torch.where(scale > 0, scale, 1.0) * (1.0 - margin) + margin
-    whole[box][near] = torch.where(inside[near], size, -size)
-    return whole
-
-
-def _reference_map(length: Tensor, masks: Regions, body: Mask, margin: float) -> RegionMaps:
-    """The released code's map of one channel: scaled by the region's largest distance, cut off at 1."""
-    scale = _largest(length, masks & body)
-    scale = torch.where(scale > 0, scale, _largest(length, masks))
-    ratio = torch.where(scale > 0, length / torch.where(scale > 0, scale, 1.0), (length > 0).float())
-    size = (1.0 - margin) * torch.where(body, ratio.clamp_max(1.0), 1.0) + margin
-    return torch.where(masks, size, -size)
-
-
-def _largest(length: Tensor, where: Tensor) -> Tensor:
-    """Largest length among the chosen voxels of each region, 0 where there are none, ``(R, 1, ...)``."""
-    chosen = [one[region] for one, region in zip(length, where, strict=True)]
-    largest = [one.amax() if one.numel() else one.new_zeros(()) for one in chosen]
-    return torch.stack(largest).view(-1, *(1,) * (length.ndim - 1))
 
 
 def _prepare(case: TargetCase, options: Options) -> Tensor | None:

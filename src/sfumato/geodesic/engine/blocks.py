@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import uint64
@@ -13,11 +13,10 @@ from sfumato.geodesic.engine.jit import compiled
 from sfumato.geodesic.engine.moves import fetch_blocks
 from sfumato.geodesic.engine.simd import LANES, lowest_bit
 from sfumato.geodesic.engine.sweeps import AHEAD, CHANGED, ROW0
+from sfumato.types import Array
 
 # ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Blocks(NamedTuple):

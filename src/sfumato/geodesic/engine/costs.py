@@ -29,11 +29,11 @@ from sfumato.geodesic.engine.simd import (
     splat,
     subtract,
 )
+from sfumato.types import Array
 
 # ruff: noqa: ANN001, ANN201, ANN202  # Compiled code: its types are Numba's, and annotations confuse it.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
-Array = np.ndarray[Any, np.dtype[Any]]
 
 COSTS = ("l1", "l2", "geodistk")
 EPSILON = 1e-5  # what GeodisTK adds to |step|, so that flat areas still cost something
@@ -72,7 +72,7 @@ Cost = Sum | Norm | Product | Ratio
 
 
 @dataclass(frozen=True)
-class Plan:
+class CostPlan:
     """A cost made ready for the kernels: the inner loop's form, the image's factor and the distances'."""
 
     cost: Cost  # weights in Python's numbers; ``weights_in`` gives them the kernels' type
@@ -83,7 +83,7 @@ class Plan:
     length: float  # factor of a move's length in mm
 
 
-def plan(cost: str, weight: float, spacing: Sequence[float], span: float, channels: int) -> Plan:
+def plan(cost: str, weight: float, spacing: Sequence[float], span: float, channels: int) -> CostPlan:
     """Choose the form for ``cost``, and say whether float32 suffices.
 
     Args:
@@ -97,20 +97,20 @@ def plan(cost: str, weight: float, spacing: Sequence[float], span: float, channe
     if weight == 0 or (cost == "l1" and weight * span == 0):
         length = 1.0 - weight if cost == "l1" else 1.0
         safe = 1 / _SAFE < length * short <= long < _SAFE or length == 0
-        return Plan(Sum(1.0, 1.0), 0, 1.0, uses_image=False, is_safe=safe, length=length)
+        return CostPlan(Sum(1.0, 1.0), 0, 1.0, uses_image=False, is_safe=safe, length=length)
     mantissa, power = (1.0, 0) if cost == "geodistk" else math.frexp(weight)
     size = math.ldexp(span, power) * math.sqrt(channels)
     if cost == "l1":
         length = (1 - weight) / mantissa
         safe = (length == 0 or 1 / _SAFE < length * short <= length * long < _SAFE) and size < 1e38
-        return Plan(Sum(1.0, 1.0), power, mantissa, uses_image=True, is_safe=safe, length=length)
+        return CostPlan(Sum(1.0, 1.0), power, mantissa, uses_image=True, is_safe=safe, length=length)
     safe = size < _SAFE and 1 / _SAFE < short / mantissa <= long / mantissa < _SAFE
     if cost == "l2":
-        return Plan(Norm(1.0, 1.0), power, mantissa, uses_image=True, is_safe=safe, length=1 / mantissa)
+        return CostPlan(Norm(1.0, 1.0), power, mantissa, uses_image=True, is_safe=safe, length=1 / mantissa)
     form: Cost = Product(1.0, 1.0)
     if weight < 1:
         form = Ratio(1 - weight, weight)
-    return Plan(form, 0, 1.0, uses_image=True, is_safe=safe and weight > 1 / _SAFE, length=1.0)
+    return CostPlan(form, 0, 1.0, uses_image=True, is_safe=safe and weight > 1 / _SAFE, length=1.0)
 
 
 def weights_in(cost: Cost, dtype: Any) -> Cost:  # noqa: ANN401  # NumPy's type of a number
@@ -118,7 +118,7 @@ def weights_in(cost: Cost, dtype: Any) -> Cost:  # noqa: ANN401  # NumPy's type 
     return type(cost)(dtype(cost.length_weight), dtype(cost.step_weight))
 
 
-def lengths(ready: Plan, spacing: Sequence[float], dtype: Any = np.float32) -> Array:  # noqa: ANN401
+def lengths(ready: CostPlan, spacing: Sequence[float], dtype: Any = np.float32) -> Array:  # noqa: ANN401
     """Length of the move ``(a, b, c)``, each 0 or 1, at ``[a, b, c]``, in the form that the kernels take."""
     a, b, c = (np.arange(2) * step for step in spacing)
     squared = a[:, None, None] ** 2 + b[:, None] ** 2 + c**2
@@ -127,7 +127,7 @@ def lengths(ready: Plan, spacing: Sequence[float], dtype: Any = np.float32) -> A
     return np.asarray(np.sqrt(squared) * ready.length, dtype=dtype)
 
 
-def shortest(ready: Plan, of: Array) -> float:
+def shortest(ready: CostPlan, of: Array) -> float:
     """What a move costs at least, from its ``lengths``."""
     length = float(min(of[0, 0, 1], of[0, 1, 0], of[1, 0, 0]))
     if isinstance(ready.cost, Norm):

@@ -7,23 +7,19 @@ digit. ``D`` is a fixed point to the bit, so from every voxel some neighbour lea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 from numba.extending import register_jitable
 
 from sfumato.geodesic.engine import costs
 from sfumato.geodesic.engine.costs import edge_of_one
 from sfumato.geodesic.engine.jit import compiled
+from sfumato.geodesic.engine.solve import PaddedRows
 from sfumato.geodesic.engine.sweeps import ROW0
-
-if TYPE_CHECKING:
-    from sfumato.geodesic.engine.solve import Field
+from sfumato.types import Array
 
 # ruff: noqa: ANN001, ANN202  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _ALLOWED = 4e-6  # As a share of the distance: paths not looked at may have drifted twice as far.
 _FEW = 250  # So many moves of any length cannot drift that far.
@@ -33,35 +29,35 @@ _ENDLESS = 20_000  # Moves after which a path is not followed further: it is lon
 _LOST = 64  # So many moves one after the other that float32 has lost make a path long, too.
 
 
-def is_long(field: Field, distance: Array, below: float = np.inf) -> bool:
+def is_long(rows: PaddedRows, distance: Array, below: float = np.inf) -> bool:
     """Whether the padded ``distance`` in float32 may have drifted by more than exact distances may.
 
     Args:
-        field: The field that it was solved in.
+        rows: The rows that it was solved in.
         distance: Padded distances at their fixed point.
         below: Values from here on are not distances.
     """
-    depth, height, width = field.shape
-    if field.mask is None:
+    depth, height, width = rows.shape
+    if rows.mask is None:
         count = depth * height * width
         # An odd stride meets every column of rows of an even width.
         voxels = np.arange(0, count, max(1, count // _CANDIDATES) | 1)
     else:
-        voxels = np.flatnonzero(field.mask.transpose(field.order))
+        voxels = np.flatnonzero(rows.mask.transpose(rows.order))
         voxels = voxels[:: max(1, len(voxels) // _CANDIDATES)]
-    places = ROW0 + voxels // width * field.pitch + voxels % width
+    places = ROW0 + voxels // width * rows.pitch + voxels % width
     values = distance[places]
     reached = values < below
     values, places = values[reached], places[reached]
-    if not len(values) or values.max() <= _FEW * costs.shortest(field.plan, field.lengths):
+    if not len(values) or values.max() <= _FEW * costs.shortest(rows.plan, rows.lengths):
         return False
     # The farthest, and others of the far half, since other directions drift otherwise.
     far = places[np.argsort(values)[-max(1, len(values) // 2) :]]
     chosen = np.unique(np.concatenate([far[-_PATHS // 4 :], far[:: max(1, len(far) // _PATHS)]]))
     worst, is_followed = _drift(
-        distance, field.images, field.cost, field.lengths, field.shape, field.pitch, chosen
+        distance, rows.images, rows.cost, rows.lengths, rows.shape, rows.pitch, chosen
     )
-    return bool(worst > _ALLOWED or (not is_followed and values.max() > _MANY * field.typical))
+    return bool(worst > _ALLOWED or (not is_followed and values.max() > _MANY * rows.typical))
 
 
 @register_jitable

@@ -1,9 +1,9 @@
 """Compiling with Numba: no global lock, and a cache on disk that never gets in the way.
 
 The machine code is kept in the package's ``__pycache__`` if that can be written, else in the user's cache
-folder, else nowhere. It is compiled anew when any file of this package has changed. Each version has files of
-its own, so that processes of two versions never read what the other wrote; files that a crash left damaged
-are written anew.
+folder, else nowhere. It is compiled anew when any file of the engine or of the function's own folder has
+changed: those are what its machine code is made of. Each version has files of its own, so that processes of
+two versions never read what the other wrote; files that a crash left damaged are written anew.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ _open_index: Any = caching.IndexDataCacheFile
 
 
 @cache
-def _package_stamp() -> str:
-    """One word that changes when any source file of the package does."""
+def _stamp_of(folder: Path) -> str:
+    """Return one word that changes when any source file of the engine or of ``folder`` does."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for own in sorted({Path(__file__).parent, folder}):
+        for path in sorted(own.glob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
-    """Numba's cache, stamped with the whole package, and silent where the disk is full or read-only."""
+    """Numba's cache, stamped with whole folders, and silent where the disk is full or read-only."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
+        stamp = _stamp_of(Path(function.__code__.co_filename).parent)
+        self._version = stamp[:12]
         self._cache_file = _open_index(
             cache_path=self._cache_path,
-            filename_base=f"{self._impl.filename_base}-{_package_stamp()[:12]}",
-            source_stamp=_package_stamp(),
+            filename_base=f"{self._impl.filename_base}-{self._version}",
+            source_stamp=stamp,
         )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:  # noqa: ANN401  # numba's own objects
@@ -60,7 +63,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
             self.disable()
 
     def _start_anew(self) -> None:
-        """Empty the index: a damaged one would fail the saving too."""
+        """Empty the index: with a damaged one saving would fail too."""
         try:
             self.flush()
         except OSError:
@@ -71,7 +74,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # numba has no types
         name, _, place = self._impl.filename_base.rpartition("-")
         python = place.rpartition(".")[2]
         for path in Path(self._cache_path).glob(f"{name}-*.{python}-*.nb[ci]"):
-            if f"-{_package_stamp()[:12]}." not in path.name:
+            if f"-{self._version}." not in path.name:
                 path.unlink(missing_ok=True)
 
 

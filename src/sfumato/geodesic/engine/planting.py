@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numba import uint64
@@ -11,11 +10,11 @@ from numba import uint64
 from sfumato.geodesic.engine.jit import compiled
 from sfumato.geodesic.engine.simd import LANES, below, load, splat
 from sfumato.geodesic.engine.sweeps import CHANGED, ONE, ROW0, WAITING
+from sfumato.types import Array
 
 # ruff: noqa: ANN001, ANN201  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _EVERY_LANE = (1 << LANES) - 1
 
 

@@ -1,6 +1,6 @@
 """From arrays to padded rows, through the kernels, and back; bands, threads and the switch to the heap.
 
-``Field`` holds what all seed sets share: the padded image and the plan. ``Field.solve`` computes one
+``PaddedRows`` holds what all seed sets share: the padded image and the plan. Its ``solve`` computes one
 distance map in one thread or several; several sets are solved side by side, one thread each.
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 
 from sfumato.geodesic.engine import costs, planting, queue, sweeps
 from sfumato.geodesic.engine.simd import LANES
+from sfumato.types import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 TILE_ROWS = 32  # Per axis, at most: 1024 rows of 256 voxels, image and distance, are 2 MiB.
@@ -56,7 +56,7 @@ def _aligned(size: int, dtype: Any) -> Array:  # noqa: ANN401  # NumPy's type of
     return raw[start : start + size]
 
 
-class Field:
+class PaddedRows:
     """An image made ready for distance transforms: padded rows and the cost's plan.
 
     Args:
@@ -75,7 +75,7 @@ class Field:
         self,
         image: Array,
         spacing: Sequence[float],
-        plan: costs.Plan,
+        plan: costs.CostPlan,
         mask: Array | None = None,
         rest: Array | None = None,
         threads: int = 1,
@@ -260,7 +260,7 @@ class Field:
 class _Run:
     """One transform under way: its bands, its slabs of planes, one per thread, and its budget."""
 
-    def __init__(self, field: Field, distance: Array, todo: Array, threads: int) -> None:
+    def __init__(self, field: PaddedRows, distance: Array, todo: Array, threads: int) -> None:
         self.field, self.distance = field, distance
         depth, height, _ = field.shape
         slabs = min(threads, -(-2 * depth // TILE_ROWS))

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from sfumato.checks import require_spacing
 from sfumato.errors import DTypeError, ValueRangeError
-from sfumato.geodesic.engine import costs
 from sfumato.geodesic.gpu.solve import Work, solve
-from sfumato.geodesic.task import require_cost
+from sfumato.geodesic.task import PathCost
 
 _EXACT = (torch.float32, torch.int8, torch.uint8, torch.int16, torch.bool)  # All fit into float32.
 _HALVES = (torch.float16, torch.bfloat16)
@@ -23,8 +22,7 @@ def device_distances(
     start: Tensor,
     *,
     spacing: Sequence[Sequence[float]],
-    cost: str,
-    weight: float,
+    cost: PathCost,
     limits: Tensor | None = None,
     allowed: Tensor | None = None,
     work: Work | None = None,
@@ -36,7 +34,6 @@ def device_distances(
         start: ``(B, K, *S)`` float32: what a path pays to start at a voxel; infinite: no seed.
         spacing: Millimetres per spatial axis, for each item.
         cost: As in ``geodesic_distance``.
-        weight: As in ``geodesic_distance``.
         limits: ``(B, K)``: farther voxels are infinite; None: no limit.
         allowed: ``(B, 1 or K, *S)`` boolean: True where paths may go.
         work: Filled in where given.
@@ -48,37 +45,36 @@ def device_distances(
         ShapeError, ValueRangeError, DTypeError: as in ``geodesic_distance``.
         ValueRangeError: one seed set has more than ``2^31 - 1`` voxels, or its numbers leave float32.
     """
-    require_cost(cost, weight)
     axes = image.ndim - 2
     pixels, span = _float32(image)
     thin = (1,) * (3 - axes)
     start = start.to(torch.float32)
-    steps = [tuple(float(step) for step in each) for each in spacing]
-    for each in steps:
-        require_spacing(each, image.shape[2:])
-    plans = [costs.plan(cost, float(weight), each, span, max(image.shape[1], 1)) for each in steps]
+    steps = [tuple(float(step) for step in item) for item in spacing]
+    for item in steps:
+        require_spacing(item, image.shape[2:])
+    plans = [cost.plan(item, span, max(image.shape[1], 1)) for item in steps]
     for ready in plans:
         if not ready.is_safe:
             raise ValueRangeError(
-                f"image spans {span:g} with spacing {steps[0]} mm and weight {weight:g}: the costs leave "
-                "float32 on the GPU; scale the image, or compute on the CPU with image.cpu()"
+                f"image spans {span:g} with spacing {steps[0]} mm and weight {cost.weight:g}: the costs "
+                "leave float32 on the GPU; scale the image, or compute on the CPU with image.cpu()"
             )
     if limits is None:
         limits = start.new_full(start.shape[:2], math.inf)
-    found = solve(
+    distance = solve(
         pixels.reshape(*pixels.shape[:2], *thin, *image.shape[2:]),
         start.reshape(*start.shape[:2], *thin, *start.shape[2:]),
-        spacing=[(*(1.0,) * len(thin), *each) for each in steps],
-        plan=plans[0] if plans else costs.plan(cost, float(weight), (1.0,) * axes, span, 1),
+        spacing=[(*(1.0,) * len(thin), *item) for item in steps],
+        plan=plans[0] if plans else cost.plan((1.0,) * axes, span, 1),
         limits=limits,
         allowed=None if allowed is None else allowed.reshape(*allowed.shape[:2], *thin, *allowed.shape[2:]),
         work=work,
     )
-    return found.reshape(start.shape)
+    return distance.reshape(start.shape)
 
 
 def _float32(image: Tensor) -> tuple[Tensor, float]:
-    """The image in float32, and the largest difference within it; one look of the host at the device."""
+    """Return the image in float32, and its largest difference; the host looks at the device once."""
     if image.is_complex():
         raise DTypeError(f"image has dtype {image.dtype}: it must be real")
     pixels = image.detach()

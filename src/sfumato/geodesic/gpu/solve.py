@@ -41,7 +41,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Tiling:
     """How the voxels of one set are cut into tiles.
 
     Attributes:
@@ -79,7 +79,7 @@ def solve(
     start: Tensor,
     *,
     spacing: Sequence[Sequence[float]],
-    plan: costs.Plan,
+    plan: costs.CostPlan,
     limits: Tensor,
     allowed: Tensor | None = None,
     work: Work | None = None,
@@ -105,8 +105,8 @@ def solve(
     """
     items, sets = start.shape[:2]
     shape = tuple(start.shape[2:])
-    grid = Grid(shape, tile or TILES[3 if shape[0] > 1 else 2])
-    require_countable(grid.padded)
+    tiling = Tiling(shape, tile or TILES[3 if shape[0] > 1 else 2])
+    require_countable(tiling.padded)
     if start.numel() == 0:
         return torch.empty_like(start)
     scale = torch.full((), plan.scale, dtype=torch.float32, device=start.device)
@@ -116,17 +116,17 @@ def solve(
     if allowed is not None:
         first = first.masked_fill(~allowed, math.inf)
     first = first.reshape(items * sets, *shape)
-    distance = start.new_full((items * sets, *grid.padded), math.inf)
-    inner = grid.inner(distance)
+    distance = start.new_full((items * sets, *tiling.padded), math.inf)
+    inner = tiling.inner(distance)
     inner.copy_(first.masked_fill(first > bound.view(-1, 1, 1, 1), math.inf))
     lengths = torch.stack([torch.from_numpy(costs.lengths(plan, each)) for each in spacing]).to(image.device)
-    _run(distance, grid, image, allowed, lengths, bound, plan, sets, work)
+    _run(distance, tiling, image, allowed, lengths, bound, plan, sets, work)
     result = (inner * scale).view(start.shape)
     return result.masked_fill_(result > limits.view(items, sets, 1, 1, 1), math.inf)
 
 
-def _current(tensor: Tensor) -> AbstractContextManager[object]:
-    """Make the tensor's device the current one, which is where Triton launches."""
+def current(tensor: Tensor) -> AbstractContextManager[object]:
+    """Make the tensor's device the current one, which is where Triton launches kernels."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
@@ -141,12 +141,12 @@ def require_countable(shape: Sequence[int]) -> None:
 
 def _run(
     distance: Tensor,
-    grid: Grid,
+    tiling: Tiling,
     image: Tensor,
     allowed: Tensor | None,
     lengths: Tensor,
     bound: Tensor,
-    plan: costs.Plan,
+    plan: costs.CostPlan,
     sets: int,
     work: Work | None,
 ) -> None:
@@ -157,20 +157,20 @@ def _run(
     if plan.power:
         pixels = torch.ldexp(pixels, torch.full((), plan.power, device=image.device))
     gate = lengths if allowed is None else allowed.to(torch.uint8).contiguous()
-    tiles = math.prod(grid.counts)
+    tiles = math.prod(tiling.counts)
     now = torch.ones((len(distance), tiles), dtype=torch.int32, device=image.device)
     later = torch.zeros_like(now)
     visits = torch.zeros(1, dtype=torch.int64, device=image.device)
     options: dict[str, Any] = {
         "FORM": _FORMS[type(plan.cost)],
         "CHANNELS": pixels.shape[1] if plan.uses_image else 0,
-        "SOLID": grid.shape[0] > 1,
+        "SOLID": tiling.shape[0] > 1,
         "MASKED": allowed is not None,
         "COUNTED": work is not None,
         "ROUNDS": _ROUNDS,
-        **dict(zip("ABC", grid.tile, strict=True)),
+        **dict(zip("ABC", tiling.tile, strict=True)),
         # A warp without voxels of its own would work on copies of another's, which may have seen other halos.
-        "num_warps": max(1, min(_WARPS, math.prod(grid.tile) // 32)),
+        "num_warps": max(1, min(_WARPS, math.prod(tiling.tile) // 32)),
         # A fused multiply-add would round once where the CPU rounds twice.
         "enable_fp_fusion": False,
     }
@@ -178,46 +178,14 @@ def _run(
     weights = (float(plan.cost.length_weight), float(plan.cost.step_weight))
     for block in itertools.count(1):  # noqa: B007 - the count is read after the loop
         for _ in range(_PASSES):
-            with _current(distance):
+            with current(distance):
                 kernels.relax_tiles[(tiles, len(distance))](
                     distance, pixels, gate, lengths, bound, now, later, visits,
-                    *grid.shape, *grid.counts, *shared, *weights, **options,
+                    *tiling.shape, *tiling.counts, *shared, *weights, **options,
                 )  # fmt: skip
             now, later = later, now
         if not bool(now.any()):
             break
     if work is not None:
         work.passes, work.visits = block * _PASSES, int(visits)
-        work.tiles, work.voxels_per_tile = now.numel(), math.prod(grid.tile)
-
-
-def votes(labels: Tensor, num_classes: int, offsets: Tensor, weights: Tensor) -> Tensor:
-    """As ``voted_labels``, on the device of ``labels``.
-
-    Args:
-        labels: ``(Z, Y, X)`` in ``0 .. num_classes - 1``.
-        num_classes: Number of classes ``K``.
-        offsets: ``(N, 3)`` integers, without the centre.
-        weights: ``(N,)`` float64 with a sum above 0.
-
-    Returns:
-        ``(K, Z, Y, X)`` float32; exactly one-hot where the box holds one class.
-
-    Raises:
-        ValueRangeError: more than ``2^31 - 1`` voxels.
-    """
-    from sfumato.geodesic.gpu import kernels
-
-    require_countable(labels.shape)
-    out = torch.empty((num_classes, *labels.shape), dtype=torch.float32, device=labels.device)
-    if labels.numel() == 0:
-        return out
-    share = (weights / weights.sum() / 2).to(torch.float32)
-    block = 512
-    together = min(8, 1 << (num_classes - 1).bit_length())
-    with _current(labels):
-        kernels.vote_neighbours[(-(-labels.numel() // block), -(-num_classes // together))](
-            labels.to(torch.int32).contiguous(), out, offsets.to(labels.device, torch.int32).contiguous(),
-            share.to(labels.device), *labels.shape, num_classes, len(offsets), BLOCK=block, CLASSES=together,
-        )  # fmt: skip
-    return out
+        work.tiles, work.voxels_per_tile = now.numel(), math.prod(tiling.tile)

@@ -6,23 +6,20 @@ import contextlib
 import math
 import mmap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_same_shape
-from sfumato.geodesic import voxelwise
-from sfumato.geodesic.distance import threads_for
+from sfumato.geodesic.cpu import threads_for
 from sfumato.geodesic.engine import blocks
 from sfumato.geodesic.engine.blocks import Blocks
 from sfumato.geodesic.engine.solve import run_side_by_side
-from sfumato.geodesic.pruning import solve_near
-from sfumato.geodesic.task import prepare, solve_sets
-from sfumato.types import ArrayLike
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from sfumato.geodesic.task import PathCost, Sources, prepare, solve_sets
+from sfumato.labels.kernels import weighing
+from sfumato.labels.kernels.pruning import solve_near
+from sfumato.types import Array, ArrayLike
 
 # exp(-d) is below half a float32 step of 1 from here on, so the minimum of the min-max is 0.
 FAR = np.float32(24 * 0.6931471805599453)
@@ -42,15 +39,10 @@ def nearness_labels(
     *,
     spacing: Sequence[float],
     alpha: float,
-    cost: str = "l2",
     weight: float = 1.0,
     threads: int | None = None,
 ) -> Tensor:
-    """``(1 - alpha) onehot + alpha g`` with ``g`` from the distances to each class's seeds.
-
-    ``e_c = exp(-D_c)``, scaled to ``[0, 1]`` over the image, and ``g_c = e_c / sum_c e_c``. The minimum of
-    ``e_c`` counts as 0 where it is below float32's resolution, and ``g`` is ``softmax(-D)`` where every
-    ``e_c`` is 0. A class with distance 0 everywhere has ``e_c = 1``.
+    """Compute ``nearness_weights`` of the ``l2`` distances to each class's seeds, without the far ones.
 
     Args:
         image: ``(*S)`` or ``(C, *S)``.
@@ -58,8 +50,7 @@ def nearness_labels(
         labels: Class indices ``(*S)``, in ``0 .. K - 1``.
         spacing: Millimetres per spatial axis.
         alpha: Share of ``g``.
-        cost: As in ``geodesic_distance``.
-        weight: As in ``geodesic_distance``.
+        weight: As in ``geodesic_distance``, whose cost is ``l2``.
         threads: As in ``geodesic_distance``; the result is the same bits.
 
     Returns:
@@ -68,7 +59,7 @@ def nearness_labels(
     Raises:
         InputError: As in ``geodesic_distance``.
     """
-    task = prepare(image, seeds, spacing=spacing, cost=cost, weight=weight)
+    task = prepare(image, Sources(seeds), spacing, PathCost("l2", weight))
     classes = as_tensor(labels).detach()
     require_same_shape("labels", classes.shape, "image's spatial part", task.shape[1:])
     owners = np.ascontiguousarray(classes.cpu().to(torch.int64).numpy()).reshape(task.starts.shape[1:])
@@ -121,11 +112,11 @@ def weigh(distance: Array, owners: Array, written: Blocks, alpha: float, threads
     def find_end(k: int) -> None:
         column = written.words[:, k]
         if column[:1] == everything and (column == everything).all():
-            ends[k] = voxelwise.farthest(distance[k].reshape(-1), FAR)
+            ends[k] = weighing.farthest(distance[k].reshape(-1), FAR)
 
     def work(part: int) -> None:
         some = (part * _ROWS, min((part + 1) * _ROWS, count))
-        voxelwise.weigh(rows, labels, written.words, written.size, ends, MARGIN, float(alpha), some)
+        weighing.weigh(rows, labels, written.words, written.size, ends, MARGIN, float(alpha), some)
 
     run_side_by_side(find_end, len(distance), threads)
     run_side_by_side(work, -(-count // _ROWS), threads)

@@ -2,30 +2,33 @@
 
 Label maps are constant nearly everywhere. A first pass marks, row by row, where the box around a voxel holds
 more than one class; the second writes plain one-hot rows and counts votes only at marked voxels.
+
+The definition is ``sfumato.labels.svls.mixed_labels``.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import torch
 from numba.extending import register_jitable
+from torch import Tensor
 
-from sfumato.geodesic.distance import threads_for
+from sfumato.geodesic.cpu import threads_for
 from sfumato.geodesic.engine.jit import compiled
 from sfumato.geodesic.engine.solve import run_side_by_side
+from sfumato.geodesic.gpu.solve import current, require_countable
+from sfumato.types import Array
 
 # ruff: noqa: ANN001, ANN202  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
 
-Array = np.ndarray[Any, np.dtype[Any]]
 _PLANES = 4  # Planes that a thread works on at a time.
 
 
 def voted_labels(
     labels: Array, num_classes: int, offsets: Array, weights: Array, threads: int | None = None
 ) -> Array:
-    """Half each voxel's own class, half its neighbours' by weight; the border voxels continue the image.
+    """Mix half each voxel's own class with half its neighbours' by weight; the border continues the image.
 
     Args:
         labels: ``(Z, Y, X)`` in ``0 .. num_classes - 1``, of an integer type.
@@ -112,3 +115,36 @@ def _vote(labels, out, offsets, share, radii, planes):
                     for x in range(max(middle - radii[2], done), until):
                         _count(labels, out, offsets, share, votes, z, y, x)
                     done = until
+
+
+def device_votes(labels: Tensor, num_classes: int, offsets: Tensor, weights: Tensor) -> Tensor:
+    """Compute :func:`voted_labels` on the device of ``labels``.
+
+    Args:
+        labels: ``(Z, Y, X)`` in ``0 .. num_classes - 1``.
+        num_classes: Number of classes ``K``.
+        offsets: ``(N, 3)`` integers, without the centre.
+        weights: ``(N,)`` float64 with a sum above 0.
+
+    Returns:
+        ``(K, Z, Y, X)`` float32; exactly one-hot where the box holds one class.
+
+    Raises:
+        ValueRangeError: more than ``2^31 - 1`` voxels.
+    """
+    # Triton is imported only when a tensor on a GPU comes.
+    from sfumato.labels.kernels import triton_votes
+
+    require_countable(labels.shape)
+    out = torch.empty((num_classes, *labels.shape), dtype=torch.float32, device=labels.device)
+    if labels.numel() == 0:
+        return out
+    share = (weights / weights.sum() / 2).to(torch.float32)
+    block = 512
+    together = min(8, 1 << (num_classes - 1).bit_length())
+    with current(labels):
+        triton_votes.vote_neighbours[(-(-labels.numel() // block), -(-num_classes // together))](
+            labels.to(torch.int32).contiguous(), out, offsets.to(labels.device, torch.int32).contiguous(),
+            share.to(labels.device), *labels.shape, num_classes, len(offsets), BLOCK=block, CLASSES=together,
+        )  # fmt: skip
+    return out

@@ -1,7 +1,7 @@
-"""One pass over the voxels where NumPy or torch would need ten: class weights, and the z-score's sums.
+"""Class weights from distances, in one pass over the voxels where torch would need ten.
 
-A row at a time goes through small buffers that stay in the processor's first cache. The loops are written so
-that LLVM turns them into vector code; no sum depends on how the voxels are shared among threads.
+The definition is ``sfumato.labels.geols.nearness_weights``. A row at a time goes through small buffers that
+stay in the processor's first cache. The loops are written so that LLVM turns them into vector code.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 # Taylor's series of exp to the sixth power, good to the last bits of float32 for |x| <= log(2) / 2.
 _C2, _C3, _C4 = np.float32(1 / 2), np.float32(1 / 6), np.float32(1 / 24)
 _C5, _C6 = np.float32(1 / 120), np.float32(1 / 720)
-BLOCK = 1 << 14  # Voxels per partial sum.
-_COLUMNS = 128  # Running sums per block.
+_BLOCK = 1 << 14  # Voxels between two looks at the limit.
 
 
 @compiled
 def farthest(distance, limit):
-    """Largest of flat distances; infinite as soon as one is above ``limit``."""
+    """Return the largest of flat distances; infinite as soon as one is above ``limit``."""
     largest = ZERO
-    for start in range(0, distance.size, BLOCK):
-        part = distance[start : min(start + BLOCK, distance.size)]
+    for start in range(0, distance.size, _BLOCK):
+        part = distance[start : min(start + _BLOCK, distance.size)]
         for i in range(len(part)):
             largest = part[i] if part[i] > largest else largest
         if not largest <= limit:
@@ -208,40 +207,3 @@ def weigh(out, labels, words, size, ends, margin, alpha, rows):
         for x in range(width):
             total[x] = share / total[x]
         _write(out, words, size, r, near, values, total, labels[r // height, r % height], own)
-
-
-@compiled
-def moments(values, middle, sums, squares, low, high, blocks):
-    """Per block of ``BLOCK`` values: sum and sum of squares of ``value - middle``, smallest and largest.
-
-    Values that are not finite make the block's sum so too.
-    """
-    total, square = np.empty(_COLUMNS), np.empty(_COLUMNS)
-    least, most = np.empty(_COLUMNS, np.float32), np.empty(_COLUMNS, np.float32)
-    for block in range(blocks[0], blocks[1]):
-        first, last = block * BLOCK, min(block * BLOCK + BLOCK, values.size)
-        total[:] = 0
-        square[:] = 0
-        least[:] = np.inf
-        most[:] = -np.inf
-        for start in range(first, last, _COLUMNS):
-            part = values[start : min(start + _COLUMNS, last)]
-            for i in range(len(part)):
-                shifted = np.float64(part[i]) - middle
-                total[i] += shifted
-                square[i] += shifted * shifted
-            for i in range(len(part)):
-                least[i] = part[i] if part[i] < least[i] else least[i]
-                most[i] = part[i] if part[i] > most[i] else most[i]
-        sums[block], squares[block] = total.sum(), square.sum()
-        low[block], high[block] = least.min(), most.max()
-
-
-@compiled
-def shift_and_scale(values, middle, factor, out, blocks):
-    """``(value - middle) * factor``, in float64, rounded once."""
-    first, last = blocks[0] * BLOCK, min(blocks[1] * BLOCK, values.size)
-    # Slices, because an index that LLVM takes for negative would keep it from making vector code.
-    source, target = values[first:last], out[first:last]
-    for i in range(len(source)):
-        target[i] = np.float32((np.float64(source[i]) - middle) * factor)

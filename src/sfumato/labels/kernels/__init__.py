@@ -1,0 +1,1 @@
+"""Numba and Triton accelerators of label formulas; the torch formulas beside the labels define them."""
