@@ -49,11 +49,11 @@ class PredictionFolder:
         described = self.path / DESCRIPTION
         if overwrite or not described.exists():
             return
-        found = _read(described)
+        present = _read(described)
         others = [
-            f"{key} {found.get(key)} and not {description[key]}"
+            f"{key} {present.get(key)} and not {description[key]}"
             for key in _TOLD_APART
-            if found.get(key) != description[key]
+            if present.get(key) != description[key]
         ]
         if others:
             raise OutputExistsError(
@@ -72,8 +72,8 @@ class PredictionFolder:
     def _beside(self, name: str) -> list[Path]:
         """The soft prediction and the uncertainty maps that lie there."""
         maps = sorted(self.path.glob(f"{glob.escape(name)}_uncertainty-*.nii.gz"))
-        found = [self.path / f"{name}_soft.nii.gz", *maps]
-        return [path for path in found if path.exists() and stem(path) not in self.cases]
+        paths = [self.path / f"{name}_soft.nii.gz", *maps]
+        return [path for path in paths if path.exists() and stem(path) not in self.cases]
 
 
 def _read(path: Path) -> Mapping[str, object]:

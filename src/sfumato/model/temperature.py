@@ -69,9 +69,9 @@ class VoxelSample:
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + (self.seed << 32))
         values, reference = probs.flatten(1), labels.flatten()
         for piece in _pieces(len(reference)):
-            found = reference[piece].to(torch.int64)
-            keys = torch.rand(len(found), dtype=torch.float64, generator=generator)
-            self._offer(keys, values[:, piece], found)
+            classes = reference[piece].to(torch.int64)
+            keys = torch.rand(len(classes), dtype=torch.float64, generator=generator)
+            self._offer(keys, values[:, piece], classes)
 
     def _offer(self, keys: Tensor, probs: Tensor, labels: Tensor) -> None:
         if self._probs is not None:
@@ -142,7 +142,7 @@ def _values(model: Model, soft: Tensor) -> Tensor:
 def _fit_classes(probs: Tensor, labels: Tensor) -> tuple[float, float, float]:
     """Temperature, and NLL per voxel before and after, of ``(K, n)`` probabilities."""
     value = fit_temperature([(probs[None], labels[None])], kind="probs")
-    before, after = (_nll(each, labels) for each in (probs, scale_probabilities(probs, value, axis=0)))
+    before, after = (_nll(one, labels) for one in (probs, scale_probabilities(probs, value, axis=0)))
     return value, before, after
 
 
@@ -150,7 +150,7 @@ def _fit_joint(maps: Tensor, labels: Tensor) -> tuple[float, float, float]:
     """The same of ``(R, n)`` maps that exclude each other."""
     logits = map_logits(maps)
     value = fit_temperature([(logits[None], labels[None])])
-    before, after = (_nll((logits / each).softmax(dim=0), labels) for each in (1.0, value))
+    before, after = (_nll((logits / divisor).softmax(dim=0), labels) for divisor in (1.0, value))
     return value, before, after
 
 
@@ -158,8 +158,8 @@ def _fit_regions(maps: Tensor, masks: Tensor) -> tuple[float, float, float]:
     """The same of ``(R, n)`` maps of regions that may overlap; the NLL is per voxel and region."""
     value = fit_map_temperature([(maps, masks)])
     before, after = (
-        float(-torch.where(masks, each, 1 - each).log().mean())
-        for each in (scale_maps(maps.double(), 1.0), scale_maps(maps.double(), value))
+        float(-torch.where(masks, scaled, 1 - scaled).log().mean())
+        for scaled in (scale_maps(maps.double(), 1.0), scale_maps(maps.double(), value))
     )
     return value, before, after
 
@@ -212,14 +212,16 @@ def run_temperature(folder: Path, model: Model, dataset: Dataset, names: Iterabl
     if path.exists():
         return read_temperature(path)
     try:
-        found = validation_temperature(model, dataset, list(names))
+        fitted = validation_temperature(model, dataset, list(names))
     except DataError as error:
         LOG.warning("not temperature-scaled: %s", error)
         return None
     with atomic_output(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(asdict(found), indent=2) + "\n", "utf-8")
-    LOG.info("temperature %.3f: validation NLL %.4f -> %.4f", found.temperature, found.nll, found.nll_scaled)
-    return found
+        temporary.write_text(json.dumps(asdict(fitted), indent=2) + "\n", "utf-8")
+    LOG.info(
+        "temperature %.3f: validation NLL %.4f -> %.4f", fitted.temperature, fitted.nll, fitted.nll_scaled
+    )
+    return fitted
 
 
 def read_temperature(path: Path) -> Temperature:
@@ -230,11 +232,11 @@ def read_temperature(path: Path) -> Temperature:
     """
     try:
         content = json.loads(path.read_text("utf-8"))
-        found = Temperature(**{**content, "cases": tuple(content["cases"])})
-        require_positive("temperature", found.temperature)
+        stored = Temperature(**{**content, "cases": tuple(content["cases"])})
+        require_positive("temperature", stored.temperature)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise FileFormatError(f"{path} is damaged: {error}; remove it to fit it again") from error
-    return found
+    return stored
 
 
 def _nll(probs: Tensor, labels: Tensor) -> float:

@@ -124,18 +124,17 @@ class SweepCounts:
         Raises:
             InputError: no case was counted.
         """
-        found = {}
+        curves = {}
         for name, search in self._each.items():
             defined = self._defined[name]
             rvd = (self._rvd[name] / defined).tolist() if defined else [math.nan] * len(self.thresholds)
             dice = tuple(search.mean_dice().values())
-            found[name] = Curve(dice, tuple(rvd), self._cases, self._cases - defined)
-        each = list(found.values())
+            curves[name] = Curve(dice, tuple(rvd), self._cases, self._cases - defined)
         defined = sum(self._defined.values())
         total = torch.stack(list(self._rvd.values())).sum(0)
         rvd = (total / defined).tolist() if defined else [math.nan] * len(self.thresholds)
         dice = tuple(self._all.mean_dice().values())
-        return found | {EVERY: Curve(dice, tuple(rvd), self._cases, self._cases * len(each) - defined)}
+        return curves | {EVERY: Curve(dice, tuple(rvd), self._cases, self._cases * len(curves) - defined)}
 
 
 def voxels_above(values: Tensor, thresholds: Sequence[float]) -> Tensor:

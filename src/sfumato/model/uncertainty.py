@@ -121,7 +121,7 @@ class SampleMean:
         self.samples += 1
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the mean soft prediction, its entropy and the mutual information, all float32.
+        """Compute the mean soft prediction, its entropy and the mutual information, all float32.
 
         Raises:
             InputError: there is no sample.
@@ -310,13 +310,13 @@ def predict_with_uncertainty(
     written, count = [], 0
     for name in progress(chosen):
         case = image_of(files[name], dataset)
-        found = predict_uncertain(models, case, sampling)
+        sampled = predict_uncertain(models, case, sampling)
         folder.clear(name)
-        for ending, values in zip(map_names, (found.entropy, found.mutual_information), strict=True):
+        for ending, values in zip(map_names, (sampled.entropy, sampled.mutual_information), strict=True):
             path = out / f"{name}{ending}.nii.gz"
             write_volume(path, values.numpy(), affine=case.affine, spacing=case.spacing, overwrite=True)
-        written.append(write_prediction(found.prediction, models[0], out, soft=soft))
-        count = found.samples
+        written.append(write_prediction(sampled.prediction, models[0], out, soft=soft))
+        count = sampled.samples
         LOG.info("predicted %s with %d samples", name, count)
     describe(models[0], out, soft=soft, changes=_described(models, sampling, count))
     return written

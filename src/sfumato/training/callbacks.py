@@ -57,11 +57,11 @@ class History(Callback):
             LOG.info("epoch %d/%d %s", trainer.current_epoch + 1, self.epochs, _line(row))
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the rows so far, to be kept in the checkpoint."""
+        """Return the rows so far, to be kept in the checkpoint."""
         return {"rows": [dict(row) for row in self.rows]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the rows of the checkpoint that training goes on from."""
+        """Restore the rows of the checkpoint that training goes on from."""
         self.rows = [dict(row) for row in state_dict["rows"]]
 
     def _validated(self, trainer: Trainer) -> set[int]:

@@ -195,16 +195,16 @@ def prepare_training_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) ->
         DataError: the case has no mask, or none of single raters where the recipe asks for them.
     """
     case = read_case(recipe, dataset, files)
-    found = _prepared(recipe, dataset, case)
+    prepared = _prepared(recipe, dataset, case)
     if recipe.raters not in SINGLE_RATERS:
-        return found
+        return prepared
     if case.labels_per_rater is None:
         raise DataError([f"case {case.name} has no raters' masks, but the recipe's raters: {recipe.raters}"])
     if made_late(recipe):
-        return found
+        return prepared
     alone = [replace(case, labels=mask, labels_per_rater=None) for mask in case.labels_per_rater]
     targets = [_target(recipe, dataset, one, recipe.preprocess.apply(one)) for one in alone]
-    return replace(found, rater_targets=torch.stack(targets))
+    return replace(prepared, rater_targets=torch.stack(targets))
 
 
 def made_late(recipe: Recipe) -> bool:

@@ -1,4 +1,4 @@
-"""A NormReLU network that predicts nothing: noticed while it trains, and said."""
+"""Warnings about a NormReLU network that predicts nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EmptyPredictions(Callback):
 
     In training that is an end: nothing moves the weights but noise (dropout, other batches). In validation
     alone it may pass: the running statistics of batch normalisation are not yet those of the batches, above
-    all after few steps. Either is said when it begins.
+    all after few steps. Each is warned of once, when it begins.
 
     Args:
         structures: Their names, one per output of the network.
@@ -33,33 +33,33 @@ class EmptyPredictions(Callback):
         self._hook: RemovableHandle | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at what the network gives from now on."""
+        """Watch the logits of the network from now on."""
         network: nn.Module = pl_module.get_submodule("network")
         self._hook = network.register_forward_hook(self._look)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look no longer."""
+        """Stop watching the logits."""
         if self._hook is not None:
             self._hook.remove()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        """What follows is training."""
+        """Note that the next logits are of training."""
         self._stage = "training"
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
-        """What follows is not training."""
+        """Note that training is interrupted."""
         self._stage = None
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What follows is validation."""
+        """Note that the next logits are of validation."""
         self._stage = "validation"
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What follows is not validation."""
+        """Note that validation has ended."""
         self._stage = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say what was empty all through the epoch and was not before."""
+        """Warn of structures that were empty all through the epoch and not before."""
         before = dict(self._empty)
         for stage, mine in self._peaks.items():
             # A process sees its own share of the patches: the others' logits may be above 0.

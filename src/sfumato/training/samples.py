@@ -32,17 +32,17 @@ class Sample:
 
 def training_samples(cases: Cases, recipe: Recipe) -> list[Sample]:
     """List the samples of an epoch: cases in their order, within them raters, within these slices."""
-    found = []
+    samples = []
     for number, case in enumerate(cases):
         raters: Sequence[int | None] = range(_raters(case)) if recipe.raters == "all" else [None]
         axis = recipe.slice_axis
         slices: Sequence[int | None] = [None] if axis is None else range(case.labels.shape[axis])
-        found += [Sample(number, rater, index) for rater in raters for index in slices]
-    return found
+        samples += [Sample(number, rater, index) for rater in raters for index in slices]
+    return samples
 
 
 def sampled_case(cases: Cases, sample: Sample, recipe: Recipe, *, generator: torch.Generator) -> PreparedCase:
-    """Give the case, or the slice of it, that a sample stands for.
+    """Return the case, or the slice of it, that a sample stands for.
 
     With ``raters: random`` the rater is drawn from the generator, and nothing is drawn otherwise.
     """
