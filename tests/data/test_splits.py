@@ -27,7 +27,7 @@ def _dataset(count, groups=None, reverse=False, centres=None):
         )
         for number in range(count)
     ]
-    return Dataset("tiny", tuple(cases[::-1] if reverse else cases), {0: "b"}, ("i",), None, (), Path())
+    return Dataset("tiny", tuple(cases[::-1] if reverse else cases), {0: "b"}, ("i",), Path())
 
 
 def _sizes(split):

@@ -13,7 +13,7 @@ def dataset(raters, regions=None):
     names = {0: "background", 1: "cell"} if regions is None else {0: "background", 1: "rim", 2: "core"}
     masks = tuple(Path(rater) for rater in raters)
     files = tuple(CaseFiles(name, (), None, masks) for name in "xy")
-    return Dataset("made-up", files, names, ("image",), regions, raters, Path())
+    return Dataset("made-up", files, names, ("image",), Path(), regions, raters)
 
 
 def case(name, *labels):

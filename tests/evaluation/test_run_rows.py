@@ -51,7 +51,7 @@ def scored(*, labels_from_soft):
         soft=soft,
         labels_from_soft=labels_from_soft,
     )
-    data = Dataset("weights", (), {0: "background", 1: "core", 2: "rim"}, ("T1",), None, (), Path())
+    data = Dataset("weights", (), {0: "background", 1: "core", 2: "rim"}, ("T1",), Path())
     rows = RunRows(Model(recipe, task), temperature=1.0)
     rows.add(Prediction(case, soft, soft.argmax(0), None), case, data)
     found = {(row.run, row.structure, row.metric): row.value for row in rows.rows() if row.case == "a"}

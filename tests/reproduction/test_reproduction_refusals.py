@@ -146,7 +146,6 @@ def made(*, labels=("lesion",), channels=("CT",), raters=0, cases=6, **others):
         cases=several,
         label_names=dict(enumerate(("background", *labels))),
         channel_names=tuple(channels),
-        regions=None,
         rater_names=tuple(f"rater{number + 1}" for number in range(raters)),
         root=Path("mine"),
         **others,

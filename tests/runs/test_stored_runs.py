@@ -1,4 +1,4 @@
-"""Runs of older versions are gone on with, by the recipe that they kept or by the file that they came from."""
+"""Runs of older versions are gone on with, by the recipe that they kept or by its own file."""
 
 import json
 import shutil

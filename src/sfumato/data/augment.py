@@ -107,7 +107,7 @@ class Movement:
         return (moved[0] + outside).to(dtype)
 
     def _matrix(self, shape: Sequence[int], spacing: Spacing) -> Tensor:
-        """Where each voxel comes from, in grid_sample's coordinates: -1 .. 1, last axis first."""
+        """Return where each voxel comes from, in grid_sample's coordinates: -1 .. 1, last axis first."""
         axes = len(shape)
         sides = torch.tensor(shape, dtype=torch.float64)
         half_mm = torch.tensor(spacing, dtype=torch.float64) * sides / 2
@@ -168,7 +168,7 @@ class Augmentation:
         self._largest_angles(axes)
 
     def _largest_angles(self, axes: int) -> tuple[float, ...]:
-        """One per angle that is drawn."""
+        """Return one per angle that is drawn."""
         if not isinstance(self.rotation_deg, tuple):
             return (self.rotation_deg,) * (1 if axes == 2 else 3)
         if len(self.rotation_deg) != 3 or axes != 3:
@@ -244,7 +244,7 @@ class Augmentation:
 
 
 def _rotation(angles_deg: Sequence[float], axes: int) -> Tensor:
-    """The rotation that turns axis ``a`` towards axis ``b`` by each angle, in the order of the angles."""
+    """Return the rotation that turns axis ``a`` towards axis ``b`` by each angle, in their order."""
     planes = ((0, 1),) if axes == 2 else ((1, 2), (2, 0), (0, 1))
     if len(angles_deg) not in (0, len(planes)):
         raise ShapeError(f"rotation_deg has {len(angles_deg)} values: give {len(planes)} for {axes} axes")

@@ -93,7 +93,7 @@ class CaseFiles:
     centre: str | None = None
 
     def mask_of(self, rater: int) -> int | None:
-        """Which of ``rater_masks`` that rater drew; ``None``: the rater drew none of this case."""
+        """Return which of ``rater_masks`` that rater drew; ``None``: none of this case."""
         return self.drawn_by.index(rater) if rater in self.drawn_by else None
 
     @property
@@ -111,9 +111,9 @@ class Dataset:
         cases: The files of every case, sorted by name.
         label_names: Name of every class, ``0 .. K-1``, background first.
         channel_names: Name of every image channel.
+        root: The folder that the files lie in.
         regions: Region name to the labels that form it; ``None``: one region per foreground label.
         rater_names: Name of every rater; empty with a single mask.
-        root: The folder that the files lie in.
         spacing: Millimetres per axis for files that state none (PNG, TIFF); ``None`` stands for 1.
         expected_cases: Number of cases in the public release; ``None`` where nothing says it.
         label_values: Stored mask value to class index, where the two differ (BraTS stores 4 for 3).
@@ -127,9 +127,9 @@ class Dataset:
     cases: tuple[CaseFiles, ...]
     label_names: Mapping[int, str]
     channel_names: tuple[str, ...]
-    regions: Mapping[str, tuple[int, ...]] | None
-    rater_names: tuple[str, ...]
     root: Path
+    regions: Mapping[str, tuple[int, ...]] | None = None
+    rater_names: tuple[str, ...] = ()
     spacing: Spacing | None = None
     expected_cases: int | None = None
     label_values: Mapping[int, int] | None = None

@@ -72,32 +72,32 @@ def inspect_dataset(
         layout: The layout, as in :func:`open_dataset`, where ``dataset`` says where to find one.
         progress: Called with the number of cases read and of all cases.
     """
-    found = Inspection()
+    summary = Inspection()
     if isinstance(dataset, Dataset):
-        found.dataset = dataset
+        summary.dataset = dataset
     else:
         try:
-            found.dataset, problems = scan_dataset(dataset, layout=layout)
+            summary.dataset, problems = scan_dataset(dataset, layout=layout)
         except SfumatoError as error:
-            found.problems.append(str(error))
-            return found
-        found.problems += problems
-    found.warnings += [*found.dataset.notes, *_whole(found.dataset)]
+            summary.problems.append(str(error))
+            return summary
+        summary.problems += problems
+    summary.warnings += [*summary.dataset.notes, *_whole(summary.dataset)]
     # A missing file was listed with the layout already.
-    known = set(found.problems)
-    for number, files in enumerate(found.dataset.cases, start=1):
-        case, errors = inspect_case(files, found.dataset)
-        found.problems += [str(error) for error in errors if not _says_again(str(error), known)]
+    known = set(summary.problems)
+    for number, files in enumerate(summary.dataset.cases, start=1):
+        case, errors = inspect_case(files, summary.dataset)
+        summary.problems += [str(error) for error in errors if not _says_again(str(error), known)]
         if case is not None:
-            _count(case, found)
+            _count(case, summary)
         if progress is not None:
-            progress(number, len(found.dataset.cases))
-    _compare(found, found.dataset)
-    return found
+            progress(number, len(summary.dataset.cases))
+    _compare(summary, summary.dataset)
+    return summary
 
 
 def _whole(dataset: Dataset) -> list[str]:
-    """Say where the masks may be that a folder of images lacks: beside it, in a public data set's layout."""
+    """Say where the masks of a folder of images may be: beside it, in a public data set's layout."""
     if not dataset.cases or any(files.mask or files.rater_masks or files.soft for files in dataset.cases):
         return []
     around = layout_around(dataset.root)
@@ -114,50 +114,52 @@ def _says_again(problem: str, known: set[str]) -> bool:
     return any(path in other for other in known)
 
 
-def _count(case: Case, found: Inspection) -> None:
-    found.spacings[tuple(round(value, 4) for value in case.spacing)] += 1
-    found.shapes[case.shape] += 1
+def _count(case: Case, summary: Inspection) -> None:
+    summary.spacings[tuple(round(value, 4) for value in case.spacing)] += 1
+    summary.shapes[case.shape] += 1
     if case.affine is not None and len(case.shape) == 3:
         steps = np.abs(case.affine[:3, :3])
-        found.axial_axes[case.name] = int((steps[2] / np.linalg.norm(steps, axis=0)).argmax())
-    found.raters[0 if case.labels_per_rater is None else len(case.labels_per_rater)] += 1
+        summary.axial_axes[case.name] = int((steps[2] / np.linalg.norm(steps, axis=0)).argmax())
+    summary.raters[0 if case.labels_per_rater is None else len(case.labels_per_rater)] += 1
     if case.labels is None:
         return
-    found.weights_only += case.labels_from_soft
-    found.weights_beside += case.soft is not None and not case.labels_from_soft
+    summary.weights_only += case.labels_from_soft
+    summary.weights_beside += case.soft is not None and not case.labels_from_soft
     per_label = torch.bincount(case.labels.flatten()).tolist()
-    found.voxels.update({label: count for label, count in enumerate(per_label) if count})
-    found.cases_with_label.update(label for label, count in enumerate(per_label) if count)
+    summary.voxels.update({label: count for label, count in enumerate(per_label) if count})
+    summary.cases_with_label.update(label for label, count in enumerate(per_label) if count)
     if not any(per_label[1:]):
-        found.warnings.append(f"case {case.name} has background only")
+        summary.warnings.append(f"case {case.name} has background only")
 
 
-def _compare(found: Inspection, dataset: Dataset) -> None:
-    axes = sorted({len(shape) for shape in found.shapes})
+def _compare(summary: Inspection, dataset: Dataset) -> None:
+    axes = sorted({len(shape) for shape in summary.shapes})
     if len(axes) > 1:
-        found.problems.append(f"the cases differ in their number of axes: {' and '.join(map(str, axes))}")
-    readable = sum(found.shapes.values())
+        summary.problems.append(f"the cases differ in their number of axes: {' and '.join(map(str, axes))}")
+    readable = sum(summary.shapes.values())
     among = "any case" if readable == len(dataset.cases) else f"any of the {readable} readable cases"
     for label, name in dataset.label_names.items():
-        if found.voxels and not found.voxels[label]:
-            found.warnings.append(f"label {label} ({name}) has no voxel in {among}")
+        if summary.voxels and not summary.voxels[label]:
+            summary.warnings.append(f"label {label} ({name}) has no voxel in {among}")
     for region, labels in (dataset.regions or {}).items():
         unknown = [label for label in labels if label not in dataset.label_names]
         if unknown:
-            found.problems.append(
+            summary.problems.append(
                 f"region {region} is made of labels {unknown} that the data set does not declare"
             )
     every = len(dataset.cases)
-    if found.weights_only:
-        found.warnings.append(
-            f"class weights and no mask in {found.weights_only} of {every} cases: methods that take soft "
+    if summary.weights_only:
+        summary.warnings.append(
+            f"class weights and no mask in {summary.weights_only} of {every} cases: methods that take soft "
             "masks train on the weights as they are; what needs a hard mask (other methods, Dice, "
             "thresholds) takes the class that weighs most, the lowest of equals (of two: above 0.5)"
         )
-    if found.weights_beside:
-        found.warnings.append(
-            f"class weights beside the mask in {found.weights_beside} of {every} cases: SoftSeg's methods "
+    if summary.weights_beside:
+        summary.warnings.append(
+            f"class weights beside the mask in {summary.weights_beside} of {every} cases: SoftSeg's methods "
             "train on the weights, the others on the mask, and every score compares with the mask"
         )
-    if len(found.spacings) > 1:
-        found.warnings.append(f"the cases have {len(found.spacings)} different spacings: consider resampling")
+    if len(summary.spacings) > 1:
+        summary.warnings.append(
+            f"the cases have {len(summary.spacings)} different spacings: consider resampling"
+        )

@@ -13,7 +13,7 @@ BACKGROUND = (1.0, 0.0)
 
 
 def channel_values(padding: float | Sequence[float], target: Tensor) -> Tensor:
-    """Give the value outside for each channel of ``target``.
+    """Return the value outside the image for each channel of ``target``.
 
     Args:
         padding: One value for all channels; one per channel; or two: for channel 0 and for all others.

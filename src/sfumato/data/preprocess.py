@@ -132,7 +132,7 @@ class Preprocessing:
         """Bring a prediction on the prepared grid back to the native one, linearly.
 
         Args:
-            prediction: ``(C, *S')``: probabilities or another graded output; not labels.
+            prediction: ``(C, *S')``: probabilities or another soft output; not labels.
             case: The case as it was read.
             padding: The value outside the crop, as in :meth:`apply_soft`.
 
@@ -192,7 +192,7 @@ class _PreparedGrid:
         return self.spacing == self.native_spacing
 
     def _step_and_start(self) -> tuple[np.ndarray, np.ndarray]:
-        """Native index = step * resampled index + start, per axis."""
+        """Return both of: native index = step * resampled index + start, per axis."""
         step = np.asarray(self.spacing) / np.asarray(self.native_spacing)
         return step, (np.asarray(self.native) - 1) / 2 - step * (np.asarray(self.sampled) - 1) / 2
 

@@ -41,7 +41,7 @@ class Splits:
     splits: tuple[Split, ...]
 
     def fold(self, number: int) -> Split:
-        """Give the split of fold ``number``, counted from 0.
+        """Return the split of fold ``number``, counted from 0.
 
         Raises:
             ValueRangeError: there is no such fold.
@@ -122,7 +122,7 @@ def count_note(dataset: Dataset, counts: Sequence[int] | None) -> str | None:
 def explicit_splits(
     dataset: Dataset, *, train: Sequence[str], val: Sequence[str] = (), test: Sequence[str] = ()
 ) -> Splits:
-    """Take lists of case names as they are.
+    """Make a split of lists of case names.
 
     Raises:
         DataError: a name that the data set lacks, or that is listed twice; all of them are listed.
@@ -226,7 +226,7 @@ def _require_centres(dataset: Dataset) -> None:
 
 
 def _centre_parts(dataset: Dataset, groups: list[list[str]], folds: int | None) -> list[list[list[str]]]:
-    """The test part of every fold: one centre each, in the order of their names."""
+    """Return the test part of every fold: one centre each, in the order of their names."""
     centres = {files.name: str(files.centre) for files in dataset.cases}
     if folds not in (None, len(groups)):
         raise ValueRangeError(

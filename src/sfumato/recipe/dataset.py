@@ -14,7 +14,7 @@ RATER_CHOICES = ("consensus", *SINGLE_RATERS)
 
 
 def recipe_dataset(recipe: Recipe, dataset: Dataset) -> Dataset:
-    """Give the data set with the recipe's regions, after checking that the recipe fits it.
+    """Return the data set with the recipe's regions, after checking that the recipe fits it.
 
     Args:
         recipe: What is to be trained.
@@ -58,12 +58,12 @@ def _axis_problems(recipe: Recipe, dataset: Dataset) -> list[str]:
     except (IndexError, SfumatoError):
         # No case, or one that cannot be read: whoever reads all cases lists it with the others.
         return []
-    found, size = f"the cases of {dataset.name} are {axes}-D", list(recipe.patch.size)
+    cases, size = f"the cases of {dataset.name} are {axes}-D", list(recipe.patch.size)
     if recipe.slice_axis is not None and axes == 2:
-        return [f"{found}, but the recipe's slice_axis {recipe.slice_axis} cuts volumes: set it to null"]
+        return [f"{cases}, but the recipe's slice_axis {recipe.slice_axis} cuts volumes: set it to null"]
     if axes != recipe.data_axes:
         hint = "; slice_axis trains a 2-D network on slices" if axes == 3 else ""
-        return [f"{found}, but the recipe's patch.size {size} is for {recipe.data_axes}-D data{hint}"]
+        return [f"{cases}, but the recipe's patch.size {size} is for {recipe.data_axes}-D data{hint}"]
     return []
 
 

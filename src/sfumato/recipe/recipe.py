@@ -225,7 +225,7 @@ class Recipe(Part):
         return self.composed.when if self.when == "method" else self.when
 
     def replace(self, **changes: object) -> Recipe:
-        """Give a validated copy with some top-level keys changed."""
+        """Return a validated copy with some top-level keys changed."""
         return parse_recipe({**self.model_dump(mode="json"), **changes}, source="recipe")
 
 
@@ -256,7 +256,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the complete recipe as YAML; :func:`read_recipe` gives an equal one back."""
+    """Write the complete recipe as YAML; :func:`read_recipe` reads an equal one back."""
     path.write_text(
         yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, default_flow_style=None), "utf-8"
     )

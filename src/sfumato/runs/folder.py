@@ -178,7 +178,7 @@ def _new_splits(recipe: Recipe, dataset: Dataset) -> Splits:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and command of this process, as written to ``environment.json``."""
+    """Return versions, machine and command of this process, as written to ``environment.json``."""
     versions = {}
     for name in LIBRARIES:
         try:

@@ -86,13 +86,13 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 def holds_anything(folder: Path) -> bool:
-    """Is there something in the folder besides the lock? False for a folder that does not exist."""
+    """Return whether a folder holds something besides the lock; false where there is no folder."""
     return folder.exists() and any(path.name != LOCK for path in folder.iterdir())
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     file: int | None = None
     try:
         try:
@@ -106,10 +106,10 @@ def _locked(folder: Path) -> Iterator[None]:
     finally:
         if file is not None:
             _release(file, folder / LOCK)
-        for each in made:
+        for path in made:
             # Fails for a folder that holds something by now, and so do those above it.
             with suppress(OSError):
-                each.rmdir()
+                path.rmdir()
 
 
 def _taken(folder: Path) -> int:

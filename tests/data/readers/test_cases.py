@@ -14,7 +14,7 @@ LABELS = {0: "background", 1: "tail", 2: "head"}
 
 def _dataset(root, channels=1):
     names = tuple(f"c{number}" for number in range(channels))
-    return Dataset("tiny", (), LABELS, names, None, (), root)
+    return Dataset("tiny", (), LABELS, names, root)
 
 
 def _files(root, *, images=("i.nii.gz",), mask_name="m.nii.gz", raters=()):

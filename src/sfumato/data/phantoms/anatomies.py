@@ -100,7 +100,7 @@ def case_phantom(
 
 
 def stored_image(anatomy: Anatomy, made: Phantom) -> np.ndarray:
-    """The image as scanners store it, ``(C, *S)``, int16, with air around the body."""
+    """Return the image as scanners store it, ``(C, *S)``, int16, with air around the body."""
     image = np.rint(made.image.numpy())
     if anatomy.body is not None:
         image = np.where(_body(anatomy.body, made), np.maximum(image, anatomy.air + 1), anatomy.air)

@@ -46,7 +46,7 @@ class SmoothField:
         return float((np.linalg.norm(self._frequencies, axis=1) * self._heights).sum())
 
     def values(self, points: np.ndarray) -> np.ndarray:
-        """The field at points ``(axes, *S)``; ``(*S)``."""
+        """Compute the field at points ``(axes, *S)``; ``(*S)``."""
         total = np.zeros(points.shape[1:])
         for frequency, height, phase in zip(self._frequencies, self._heights, self._phases, strict=True):
             if height > 0:

@@ -48,7 +48,7 @@ class Appearance:
 
 
 def intensity_image(soft: ArrayLike, appearance: Appearance, *, spacing: Spacing, seed: int) -> Image:
-    """Give every class its intensity in every channel, then blur, bias and noise.
+    """Paint every class with its intensity in every channel, then add blur, bias and noise.
 
     Args:
         soft: Share of every class in every voxel, ``(K, *S)``.

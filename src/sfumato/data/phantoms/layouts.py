@@ -109,13 +109,15 @@ def _made(anatomy: Anatomy, size: tuple[int, int, int], seed: int, index: int, *
     made = case_phantom(anatomy, size=size, seed=(seed, index), lacking=anatomy.missing if last else None)
     raters = made.labels_per_rater
     if raters is None:
-        labels, each = made.labels, np.zeros((0, *size), dtype=np.int64)
+        labels, per_rater = made.labels, np.zeros((0, *size), dtype=np.int64)
     else:
-        labels, each = majority_vote(raters, num_classes=anatomy.num_classes), raters.numpy()
+        labels, per_rater = majority_vote(raters, num_classes=anatomy.num_classes), raters.numpy()
     # Left-right and front-back run against the stored axes, as in most of these releases.
     affine = np.diag([-anatomy.spacing[0], -anatomy.spacing[1], anatomy.spacing[2], 1.0])
     affine[:3, 3] = (12.0, 8.5, -20.0)
-    return _Case(index, last, stored_image(anatomy, made), labels.numpy(), each, made.soft.numpy(), affine)
+    return _Case(
+        index, last, stored_image(anatomy, made), labels.numpy(), per_rater, made.soft.numpy(), affine
+    )
 
 
 def _write_brats2019(root: Path, case: _Case) -> None:

@@ -67,7 +67,7 @@ def phantom(
 def ball_scene(
     *, shape: tuple[int, ...], spacing: Spacing, share: float = 0.6, offset_voxels: float = 0.3
 ) -> Scene:
-    """One ball (a disc in 2-D), class 1, whose centre lies off the grid.
+    """Return one ball (a disc in 2-D), class 1, whose centre lies off the grid.
 
     Args:
         shape: Voxels per axis.
@@ -82,7 +82,7 @@ def ball_scene(
 
 
 def tumour_scene(*, shape: tuple[int, ...], spacing: Spacing, seed: int = 0) -> Scene:
-    """Three nested, bumpy ellipsoids like a brain tumour: oedema 2 around enhancing rim 3 around core 1.
+    """Return nested, bumpy ellipsoids like a brain tumour: oedema 2 around enhancing rim 3 around core 1.
 
     Args:
         shape: Voxels per axis.

@@ -84,7 +84,7 @@ def rater_labels(scene: Scene, model: RaterModel, *, seed: int) -> LabelsPerRate
 
 
 def rater_shares(scene: Scene, model: RaterModel) -> Soft:
-    """Give the share of raters who choose each class, in the limit of many raters.
+    """Compute the share of raters who choose each class, in the limit of many raters.
 
     All solids move by one normal displacement, so that solid ``i`` is the last painted one to hold a point
     where the displacement is above ``-depth_i`` and at most ``-depth_j`` for every later ``j``.

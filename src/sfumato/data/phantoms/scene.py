@@ -58,12 +58,12 @@ class Scene:
             raise ValueRangeError(f"classes {outside} lie outside 0 .. {self.num_classes - 1}")
 
     def centres(self) -> np.ndarray:
-        """Positions of the voxel centres in mm, ``(axes, *S)``."""
+        """Return the positions of the voxel centres in mm, ``(axes, *S)``."""
         sides = [(np.arange(side) + 0.5) * step for side, step in zip(self.shape, self.spacing, strict=True)]
         return np.stack(np.meshgrid(*sides, indexing="ij"))
 
     def finer(self, factor: int) -> Scene:
-        """The same solids and field of view with ``factor`` times the voxels along every axis."""
+        """Return the same solids and field of view with ``factor`` times the voxels along every axis."""
         return replace(
             self,
             shape=tuple(side * factor for side in self.shape),
@@ -72,7 +72,7 @@ class Scene:
 
 
 def class_fractions(scene: Scene, *, factor: int = 8) -> Soft:
-    """Give the share of every voxel that each class fills: the true soft label of the scene.
+    """Compute the share of every voxel that each class fills: the true soft label of the scene.
 
     Every voxel that a surface may cross is divided into ``factor`` parts along each axis, and the parts'
     centres are asked. Of a flat surface across a voxel of ``N`` axes the share is off by at most
@@ -104,12 +104,12 @@ def class_fractions(scene: Scene, *, factor: int = 8) -> Soft:
 
 
 def centre_labels(scene: Scene) -> Labels:
-    """Give every voxel the class at its centre: the scene's mask without fractions, ``(*S)`` int64."""
+    """Return the class at every voxel's centre: the scene's mask without fractions, ``(*S)`` int64."""
     return torch.from_numpy(_classes_at(scene, scene.centres()))
 
 
 def depths_mm(scene: Scene, points: np.ndarray) -> np.ndarray:
-    """Depth of points ``(axes, *S)`` in every solid, the displacement included; ``(solids, *S)``, mm."""
+    """Compute the depth of points ``(axes, *S)`` in every solid, displaced; ``(solids, *S)``, mm."""
     depths = np.zeros((len(scene.solids), *points.shape[1:]))
     for index, solid in enumerate(scene.solids):
         depths[index] = solid.depth_mm(points)
@@ -117,7 +117,7 @@ def depths_mm(scene: Scene, points: np.ndarray) -> np.ndarray:
 
 
 def painted(classes: tuple[int, ...], inside: np.ndarray) -> np.ndarray:
-    """Class per voxel, int64, where the solids ``inside`` (``(solids, *S)``) are painted in order."""
+    """Return the class per voxel, int64: solids, ``inside`` of ``(solids, *S)``, are painted in order."""
     labels = np.zeros(inside.shape[1:], dtype=np.int64)
     for value, mask in zip(classes, inside, strict=True):
         labels[mask] = value
@@ -125,7 +125,7 @@ def painted(classes: tuple[int, ...], inside: np.ndarray) -> np.ndarray:
 
 
 def _divided(scene: Scene, centres: np.ndarray, factor: int) -> np.ndarray:
-    """Share of every class in the voxels with these centres, ``(K, voxels)``, from their parts."""
+    """Compute the share of every class in the voxels with these centres, ``(K, voxels)``, from parts."""
     parts = (np.arange(factor) + 0.5) / factor - 0.5
     offsets = np.array(list(itertools.product(parts, repeat=len(scene.shape)))).T
     offsets = offsets * np.array(scene.spacing)[:, None]
@@ -133,9 +133,9 @@ def _divided(scene: Scene, centres: np.ndarray, factor: int) -> np.ndarray:
     step = max(1, _POINTS_AT_ONCE // offsets.shape[1])
     for start in range(0, centres.shape[1], step):
         some = slice(start, start + step)
-        found = _classes_at(scene, centres[:, some, None] + offsets[:, None])
+        classes = _classes_at(scene, centres[:, some, None] + offsets[:, None])
         for value in range(scene.num_classes):
-            shares[value, some] = (found == value).mean(axis=1)
+            shares[value, some] = (classes == value).mean(axis=1)
     return shares
 
 

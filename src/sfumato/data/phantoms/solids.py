@@ -18,10 +18,10 @@ class Solid(Protocol):
     """A set of points in two or three dimensions."""
 
     def depth_mm(self, points: np.ndarray) -> np.ndarray:
-        """Distance of points ``(axes, *S)`` to its surface in mm, negative outside; ``(*S)``."""
+        """Compute the distance of points ``(axes, *S)`` to its surface in mm, negative outside; ``(*S)``."""
 
     def holds(self, points: np.ndarray) -> np.ndarray:
-        """Whether each point is inside, ``(*S)`` boolean: the sign of the depth, found faster."""
+        """Return whether each point is inside, ``(*S)`` boolean: the sign of the depth, faster."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Ellipsoid:
         return unit_ball * math.prod(self.radii_mm)
 
     def holds(self, points: np.ndarray) -> np.ndarray:
-        """Whether each point is inside."""
+        """Return whether each point is inside."""
         offsets = (points - _column(self.centre_mm, points)) / _column(self.radii_mm, points)
         return np.asarray((offsets**2).sum(axis=0) < 1.0)
 
@@ -110,11 +110,11 @@ class Box:
             raise ValueRangeError(f"box from {self.low_mm} to {self.high_mm} mm: give the lower corner first")
 
     def holds(self, points: np.ndarray) -> np.ndarray:
-        """Whether each point is inside."""
+        """Return whether each point is inside."""
         return self.depth_mm(points) > 0.0
 
     def depth_mm(self, points: np.ndarray) -> np.ndarray:
-        """Exact signed distance to the surface."""
+        """Compute the exact signed distance to the surface."""
         low, high = _column(self.low_mm, points), _column(self.high_mm, points)
         beyond = np.maximum(low - points, points - high)
         outside = np.sqrt((np.maximum(beyond, 0.0) ** 2).sum(axis=0))
@@ -142,11 +142,11 @@ class HalfSpace:
         require_positive("length of the normal", math.hypot(*self.normal))
 
     def holds(self, points: np.ndarray) -> np.ndarray:
-        """Whether each point is inside."""
+        """Return whether each point is inside."""
         return self.depth_mm(points) > 0.0
 
     def depth_mm(self, points: np.ndarray) -> np.ndarray:
-        """Exact signed distance to the surface."""
+        """Compute the exact signed distance to the surface."""
         unit = _column(self.normal, points) / math.hypot(*self.normal)
         return np.asarray((unit * (_column(self.point_mm, points) - points)).sum(axis=0))
 

@@ -35,7 +35,7 @@ _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")
 _SESSION = re.compile(r"ses-[A-Za-z0-9]+")
 _PLACE = ("sub", "ses")
 _FOLDERS = ("anat", "ct")
-_KINDS = ("dseg", "mask", "probseg")
+_ANNOTATIONS = ("dseg", "mask", "probseg")
 _REFERENCE = "consensus"
 _BRAIN = "brain"  # desc-brain_mask is the skull-stripping mask of common pipelines, no annotation.
 
@@ -46,7 +46,7 @@ class _File:
 
     path: Path
     entities: Mapping[str, str]
-    kind: str
+    suffix: str
 
     @property
     def case(self) -> str:
@@ -57,25 +57,25 @@ class _File:
     def channel(self) -> str:
         """What tells this image from the case's others, such as ``T1w`` or ``acq-fine_T2w``."""
         others = [f"{key}-{value}" for key, value in self.entities.items() if key not in _PLACE]
-        return "_".join([*others, self.kind])
+        return "_".join([*others, self.suffix])
 
 
 def _files(root: Path) -> list[_File]:
-    """Take apart every image of every subject and session under ``root``, sorted by path."""
-    found = []
+    """Read the names of every image of every subject and session under ``root``, sorted by path."""
+    files = []
     for subject in folders_named(root, _SUBJECT):
         for place in (subject, *folders_named(subject, _SESSION)):
             for folder in _FOLDERS:
                 paths = [path for path in visible(place / folder) if suffix(path) in NIFTI]
-                found += [file for path in paths if (file := _parsed(path)) is not None]
-    return found
+                files += [file for path in paths if (file := _parsed(path)) is not None]
+    return files
 
 
 def _parsed(path: Path) -> _File | None:
-    *pairs, kind = stem(path).split("_")
+    *pairs, last = stem(path).split("_")
     if not pairs or not all("-" in pair for pair in pairs):
         return None
-    return _File(path, dict(pair.split("-", 1) for pair in pairs), kind)
+    return _File(path, dict(pair.split("-", 1) for pair in pairs), last)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class _Derivatives:
 
 
 def _derivatives(files: Iterable[_File]) -> _Derivatives:
-    files = [file for file in files if file.kind in _KINDS and file.entities.get("desc") != _BRAIN]
-    hard = [file for file in files if file.kind != "probseg"]
+    files = [file for file in files if file.suffix in _ANNOTATIONS and file.entities.get("desc") != _BRAIN]
+    hard = [file for file in files if file.suffix != "probseg"]
     annotators = sorted({file.entities["desc"] for file in hard if "desc" in file.entities} - {_REFERENCE})
     # A single annotator is no rater among others: that mask is the reference.
     raters = annotators if len(annotators) > 1 else []
@@ -98,7 +98,7 @@ def _derivatives(files: Iterable[_File]) -> _Derivatives:
     per_rater: dict[str, dict[str, list[_File]]] = defaultdict(lambda: defaultdict(list))
     weights: dict[str, list[_File]] = defaultdict(list)
     for file in files:
-        if file.kind == "probseg":
+        if file.suffix == "probseg":
             weights[file.case].append(file)
         elif file.entities.get("desc") in raters:
             per_rater[file.case][file.entities["desc"]].append(file)
@@ -108,7 +108,7 @@ def _derivatives(files: Iterable[_File]) -> _Derivatives:
 
 
 def _single(files: list[_File], what: str, case: str, problems: list[str]) -> Path | None:
-    """Give the only file there should be; several are a problem, none is ``None``."""
+    """Return the only file there should be; several are a problem, none is ``None``."""
     if len(files) > 1:
         names = ", ".join(str(file.path) for file in files)
         problems.append(f"case {case}: several files are {what}: {names}: expected one that holds all labels")
@@ -118,7 +118,7 @@ def _single(files: list[_File], what: str, case: str, problems: list[str]) -> Pa
 def _weights(
     files: list[_File], case: str, label_names: Mapping[int, str] | None, problems: list[str]
 ) -> tuple[Path, ...]:
-    """Give the one file of all classes, or one file per foreground class in the labels' order."""
+    """Return the one file of all classes, or one file per foreground class in the labels' order."""
     if len(files) < 2:
         return tuple(file.path for file in files)
     by_label: dict[str, list[_File]] = defaultdict(list)
@@ -177,11 +177,11 @@ def _label_names(root: Path, derived: Iterable[_File]) -> dict[int, str] | None:
     for table in (root / "dseg.tsv", *sorted((root / "derivatives").glob("**/*dseg.tsv"))):
         if table.is_file() and not table.name.startswith("."):
             return _table(table)
-    files = [file for file in derived if file.kind in _KINDS]
-    if not files or any(file.kind == "dseg" for file in files):
+    files = [file for file in derived if file.suffix in _ANNOTATIONS]
+    if not files or any(file.suffix == "dseg" for file in files):
         return None
     names = sorted({file.entities["label"] for file in files if "label" in file.entities})
-    if all(file.kind == "probseg" for file in files):
+    if all(file.suffix == "probseg" for file in files):
         # Weights of all classes in one file have no names: they are counted.
         return dict(enumerate(["background", *names])) if names else None
     return {0: "background", 1: names[0] if len(names) == 1 else "foreground"}
@@ -209,10 +209,10 @@ def _scan(root: Path) -> tuple[Dataset, list[str]]:
     pipelines = [path for path in visible(root / "derivatives") if path.is_dir()]
     derived = [file for pipeline in pipelines for file in _files(pipeline)]
     masks = _derivatives(derived)
-    channels = sorted({channel for found in images.values() for channel in found})
+    channels = sorted({channel for paths in images.values() for channel in paths})
     label_names = _label_names(root, derived)
-    found = [_case(name, images[name], channels, masks, label_names) for name in sorted(images)]
-    cases = tuple(files for files, _ in found)
+    listed = [_case(name, images[name], channels, masks, label_names) for name in sorted(images)]
+    cases = tuple(files for files, _ in listed)
     annotated = {*masks.references, *masks.raters, *masks.weights}
     problems += [
         f"case {name}: there are masks of it in derivatives, but {root} has no image "
@@ -225,10 +225,9 @@ def _scan(root: Path) -> tuple[Dataset, list[str]]:
         cases=cases,
         label_names=label_names or labels_in(cases),
         channel_names=tuple(channels),
-        regions=None,
         rater_names=masks.rater_names,
         root=root,
-    ), problems + [one for _, more in found for one in more]
+    ), problems + [one for _, more in listed for one in more]
 
 
 LAYOUT = PublicLayout(

@@ -50,7 +50,6 @@ def brats_dataset(
         label_names=LABELS,
         channel_names=CHANNELS,
         regions=REGIONS,
-        rater_names=(),
         root=root,
         label_values=STORED,
         notes=notes,

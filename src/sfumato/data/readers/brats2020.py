@@ -24,10 +24,12 @@ def _mask(folder: Path) -> Path:
 
 
 def _scan(folder: Path) -> tuple[Dataset, list[str]]:
-    found = [brats_case(path, mask=_mask(path)) for path in folders_named(folder, _CASE)]
-    cases = [files for files, _ in found]
+    listed = [brats_case(path, mask=_mask(path)) for path in folders_named(folder, _CASE)]
+    cases = [files for files, _ in listed]
     notes = absent_note((files.name for files in cases), _NAMES)
-    return brats_dataset(LAYOUT.title, folder, cases, notes=notes), [one for _, more in found for one in more]
+    return brats_dataset(LAYOUT.title, folder, cases, notes=notes), [
+        one for _, more in listed for one in more
+    ]
 
 
 LAYOUT = PublicLayout(

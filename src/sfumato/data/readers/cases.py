@@ -180,7 +180,7 @@ class _Reading:
 
     @staticmethod
     def _files(path: VolumePath, array: np.ndarray) -> list[tuple[Path, np.ndarray]]:
-        """Give every file's own part of what was read: a wrong value of a stack is named with its slice."""
+        """Return every file's own part of what was read: a wrong value of a stack is named with its slice."""
         if isinstance(path, SliceStack):
             return list(zip(path.paths, np.moveaxis(array, 2, 0), strict=True))
         return [(path, array)]
@@ -197,7 +197,7 @@ class _Reading:
         return not bad
 
     def _classes(self, path: Path, array: np.ndarray) -> np.ndarray | None:
-        """Give a mask's class indices, or ``None`` where its values are wrong."""
+        """Return a mask's class indices, or ``None`` where its values are wrong."""
         try:
             return as_labels(
                 array,
@@ -212,17 +212,17 @@ class _Reading:
     def weights(self, paths: Sequence[Path]) -> Tensor | None:
         """Read class weights ``(K, *S)`` float32, or ``None`` if they are wrong."""
         volumes = [self._open(path) for path in paths]
-        found = [volume for volume in volumes if volume is not None]
-        if len(found) < len(volumes) or self.grid is None:
+        opened = [volume for volume in volumes if volume is not None]
+        if len(opened) < len(volumes) or self.grid is None:
             return None
-        for path, volume in zip(paths, found, strict=True):
+        for path, volume in zip(paths, opened, strict=True):
             # A picture's classes may come as NIfTI, where they lie behind a third axis of one slice.
             if len(volume.spacing) == len(self.grid.spacing) and not self._fits(path, volume):
                 return None
         names = " and ".join(str(path) for path in paths)
         try:
             weights = as_weights(
-                [volume.array for volume in found],
+                [volume.array for volume in opened],
                 shape=self.grid.array.shape[: len(self.grid.spacing)],
                 num_classes=self.dataset.num_classes,
                 source=f"case {self.name}: soft reference {names}",

@@ -51,13 +51,13 @@ class Volume(NamedTuple):
 
 
 def suffix(path: Path) -> str:
-    """Give the ending that says the format, ``.nii.gz`` included; empty where we know none."""
+    """Return the ending that says the format, ``.nii.gz`` included; empty for an unknown one."""
     name = path.name.lower()
     return next((known for known in SUFFIXES if name.endswith(known)), "")
 
 
 def stem(path: Path) -> str:
-    """Give the file name without its ending, ``.nii.gz`` taken as one."""
+    """Return the file name without its ending, ``.nii.gz`` taken as one."""
     ending = suffix(path)
     return path.name[: -len(ending)] if ending else path.stem
 
@@ -309,7 +309,7 @@ def write_volume(
 
 
 def _scale(array: np.ndarray) -> tuple[float, float]:
-    """Slope and intercept of uint8 maps: over [0, 1], or over [-1, 1] where one value is negative."""
+    """Return slope and intercept of uint8 maps: over [0, 1], or over [-1, 1] where one value is negative."""
     return (2 / 255, -1.0) if array.min(initial=0) < 0 else (1 / 255, 0.0)
 
 

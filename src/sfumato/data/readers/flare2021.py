@@ -38,8 +38,6 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         cases=tuple(cases),
         label_names={0: "background", 1: "liver", 2: "kidney", 3: "spleen", 4: "pancreas"},
         channel_names=_CHANNELS,
-        regions=None,
-        rater_names=(),
         root=folder,
         notes=absent_note(names, _NAMES),
     )

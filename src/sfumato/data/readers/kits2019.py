@@ -45,8 +45,6 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         cases=tuple(cases),
         label_names={0: "background", 1: "kidney", 2: "tumour"},
         channel_names=_CHANNELS,
-        regions=None,
-        rater_names=(),
         root=folder,
         notes=notes,
     )

@@ -38,7 +38,7 @@ class PublicLayout:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Give what lies in a folder, sorted, without hidden files; nothing where there is no folder."""
+    """List what lies in a folder, sorted, without hidden files; nothing where there is no folder."""
     # ._x.nii.gz lies beside every file of a Mac's archive.
     if not folder.is_dir():
         return []
@@ -46,12 +46,12 @@ def visible(folder: Path) -> list[Path]:
 
 
 def folders_named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """Give the subfolders whose whole name matches, sorted."""
+    """List the subfolders whose whole name matches, sorted."""
     return [path for path in visible(folder) if pattern.fullmatch(path.name) and path.is_dir()]
 
 
 def one_of(folder: Path, name: str, endings: Sequence[str] = NIFTI) -> Path:
-    """Give the file ``name`` with the first of the endings it has, in lower or upper case.
+    """Return the file ``name`` with the first of the endings it has, in lower or upper case.
 
     Where there is none, the path that it would have with the first ending.
     """
@@ -61,7 +61,7 @@ def one_of(folder: Path, name: str, endings: Sequence[str] = NIFTI) -> Path:
 
 
 def _copies(folder: Path, name: str, endings: Sequence[str]) -> list[Path]:
-    """Give the files of that name and any of the endings, ``.NII.GZ`` too, in the endings' order."""
+    """List the files of that name and any of the endings, ``.NII.GZ`` too, in the endings' order."""
     if not folder.is_dir():
         return []
     named = [path for path in folder.iterdir() if path.name.startswith(name)]
@@ -70,12 +70,12 @@ def _copies(folder: Path, name: str, endings: Sequence[str]) -> list[Path]:
 
 
 def missing(case: str, paths: Iterable[Path]) -> list[str]:
-    """Give one sentence per file that does not exist."""
+    """Return one sentence per file that does not exist."""
     return [f"case {case}: {path} is missing" for path in paths if not path.is_file()]
 
 
 def doubled(case: str, paths: Iterable[Path], endings: Sequence[str] = NIFTI) -> list[str]:
-    """Give one sentence per file that lies there with two endings, such as ``.nii`` and ``.nii.gz``."""
+    """Return one sentence per file that lies there with two endings, such as ``.nii`` and ``.nii.gz``."""
     problems = []
     for path in paths:
         there = [copy.name for copy in _copies(path.parent, stem(path), endings)]
@@ -84,15 +84,17 @@ def doubled(case: str, paths: Iterable[Path], endings: Sequence[str] = NIFTI) ->
     return problems
 
 
-def absent_note(found: Iterable[str], expected: Iterable[str], *, of: str = "the release") -> tuple[str, ...]:
-    """Give a note on the cases of the public release that are not there; none where all are.
+def absent_note(
+    present: Iterable[str], expected: Iterable[str], *, of: str = "the release"
+) -> tuple[str, ...]:
+    """Return a note on the cases of the public release that are not there; none where all are.
 
     Args:
-        found: Names that are there.
+        present: Names that are there.
         expected: Every name of the release, or of a part of it, in order; neighbours are named as a range.
         of: What ``expected`` are the cases of.
     """
-    there = set(found)
+    there = set(present)
     runs = [list(run) for here, run in groupby(expected, key=there.__contains__) if not here]
     if not runs:
         return ()
@@ -102,16 +104,16 @@ def absent_note(found: Iterable[str], expected: Iterable[str], *, of: str = "the
     return (f"{said} not here: {listed(named, 'gaps')}",)
 
 
-def fewer_note(found: Iterable[str], expected: Mapping[str, int]) -> tuple[str, ...]:
-    """Give a note on the groups with fewer cases than the public release has; none where there is none.
+def fewer_note(groups: Iterable[str], expected: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a note on the groups with fewer cases than the public release has; none where all are whole.
 
     For releases whose names tell no more than that.
 
     Args:
-        found: The group of every case that is there: a centre, a grade.
+        groups: The group of every case that is there: a centre, a grade.
         expected: Number of cases of every group of the release.
     """
-    there = Counter(found)
+    there = Counter(groups)
     fewer = [
         f"{group} {there[group]} of {count}" for group, count in expected.items() if there[group] < count
     ]

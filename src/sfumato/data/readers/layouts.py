@@ -42,7 +42,7 @@ _OUTER = 3  # Center_01/Patient_01/Masks of MSSEG is the deepest folder of files
 
 
 def layout_of(folder: Path) -> str | None:
-    """Name the layout of this very folder; ``None`` where it is none of the table's."""
+    """Return the layout of this very folder; ``None`` where it has none of the table's."""
     return next((name for name, layout in LAYOUTS.items() if layout.recognises(folder)), None)
 
 
@@ -53,9 +53,9 @@ def wrapped_layout(root: Path) -> tuple[str, Path] | None:
         FileFormatError: there are several at the same depth.
     """
     for level in _levels(root):
-        found = [(name, folder) for folder in level if (name := layout_of(folder)) is not None]
-        if found:
-            return _only(root, found)
+        folders = [(name, folder) for folder in level if (name := layout_of(folder)) is not None]
+        if folders:
+            return _only(root, folders)
     return None
 
 
@@ -101,25 +101,25 @@ def scan_layout(root: Path, name: str) -> tuple[Dataset, list[str]]:
     layout = LAYOUTS[name]
     levels = ([root], *_levels(root)) if root.is_dir() else ()
     matches = ([(name, one) for one in level if layout.recognises(one)] for level in levels)
-    found = next((match for match in matches if match), None)
-    if found is None:
+    folders = next((match for match in matches if match), None)
+    if folders is None:
         raise FileFormatError(_not_laid_out(root, layout))
-    folder = _only(root, found)[1]
+    folder = _only(root, folders)[1]
     dataset, problems = layout.scan(folder)
     if not dataset.cases:
         problems = [*problems, f"{folder} holds no case with a mask: expected {layout.expects}"]
     return replace(dataset, expected_cases=layout.expected_cases), problems
 
 
-def _only(root: Path, found: Sequence[tuple[str, Path]]) -> tuple[str, Path]:
-    if len(found) > 1:
-        names = listed(f"{folder} ({LAYOUTS[name].title})" for name, folder in found)
-        raise FileFormatError(f"folder {root} holds {len(found)} data sets: {names}: give one of them")
-    return found[0]
+def _only(root: Path, folders: Sequence[tuple[str, Path]]) -> tuple[str, Path]:
+    if len(folders) > 1:
+        names = listed(f"{folder} ({LAYOUTS[name].title})" for name, folder in folders)
+        raise FileFormatError(f"folder {root} holds {len(folders)} data sets: {names}: give one of them")
+    return folders[0]
 
 
 def _levels(root: Path) -> Iterator[list[Path]]:
-    """The folders inside ``root``, one depth after the other, as deep as archives wrap."""
+    """Yield the folders inside ``root``, one depth after the other, as deep as archives wrap."""
     level = [root]
     for _ in range(_DEPTH):
         inside = [[path for path in visible(folder) if path.is_dir()] for folder in level]

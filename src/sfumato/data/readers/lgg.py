@@ -28,7 +28,7 @@ _SITES = {"TCGA_CS": 16, "TCGA_DU": 45, "TCGA_EZ": 1, "TCGA_FG": 14, "TCGA_HT": 
 
 
 def _slices(patient: Path) -> tuple[dict[int, Path], dict[int, Path], list[str]]:
-    """Give the pictures and masks of a patient by slice number, and one sentence per doubled number."""
+    """Return the pictures and masks of a patient by slice number, and one sentence per doubled number."""
     pattern = re.compile(re.escape(patient.name) + r"_(\d+)(_mask)?")
     images: dict[int, Path] = {}
     masks: dict[int, Path] = {}
@@ -37,13 +37,13 @@ def _slices(patient: Path) -> tuple[dict[int, Path], dict[int, Path], list[str]]
         matched = pattern.fullmatch(stem(path)) if suffix(path) in _TIFF else None
         if matched is None:
             continue
-        number, kind = int(matched[1]), masks if matched[2] else images
-        if number in kind:
+        number, stack = int(matched[1]), masks if matched[2] else images
+        if number in stack:
             problems.append(
-                f"case {patient.name}: slice {number} is there twice, {kind[number].name} and {path.name} "
+                f"case {patient.name}: slice {number} is there twice, {stack[number].name} and {path.name} "
                 f"in {patient}"
             )
-        kind[number] = path
+        stack[number] = path
     return images, masks, problems
 
 
@@ -55,7 +55,7 @@ def _is_case(folder: Path) -> bool:
 
 
 def _case(patient: Path) -> tuple[CaseFiles, list[str], list[str]]:
-    """Give a patient's files, problems and notes."""
+    """Return a patient's files, problems and notes."""
     name = patient.name
     images, masks, problems = _slices(patient)
     numbers = sorted(images.keys() | masks.keys())
@@ -79,26 +79,24 @@ def _case(patient: Path) -> tuple[CaseFiles, list[str], list[str]]:
 
 
 def _scan(folder: Path) -> tuple[Dataset, list[str]]:
-    found = [
+    patients = [
         _case(path)
         for path in visible(folder)
         if (path.is_dir() and _SITE.fullmatch(path.name)) or _is_case(path)
     ]
-    cases = tuple(files for files, _, _ in found if files.mask != SliceStack(()))
+    cases = tuple(files for files, _, _ in patients if files.mask != SliceStack(()))
     fewer = fewer_note((f"TCGA_{files.centre}" for files in cases), _SITES)
     dataset = Dataset(
         name=LAYOUT.title,
         cases=cases,
         label_names={0: "background", 1: "abnormality"},
         channel_names=_CHANNELS,
-        regions=None,
-        rater_names=(),
         root=folder,
         label_values={0: 0, 255: 1},
         spacing=read_spacing(folder),
-        notes=fewer + tuple(note for _, _, notes in found for note in notes),
+        notes=fewer + tuple(note for _, _, notes in patients for note in notes),
     )
-    return dataset, [one for _, more, _ in found for one in more]
+    return dataset, [one for _, more, _ in patients for one in more]
 
 
 LAYOUT = PublicLayout(

@@ -56,7 +56,7 @@ def _case(folder: Path, readers: tuple[int, ...]) -> tuple[CaseFiles, list[str]]
 
 
 def _readers(folders: list[Path]) -> tuple[int, ...]:
-    """Which of the four read one patient: all, unless every one of several crops lacks somebody's mask."""
+    """Return which of the four read one patient: all, unless several crops all lack somebody's mask."""
     everybody = tuple(range(len(RATERS)))
     there = tuple(
         reader
@@ -91,7 +91,6 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         cases=tuple(sorted(cases, key=lambda files: files.name)),
         label_names={0: "background", 1: "nodule"},
         channel_names=_CHANNELS,
-        regions=None,
         rater_names=RATERS,
         root=folder,
         spacing=read_spacing(folder),

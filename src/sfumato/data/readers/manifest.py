@@ -65,9 +65,9 @@ def read_manifest(path: Path) -> tuple[list[CaseFiles], tuple[str, ...], list[st
 
 
 def _numbered(columns: list[str], pattern: re.Pattern[str]) -> list[str]:
-    """Give the matching columns by their number; ``image`` itself is the first."""
-    found = [(int(match[1] or 1), column) for column in columns if (match := pattern.match(column))]
-    return [column for _, column in sorted(found)]
+    """Return the matching columns by their number; ``image`` itself is the first."""
+    numbered = [(int(match[1] or 1), column) for column in columns if (match := pattern.match(column))]
+    return [column for _, column in sorted(numbered)]
 
 
 def _beside(manifest: Path, cell: str) -> Path:
@@ -89,9 +89,9 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     known = [c for c in columns if c in _OTHER or _IMAGE.match(c) or _RATER.match(c)]
     unknown = [column for column in columns if column not in known]
     if "case" not in columns or "image" not in columns or unknown or len(set(columns)) < len(columns):
-        found = ", ".join(columns) or "nothing"
+        present = ", ".join(columns) or "nothing"
         raise FileFormatError(
-            f"manifest {path} has columns {found}: "
+            f"manifest {path} has columns {present}: "
             "expected case,image[,image2…],mask[,mask_rater2…][,soft][,group]"
         )
     return rows, columns

@@ -44,18 +44,17 @@ def _case(patient: Path) -> tuple[CaseFiles, list[str]]:
 
 def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     patients = _patients(folder)
-    found = [_case(patient) for patient in patients]
+    listed = [_case(patient) for patient in patients]
     dataset = Dataset(
         name=LAYOUT.title,
-        cases=tuple(files for files, _ in found),
+        cases=tuple(files for files, _ in listed),
         label_names={0: "background", 1: "lesion"},
         channel_names=_CHANNELS,
-        regions=None,
         rater_names=tuple(f"rater{number}" for number in range(1, _RATERS + 1)),
         root=folder,
         notes=fewer_note((patient.parent.name for patient in patients), _CENTRES),
     )
-    return dataset, [one for _, more in found for one in more]
+    return dataset, [one for _, more in listed for one in more]
 
 
 LAYOUT = PublicLayout(

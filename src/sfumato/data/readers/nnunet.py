@@ -41,24 +41,24 @@ def scan_folder(
         The cases, sorted by name, and one sentence per problem: a case without a mask, a mask
         without a case, a missing channel, one case in two files.
     """
-    found: dict[str, dict[int, Path]] = {}
+    files_of: dict[str, dict[int, Path]] = {}
     problems: list[str] = []
     paths = _files(images, description.file_ending)
     for path in paths:
         matched = _NUMBERED.fullmatch(stem(path))
         name, channel = (matched[1], int(matched[2])) if matched else (stem(path), 0)
-        if channel in found.setdefault(name, {}):
-            other = found[name][channel].name
+        if channel in files_of.setdefault(name, {}):
+            other = files_of[name][channel].name
             problems.append(
                 f"case {name}: two files of one name and channel, {other} and {path.name} in {images}"
             )
-        found[name][channel] = path
-    if not found:
+        files_of[name][channel] = path
+    if not files_of:
         expected = description.file_ending or ", ".join(SUFFIXES)
         problems.append(f"{images} holds no images: expected files <case>_0000 with ending {expected}")
-    channels = _expected_channels(found, description)
+    channels = _expected_channels(files_of, description)
     by_name: dict[str, tuple[Path, ...]] = {}
-    for name, files in sorted(found.items()):
+    for name, files in sorted(files_of.items()):
         complete = tuple(files.get(channel) or _absent(files, name, channel) for channel in channels)
         problems += [f"case {name}: channel file {path} is missing" for path in complete if not path.exists()]
         problems += [
@@ -72,13 +72,13 @@ def scan_folder(
     return cases, problems + more
 
 
-def _expected_channels(found: dict[str, dict[int, Path]], description: Description) -> range:
-    seen = {channel for files in found.values() for channel in files}
+def _expected_channels(files_of: dict[str, dict[int, Path]], description: Description) -> range:
+    seen = {channel for files in files_of.values() for channel in files}
     most = max(seen, default=0) + 1
     if description.channel_names is None:
         return range(most)
     # A colour picture is one file with several channels.
-    pictures = all(suffix(path) in PICTURES for files in found.values() for path in files.values())
+    pictures = all(suffix(path) in PICTURES for files in files_of.values() for path in files.values())
     return range(1) if pictures and most == 1 else range(len(description.channel_names))
 
 

@@ -39,7 +39,7 @@ def _declares_zones(folder: Path) -> bool:
 
 
 def _contradictions(folder: Path, description: Description) -> list[str]:
-    """One sentence per zone that ``dataset.json`` stores under another value."""
+    """Return one sentence per zone that ``dataset.json`` stores under another value."""
     expected = {name.lower(): value for value, name in _LABELS.items()}
     return [
         f"{folder / 'dataset.json'} says that label {value} is {name}: expected {expected[name.lower()]} "
@@ -62,8 +62,6 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         cases=tuple(cases),
         label_names=_LABELS,
         channel_names=_CHANNELS,
-        regions=None,
-        rater_names=(),
         root=folder,
     )
     return dataset, problems + more

@@ -46,7 +46,6 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         cases=tuple(cases),
         label_names={0: "background", 1: "gray matter", 2: "white matter"},
         channel_names=_CHANNELS,
-        regions=None,
         rater_names=tuple(f"rater{number}" for number in range(1, len(_RATERS) + 1)),
         root=folder,
         notes=tuple(notes),

@@ -45,9 +45,9 @@ def as_weights(
             raise ValueRangeError(f"{source} holds weights that sum to {1 - lowest:g} in a voxel: at most 1")
         return np.concatenate([background.clip(0)[None], foreground])
     if len(arrays) > 1 or first.size != np.prod(shape) * num_classes:
-        found = ", ".join(str(array.shape) for array in arrays)
+        shapes = ", ".join(str(array.shape) for array in arrays)
         raise ShapeError(
-            f"{source} has shape {found}, expected {(*shape, num_classes)}, class last, "
+            f"{source} has shape {shapes}, expected {(*shape, num_classes)}, class last, "
             f"or one file {shape} for each of {num_classes - 1} foreground classes"
         )
     weights = np.ascontiguousarray(np.moveaxis(first.reshape(*shape, num_classes), -1, 0))
