@@ -13,7 +13,6 @@ import nibabel
 import numpy as np
 import pytest
 
-import sfumato.reproduction.experiments
 from sfumato.cli.app import run
 from sfumato.cli.reproduce_report import write_reports
 from sfumato.data.phantoms import write_layout
@@ -164,16 +163,16 @@ def test_smoke_takes_the_users_folder_and_goes_on_where_it_was(tmp_path):
 
 
 def test_failed_run_is_named_and_the_others_make_the_table(tmp_path, monkeypatch):
-    import sfumato.reproduction.runs as runs
+    import sfumato.study.executors.here as here
 
-    whole = runs.complete_run
+    whole = here.complete_run
 
     def failing(recipe, *arguments, **options):
         if recipe.name == "LS (0.2)":
             raise OSError("no more disk")
         return whole(recipe, *arguments, **options)
 
-    monkeypatch.setattr(runs, "complete_run", failing)
+    monkeypatch.setattr(here, "complete_run", failing)
     out = tmp_path / "out"
     status, said, complained = called("svls-table1", "--smoke", "--methods", "ls", "--out", out)
     assert status == 1
@@ -195,7 +194,7 @@ def small_experiment(tmp_path, monkeypatch):
     recipe = smoke_recipe(found.recipes["brats2019", "3D U-Net"])
     write_recipe(recipe.replace(epochs=2), folder / "brats2019.yaml")
     monkeypatch.setattr(
-        sfumato.reproduction.experiments, "experiment", lambda _: dataclasses.replace(found, folder=folder)
+        "sfumato.reproduction.run.experiment", lambda _: dataclasses.replace(found, folder=folder)
     )
 
 
@@ -225,7 +224,7 @@ def test_trainings_run_in_processes_of_their_own(small_experiment, tmp_path, mon
     page = (out / "brats2019" / "report.html").read_text()
     assert "Published and ours" in page
     assert "Case viewer" in page
-    monkeypatch.setattr("sfumato.cli.reproduce_report.write_reports", lambda *_, **__: [])
+    monkeypatch.setattr("sfumato.cli.reproduce.write_reports", lambda *_, **__: [])
     status, said, _ = called(*arguments)
     assert status == 0
     assert said.count("finished already") == 2
@@ -283,7 +282,8 @@ def test_smoke_trains_the_seeds_that_are_asked_for_and_says_that_jobs_change_not
 def test_page_leaves_out_what_the_tables_leave_out(tmp_path, monkeypatch):
     options = {}
     monkeypatch.setattr(
-        "sfumato.cli.report.assembled", lambda _, **given: options.update(given) or ReportData("t", rows=())
+        "sfumato.cli.reproduce_report.assembled",
+        lambda _, **given: options.update(given) or ReportData("t", rows=()),
     )
     found = experiment("svls-table1")
     finished = {

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-import sfumato.cli.reproduce
 import sfumato.cli.study
 from sfumato.cli.app import run
-from sfumato.cli.running import Notices, environment, terminated_like_interrupted
+from sfumato.cli.notices import Notices
 from sfumato.recipe.recipe import parse_recipe
 from sfumato.runs.lock import LOCK
-from sfumato.study.many import Started
-from sfumato.study.plan import PlannedRun, read_study
+from sfumato.study import PlannedRun, Started
+from sfumato.study.executors.local import divided_cores, train_command
+from sfumato.study.trainings import terminated_like_interrupted
 from tiny_cases import tiny_recipe, write_cases
 
 VICTIM, BROKEN, WHOLE = "ce-seed0-fold0", "geols-seed0-fold0", "softseg-seed0-fold0"
@@ -155,27 +155,24 @@ def test_cores_are_divided_among_the_processes_unless_the_user_says(monkeypatch)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(9)), raising=False)
-    found = environment(jobs=4)
+    found = divided_cores(jobs=4)
     assert (found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("2", "7")
-    assert environment(jobs=40)["NUMBA_NUM_THREADS"] == "1"
+    assert divided_cores(jobs=40)["NUMBA_NUM_THREADS"] == "1"
     assert found["PATH"] == os.environ["PATH"]
 
 
-@pytest.mark.parametrize("command", ["study", "reproduce"])
-def test_trainings_of_both_commands_are_attached_to_them(command, tmp_path):
-    if command == "study":
-        found = read_study(write_plan(tmp_path))
-        line = sfumato.cli.study._train_command(found, tmp_path, "auto")(found.runs[0], tmp_path / "run")
-    else:
-        run = PlannedRun("r", parse_recipe(tiny_recipe(2), source="t"))
-        line = sfumato.cli.reproduce._train_command(run, tmp_path / "a" / "runs" / "r", "data", "auto")
+@pytest.mark.parametrize("checked", [False, True])
+def test_trainings_are_attached_to_the_command_that_starts_them(checked, tmp_path):
+    run = PlannedRun("r", parse_recipe(tiny_recipe(2), source="t"))
+    line = train_command(tmp_path, "data", "auto", checked=checked)(run, tmp_path / "runs" / "r")
     assert "--attached" in line
+    assert ("--checked" in line) == checked
 
 
 @pytest.mark.parametrize("options", [(), ("--attached",)])
 def test_attached_training_watches_who_started_it(options, tmp_path, monkeypatch):
     called = []
-    monkeypatch.setattr("sfumato.cli.running.end_with_parent", lambda: called.append(1))
+    monkeypatch.setattr("sfumato.cli.train.end_with_parent", lambda: called.append(1))
     assert run(["train", "nowhere.yaml", "--data", "none", "--out", str(tmp_path / "out"), *options]) == 2
     assert len(called) == len(options)
 

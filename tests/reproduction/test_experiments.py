@@ -79,13 +79,17 @@ def test_recipe_has_what_the_paper_says(place, setup):
 
 
 def test_methods_have_the_options_of_the_paper():
-    label = {training.name: training.label for training in experiment("svls-table1").content.trainings}
+    label = {
+        training.name: training.label.options for training in experiment("svls-table1").content.trainings
+    }
     assert [label[f"LS ({alpha})"]["alpha"] for alpha in (0.1, 0.2, 0.3)] == [0.1, 0.2, 0.3]
-    seeds = {training.name: training.label for training in experiment("geols-table3").content.trainings}
+    seeds = {
+        training.name: training.label.options for training in experiment("geols-table3").content.trainings
+    }
     chosen = ["alpha", "seeds", "num_seeds", "gamma", "preset"]
     assert [seeds["GeoLS (random-7)"][name] for name in chosen] == [0.1, "random", 7, 1.0, "paper"]
     margins = {
-        training.name: training.label["margin"]
+        training.name: training.label.options["margin"]
         for training in experiment("singr-table3").content.trainings
         if training.name.startswith("SiNG")
     }
@@ -100,14 +104,12 @@ def test_methods_have_the_options_of_the_paper():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_option_of_label_and_loss_is_written_out(name):
     found = experiment(name)
-    rows = [(row.method, row.label, row.loss) for row in found.content.trainings]
-    rows += [(entry.method, entry.label.options, entry.loss.options) for entry in found.recipes.values()]
-    for name, label, loss in rows:
-        options = method(name)
-        assert set(label) == set(options.label_options), name
-        assert set(loss) == set(options.loss_options), name
+    for each in (*found.content.trainings, *found.recipes.values()):
+        options = method(each.method)
+        assert set(each.label.options) == set(options.label_options), each
+        assert set(each.loss.options) == set(options.loss_options), each
         # A preset's own choices are options too: none is left to it.
-        assert None not in {label.get("intensity", ""), label.get("channels", "")}
+        assert None not in {each.label.options.get(name, "") for name in ("intensity", "channels")}
 
 
 def test_recipes_of_the_experiments_give_their_reasons():
@@ -255,8 +257,8 @@ def changed(tmp_path, change):
         (lambda c: c.pop("seeds"), "missing key 'seeds'"),
         (lambda c: c.update(seed=[0]), r"unknown key 'seed' \(did you mean 'seeds'\?\)"),
         (
-            lambda c: c["trainings"][0].pop("raters"),
-            r"missing key 'trainings\.0\.raters'; known here: name, data",
+            lambda c: c["trainings"][0].pop("architecture"),
+            r"missing key 'trainings\.0\.architecture'; known here: name, data",
         ),
         (
             lambda c: c["trainings"][0].update(method="msvl"),

@@ -12,7 +12,7 @@ from sfumato.reproduction.experiments import experiment
 from sfumato.reproduction.finished import Finished, finished_runs, reasons
 from sfumato.reproduction.plan import planned_runs
 from sfumato.reproduction.smoke import smoke_recipe
-from sfumato.study.many import Outcome
+from sfumato.study import Outcome
 
 FOUND = experiment("svls-table1")
 (PART,) = (part for part in FOUND.content.data if part.kind == "kits2019")

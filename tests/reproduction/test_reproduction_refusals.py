@@ -70,7 +70,7 @@ def untrained(monkeypatch):
     def refuse(*_arguments, **_options):
         raise AssertionError("a training was started")
 
-    monkeypatch.setattr("sfumato.study.many.run_many", refuse)
+    monkeypatch.setattr("sfumato.reproduction.run.train_runs", refuse)
 
 
 @pytest.mark.usefixtures("untrained")

@@ -13,8 +13,15 @@ from sfumato.data import open_dataset
 from sfumato.data.splits import make_splits, write_splits
 from sfumato.errors import InputError, MachineError, ValueRangeError
 from sfumato.recipe.recipe import parse_recipe, write_recipe
-from sfumato.study.many import Outcome, Started, require_all, run_many, write_outcomes
-from sfumato.study.plan import PlannedRun
+from sfumato.study import (
+    LocalProcesses,
+    Outcome,
+    PlannedRun,
+    Started,
+    require_all,
+    train_runs,
+    write_outcomes,
+)
 from tiny_cases import tiny_recipe, write_cases
 
 
@@ -34,7 +41,7 @@ def script(text):
     return [sys.executable, "-S", "-c", start + text]
 
 
-def many(runs, out, texts, **options):
+def many(runs, out, texts, *, jobs=1, **options):
     """Run ``texts[name]`` for each run."""
     events = []
 
@@ -42,7 +49,8 @@ def many(runs, out, texts, **options):
         return [*script(texts[run.name]), str(folder)]
 
     notify = options.pop("notify", events.append)
-    outcomes = run_many(runs, out, command=command, environment=os.environ, notify=notify, **options)
+    executor = LocalProcesses(command, jobs, os.environ)
+    outcomes = train_runs(runs, out, executor, notify=notify, **options)
     return outcomes, events
 
 
@@ -137,19 +145,17 @@ def test_interruption_leaves_no_process_behind(tmp_path):
 PARENT = """
 import os, sys
 from pathlib import Path
-from sfumato.study.many import Started, run_many
-from sfumato.study.plan import PlannedRun
+from sfumato.study import LocalProcesses, PlannedRun, Started, train_runs
 from sfumato.recipe.recipe import read_recipe
 recipe = read_recipe(Path(sys.argv[1]))
 runs = [PlannedRun(name, recipe) for name in ("a", "b")]
-child = "import sys, time; from pathlib import Path; from sfumato.cli.running import end_with_parent; "
+child = "import sys, time; from pathlib import Path; "
+child += "from sfumato.study.executors.local import end_with_parent; "
 child += "end_with_parent(); time.sleep(0.3); Path(sys.argv[1]).mkdir(parents=True); time.sleep(600)"
-run_many(
+train_runs(
     runs,
     Path(sys.argv[2]),
-    command=lambda _, folder: [sys.executable, "-c", child, str(folder)],
-    environment=os.environ,
-    jobs=2,
+    LocalProcesses(lambda _, folder: [sys.executable, "-c", child, str(folder)], 2, os.environ),
     notify=lambda event: isinstance(event, Started) and print(event.process, flush=True),
 )
 """
@@ -176,7 +182,7 @@ def test_killed_parent_leaves_no_process_behind(tmp_path):
 
 
 def until(true):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -7,7 +7,7 @@ import yaml
 
 from sfumato.errors import FileFormatError, InputError, RecipeError
 from sfumato.recipe.recipe import parse_recipe
-from sfumato.study.plan import Plan, Study, parse_plan, planned_runs, read_study
+from sfumato.study.plan import Study, StudyPlan, parse_plan, planned_runs, read_study
 from tiny_cases import tiny_recipe
 
 CONTENT = {"recipe": "recipe.yaml", "data": "sample:hippocampus", "methods": ["ce", "svls"], "seeds": [0, 3]}
@@ -57,7 +57,7 @@ def test_a_name_stays_with_the_recipes_own_method():
         ("ls-0.3-seed0-fold0", "LS (0.3)"),
         ("ce-seed0-fold0", "ce"),
     ]
-    plan = Plan(**CONTENT | {"methods": ["ls", "ce"]})
+    plan = StudyPlan(**CONTENT | {"methods": ["ls", "ce"]})
     assert Study(plan, "x", runs).proposed == "LS (0.3)"
 
 
@@ -95,7 +95,7 @@ def test_missing_keys_are_all_named():
 
 
 def test_plan_in_the_documentation_is_a_plan():
-    example = textwrap.dedent(Plan.__doc__.split("As a file::")[1])
+    example = textwrap.dedent(StudyPlan.__doc__.split("As a file::")[1])
     plan = parse_plan(yaml.safe_load(example), source="docstring")
     assert plan.proposed == "geols"
     assert plan.overrides["ls"].label.options == {"alpha": 0.2}

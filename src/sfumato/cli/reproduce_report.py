@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from matplotlib.figure import Figure
 
-    from sfumato.data import Dataset
-    from sfumato.report import ReportData, Section
-    from sfumato.reproduction.experiments import Experiment
-    from sfumato.reproduction.finished import Finished
-    from sfumato.reproduction.side_by_side import Cell
-
-SMOKE_NOTE = (
-    "Smoke run: tiny networks, one epoch, a few cases. It shows that installation and folder work; "
-    "its numbers mean nothing."
+from sfumato.cli.report import assembled
+from sfumato.data import Dataset
+from sfumato.output import atomic_output
+from sfumato.report import ReportData, Section, write_report
+from sfumato.report.figures import pooled_bins, styled
+from sfumato.report.progress import progress_panels, slice_text
+from sfumato.report.published_figures import (
+    alpha_sweep,
+    centre_bars,
+    paired_networks,
+    pooled_values,
+    reliability_panels,
+    threshold_panels,
+    value_panels,
 )
+from sfumato.reproduction.experiments import Experiment
+from sfumato.reproduction.finished import Finished
+from sfumato.reproduction.published import SCGM_DICE_PER_CENTRE
+from sfumato.reproduction.run import SMOKE_NOTE
+from sfumato.reproduction.side_by_side import Cell
+from sfumato.reproduction.tables import HEADINGS, blocks, caption, gaps
+
 T = TypeVar("T")
 
 
@@ -39,8 +50,6 @@ def draw(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, Repor
         cells: Its numbers.
         runs: Kind of data set to what its finished runs left.
     """
-    from sfumato.report.figures import styled
-
     with styled():
         found = {
             None: _nothing,
@@ -52,7 +61,7 @@ def draw(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, Repor
         return [Drawn(name, text, figure) for name, text, figure in found if figure is not None]
 
 
-Found = Iterator[tuple[str, str, "Figure | None"]]
+Found = Iterator[tuple[str, str, Figure | None]]
 
 
 def _nothing(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
@@ -60,14 +69,10 @@ def _nothing(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, R
 
 
 def _alpha(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
-    from sfumato.report.published_figures import alpha_sweep
-
     yield experiment.name, "Score against the smoothing factor; rings: published numbers", alpha_sweep(cells)
 
 
 def _pairs(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
-    from sfumato.report.published_figures import paired_networks
-
     yield (
         experiment.name,
         "Hard labels and SiNGR per network; rings: published numbers",
@@ -76,9 +81,6 @@ def _pairs(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, Rep
 
 
 def _reliability(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
-    from sfumato.report.figures import pooled_bins
-    from sfumato.report.published_figures import reliability_panels
-
     panels = {}
     for part in experiment.content.data:
         if part.kind in runs:
@@ -90,9 +92,6 @@ def _reliability(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[st
 
 
 def _softseg(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
-    from sfumato.report.progress import progress_panels, slice_text
-    from sfumato.report.published_figures import pooled_values, threshold_panels, value_panels
-
     scgm = runs.get("scgm")
     names = [training.name for training in experiment.content.trainings]
     if scgm is not None:
@@ -128,9 +127,6 @@ def _per_method(data: ReportData, found: Mapping[str, T], names: Sequence[str]) 
 
 def _centres(data: ReportData, names: Sequence[str]) -> Figure | None:
     """Dice per test centre, which is the fold: the mean over its cases and trainings, in %."""
-    from sfumato.report.published_figures import centre_bars
-    from sfumato.reproduction.published import SCGM_DICE_PER_CENTRE
-
     values: dict[str, dict[int, float]] = {}
     for name in names:
         for fold in range(len(SCGM_DICE_PER_CENTRE)):
@@ -146,9 +142,6 @@ def _centres(data: ReportData, names: Sequence[str]) -> Figure | None:
 
 def write_figures(drawn: Sequence[Drawn], out: Path) -> list[Path]:
     """Write every figure as SVG and PNG; earlier ones are replaced."""
-    from sfumato.output import atomic_output
-    from sfumato.report.figures import styled
-
     paths = []
     for each in drawn:
         for ending in (".svg", ".png"):
@@ -160,57 +153,6 @@ def write_figures(drawn: Sequence[Drawn], out: Path) -> list[Path]:
 
 
 _UNDATED = {".svg": {"Date": None}}  # the same figure is the same file
-
-
-def write_tables(experiment: Experiment, cells: Sequence[Cell], notes: Sequence[str], out: Path) -> None:
-    """Write the numbers side by side as CSV, Markdown and LaTeX; earlier ones are replaced."""
-    from sfumato.output import atomic_output
-    from sfumato.reproduction.tables import csv_text, latex_text, markdown_text
-
-    title = f"{experiment.name}: {experiment.content.title}"
-    texts = {
-        ".csv": csv_text(cells),
-        ".md": markdown_text(title, cells, notes),
-        ".tex": latex_text(title, cells),
-    }
-    for ending, text in texts.items():
-        with atomic_output(out / f"{experiment.name}{ending}", overwrite=True) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-def print_tables(
-    experiment: Experiment,
-    cells: Sequence[Cell],
-    notes: Sequence[str],
-    out: Path,
-    *,
-    kinds: Container[str],
-) -> None:
-    """Print the tables of some kinds of data set, and of all of them what is missing and why."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    from sfumato.cli.console import wide_console
-    from sfumato.reproduction.tables import HEADINGS, RIGHT, blocks, caption, gaps
-
-    console = wide_console()
-    shown = [cell for cell in cells if cell.part.kind in kinds]
-    for block in blocks(shown):
-        table = Table(title=Text(block.title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
-        for heading in HEADINGS:
-            table.add_column(heading, justify="right" if heading in RIGHT else "left", no_wrap=True)
-        for line in block.lines:
-            table.add_row(*(Text(text) for text in line))
-        console.print(table)
-    for text in (caption(shown), *gaps(cells), *notes):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print(
-        f"tables: {out / experiment.name}.csv, .md, .tex",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
 
 
 def write_reports(
@@ -235,9 +177,6 @@ def write_reports(
         smoke: Leave out everything but the published numbers beside ours: it takes longer than the runs did,
             and shows nothing.
     """
-    from sfumato.cli.report import assembled
-    from sfumato.report import ReportData, write_report
-
     pages = []
     for kind, dataset in datasets.items():
         if not finished[kind].taken:
@@ -256,9 +195,6 @@ def write_reports(
 
 
 def _section(cells: Sequence[Cell], drawn: Sequence[Drawn]) -> Section:
-    from sfumato.report import Section
-    from sfumato.reproduction.tables import HEADINGS, blocks, caption, gaps
-
     tables = {
         block.title: tuple(dict(zip(HEADINGS, line, strict=True)) for line in block.lines)
         for block in blocks(cells)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sfumato.cli.compare import print_comparison, write_comparison
+from sfumato.cli.console import wide_console
 from sfumato.cli.dataset_option import DatasetKind
-from sfumato.cli.running import Notices, environment, terminated_like_interrupted
-from sfumato.errors import MissingExtraError, OutputExistsError
-
-if TYPE_CHECKING:
-    from sfumato.data import Dataset
-    from sfumato.statistics.comparison import Comparison
-    from sfumato.study.many import Outcome
-    from sfumato.study.plan import PlannedRun, Study
-
-PLAN = "plan.yaml"  # marks a folder as a study's
+from sfumato.cli.notices import Notices
+from sfumato.cli.report import assembled, with_tests
+from sfumato.data import Dataset, open_dataset
+from sfumato.report import write_report
+from sfumato.runs.lock import sole_writer
+from sfumato.statistics.comparison import Comparison, compare_methods
+from sfumato.statistics.tidy import tidy
+from sfumato.study.executors.local import LocalProcesses, train_command
+from sfumato.study.outcomes import METRICS, Outcome, require_all
+from sfumato.study.plan import Study, read_study
+from sfumato.study.trainings import open_study, train_runs
+from sfumato.tables.comparison import layouts
 
 
 def study(
@@ -40,87 +43,30 @@ def study(
     last epoch, and comparison and report are written anew. A run that fails stops no other; its log lies in
     logs/. The exit status is then 1 if the machine failed, 2 if a run's input was wrong.
     """
-    for library in ("matplotlib", "jinja2"):
-        if find_spec(library) is None:
-            raise MissingExtraError(
-                f"the study's report needs {library}: install it with pip install 'sfumato[report]'"
-            )
-    from sfumato.data import open_dataset
-    from sfumato.runs.lock import sole_writer
-    from sfumato.study.many import require_all
-    from sfumato.study.plan import read_study
-
-    found = read_study(plan)
-    dataset = open_dataset(found.data, layout=kind)
+    planned = read_study(plan)
+    dataset = open_dataset(planned.data, layout=kind)
     with sole_writer(out):
-        _open(out, plan, found)
-        outcomes = _run(out, found, dataset, kind, jobs)
-        finished = [each for each in outcomes if each.state != "failed"]
-        if finished:
-            _report(out, found, dataset, finished, outcomes)
+        open_study(out, plan)
+        outcomes = train_runs(
+            planned.runs,
+            out,
+            LocalProcesses(train_command(out, planned.data, kind, checked=False), jobs),
+            dataset=dataset,
+            notify=Notices(len(planned.runs), jobs),
+        )
+        if any(outcome.state != "failed" for outcome in outcomes):
+            _report(out, planned, dataset, outcomes)
     require_all(outcomes)
 
 
-def _run(out: Path, found: Study, dataset: Dataset, kind: str, jobs: int) -> list[Outcome]:
-    """Train whatever is not finished, and write what became of it."""
-    from sfumato.study.many import run_many, write_outcomes
-
-    notices = Notices(len(found.runs), jobs)
-    with terminated_like_interrupted():
-        outcomes = run_many(
-            found.runs,
-            out,
-            command=_train_command(found, out, kind),
-            environment=environment(jobs),
-            jobs=jobs,
-            dataset=dataset,
-            notify=notices,
-        )
-    write_outcomes(outcomes, out / "runs.csv")
-    return outcomes
-
-
-def _open(out: Path, plan: Path, found: Study) -> None:
-    """Make the folder, or go on with a study that lies there; write the plan and every run's recipe."""
-    from sfumato.output import atomic_output
-    from sfumato.recipe.recipe import write_recipe
-    from sfumato.runs.lock import holds_anything
-
-    if holds_anything(out) and not (out / PLAN).exists():
-        raise OutputExistsError(f"{out} exists already and is no study: give another --out")
-    with atomic_output(out / PLAN, overwrite=True) as temporary:
-        temporary.write_bytes(plan.read_bytes())
-    for run in found.runs:
-        with atomic_output(out / "recipes" / f"{run.name}.yaml", overwrite=True) as temporary:
-            write_recipe(run.recipe, temporary)
-
-
-def _train_command(found: Study, out: Path, kind: str) -> Callable[[PlannedRun, Path], Sequence[str]]:
-    def command(run: PlannedRun, folder: Path) -> Sequence[str]:
-        recipe = str(out / "recipes" / f"{run.name}.yaml")
-        train = [sys.executable, "-m", "sfumato", "train", recipe]
-        place = ["--data", found.data, "--dataset", kind, "--out", str(folder)]
-        # An unfinished folder is gone on with; a new one is begun. The study has one report of all its runs.
-        return [*train, *place, "--resume", "--no-report", "--attached"]
-
-    return command
-
-
-def _report(
-    out: Path, found: Study, dataset: Dataset, finished: Sequence[Outcome], outcomes: Sequence[Outcome]
-) -> None:
-    from dataclasses import replace
-
-    from sfumato.cli.report import assembled, with_tests
-    from sfumato.report import write_report
-
+def _report(out: Path, planned: Study, dataset: Dataset, outcomes: Sequence[Outcome]) -> None:
     notes = [f"{each.run.name} failed: {each.message}" for each in outcomes if each.state == "failed"]
-    planned = {run.name for run in found.runs}
-    strangers = sorted(path.parent.name for path in (out / "runs").glob("*/metrics.csv"))
-    strangers = [name for name in strangers if name not in planned]
+    names = {run.name for run in planned.runs}
+    strangers = sorted(path.parent.name for path in (out / "runs").glob(f"*/{METRICS}"))
+    strangers = [name for name in strangers if name not in names]
     if strangers:
         notes.append(f"{', '.join(strangers)}: not in the plan, so in this report but not in the comparison")
-    comparison = _compare(out, found, finished)
+    comparison = _compare(out, planned, [each.folder for each in outcomes if each.state != "failed"])
     data = assembled(out / "runs", source=dataset)
     data = replace(data, notes=(*data.notes, *notes))
     if comparison is not None:
@@ -129,21 +75,15 @@ def _report(
     typer.echo(f"report: {page}")
 
 
-def _compare(out: Path, found: Study, finished: Sequence[Outcome]) -> Comparison | None:
+def _compare(out: Path, planned: Study, finished: Sequence[Path]) -> Comparison | None:
     """Compare the finished runs, print and write the tables; None without the proposed method."""
-    from sfumato.cli.compare import print_comparison, write_comparison
-    from sfumato.cli.console import wide_console
-    from sfumato.statistics.comparison import compare_methods
-    from sfumato.statistics.tidy import tidy
-    from sfumato.tables.comparison import layouts
-
-    rows = tidy([each.folder / "metrics.csv" for each in finished])
-    if found.proposed not in set(rows["method"]):
+    rows = tidy([folder / METRICS for folder in finished])
+    if planned.proposed not in set(rows["method"]):
         typer.echo(
-            f"no comparison: no run of {found.proposed} is finished, which the others are tested against"
+            f"no comparison: no run of {planned.proposed} is finished, which the others are tested against"
         )
         return None
-    comparison = compare_methods(rows, proposed=found.proposed)
+    comparison = compare_methods(rows, proposed=planned.proposed)
     laid_out = layouts(comparison, spread="sd")
     write_comparison(out / "comparison", comparison, laid_out, "sd", overwrite=True)
     print_comparison(wide_console(), comparison, laid_out, "sd")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sfumato.cli.dataset_option import DatasetKind
-
-if TYPE_CHECKING:
-    from sfumato.data.case import Dataset
-    from sfumato.runs.folder import RunFolder
+from sfumato.data import Dataset, open_dataset
+from sfumato.errors import MissingExtraError, optional_libraries
+from sfumato.recipe.recipe import read_recipe
+from sfumato.runs.folder import RunFolder
+from sfumato.study.executors.local import end_with_parent
+from sfumato.study.run import complete_run
+from sfumato.tables.terminal import print_summary
 
 LOG = logging.getLogger("sfumato.cli")
 REPORT_LIBRARIES = ("matplotlib", "jinja2")
@@ -48,14 +50,7 @@ def train(
 ) -> None:
     """Train one recipe, then predict and evaluate its test cases: one complete run folder."""
     if attached:
-        from sfumato.cli.running import end_with_parent
-
         end_with_parent()
-    from sfumato.data import open_dataset
-    from sfumato.recipe.recipe import read_recipe
-    from sfumato.study.run import complete_run
-    from sfumato.tables.terminal import print_summary
-
     dataset = open_dataset(data, layout=kind)
     folder = complete_run(
         read_recipe(recipe), dataset, out, resume=resume, overwrite=overwrite, checked=checked
@@ -72,16 +67,14 @@ def _write_report(folder: RunFolder, dataset: Dataset) -> None:
     page, table = folder.path / "report.html", folder.path / "metrics.csv"
     if page.exists() and page.stat().st_mtime_ns >= table.stat().st_mtime_ns:
         return
-    absent = [name for name in REPORT_LIBRARIES if find_spec(name) is None]
     with folder.logging():
-        if absent:
-            LOG.warning(
-                "no report.html: it needs %s: pip install 'sfumato[report]', then sfumato report",
-                ", ".join(absent),
-            )
+        try:
+            with optional_libraries():
+                # Late: a training needs no report, and so not the libraries of its extra.
+                from sfumato.cli.report import assembled
+                from sfumato.report import write_report
+        except MissingExtraError as error:
+            LOG.warning("no report.html: %s; then sfumato report", error)
             return
-        from sfumato.cli.report import assembled
-        from sfumato.report import write_report
-
         write_report(assembled(folder.path, source=dataset), page, overwrite=True)
         LOG.info("wrote %s", page.name)

@@ -69,7 +69,7 @@ def alpha_sweep(cells: Sequence[Cell]) -> Figure | None:
 
 
 def _alpha(cell: Cell) -> float:
-    return float(cell.training.label.get("alpha", 0.0))
+    return float(cell.training.label.options.get("alpha", 0.0))
 
 
 def _ring(axes: Axes, places: Sequence[float], cells: Sequence[Cell], *, colour: str = INK) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from sfumato.errors import UnknownNameError
 from sfumato.evaluation.case import UNITS_OF
 from sfumato.methods import METHODS
 from sfumato.recipe.files import recipe_file
+from sfumato.recipe.parts import Choice, PartChoice
 from sfumato.recipe.recipe import Recipe, read_recipe
 from sfumato.recipe.yaml_files import Part, read_yaml, validated
 from sfumato.reproduction.published import PublishedRow, RowKey, published_rows, published_tables
@@ -62,11 +63,11 @@ class DataPart(Part):
     """As the published table calls it."""
     kind: str
     """Its layout on disk, as for ``--dataset``."""
-    draw: Draw | None
+    draw: Draw | None = None
     """Null: all cases."""
-    folds: Annotated[int, Field(ge=2)] | None
+    folds: Annotated[int, Field(ge=2)] | None = None
     """Every fold is trained; null takes the recipe's own split."""
-    spread: Literal["printed", "pooled"]
+    spread: Literal["printed", "pooled"] = "printed"
     """What our ± is: of the table's own kind, or over all (training, test case) values."""
     recipes: Annotated[dict[str, str], Field(min_length=1)]
     """The table's architecture to the recipe's file, seen from the experiment's folder."""
@@ -90,12 +91,15 @@ class Training(Part):
     data: Annotated[tuple[str, ...], Field(min_length=1)]
     """Kinds of the data sets that it is trained on."""
     architecture: str
-    row: Printed | None
+    row: Printed | None = None
     """Where its numbers stand in the published tables; null: they are not printed."""
     method: str
-    label: dict[str, Any]
-    loss: dict[str, Any]
-    raters: str
+    label: Choice = PartChoice()
+    """Options of the method's label, or another label, as in a recipe; likewise the other parts."""
+    activation: Choice = PartChoice()
+    loss: Choice = PartChoice()
+    decoder: Choice = PartChoice()
+    raters: str = "consensus"
 
 
 class Listed(Part):
@@ -112,12 +116,12 @@ class Content(Part):
     title: str
     tables: tuple[str, ...]
     """Published tables with numbers of this experiment."""
-    figure: Figure | None
+    figure: Figure | None = None
     """What is drawn besides the table."""
     listed: dict[str, Listed] = Field(default_factory=dict)
     """The published figures that the experiment makes together, by name; {}: the experiment is one."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
-    resplit: bool
+    resplit: bool = False
     """Every seed divides the cases anew; else the split is the same for all."""
     data: Annotated[tuple[DataPart, ...], Field(min_length=1)]
     trainings: Annotated[tuple[Training, ...], Field(min_length=1)]

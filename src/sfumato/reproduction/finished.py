@@ -12,7 +12,7 @@ from sfumato.recipe.recipe import Recipe, read_recipe
 from sfumato.reproduction.experiments import DataPart, Experiment
 from sfumato.reproduction.plan import planned_runs
 from sfumato.reproduction.smoke import smoke_recipe
-from sfumato.study.many import METRICS, Outcome, settled_outcome
+from sfumato.study.outcomes import METRICS, Outcome, settled_outcome
 from sfumato.study.plan import PlannedRun
 
 

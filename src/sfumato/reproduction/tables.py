@@ -7,7 +7,10 @@ import io
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from sfumato.output import atomic_output
+from sfumato.reproduction.experiments import Experiment
 from sfumato.reproduction.side_by_side import Cell, Kind
 from sfumato.tables.comparison import latex
 
@@ -241,3 +244,16 @@ def _latex(text: str) -> str:
         f"${part}$" if part[:1] in "+-" and part[1:2].isdigit() else latex(part) for part in text.split(" ± ")
     )
     return r" $\pm$ ".join(parts)
+
+
+def write_tables(experiment: Experiment, cells: Sequence[Cell], notes: Sequence[str], out: Path) -> None:
+    """Write the numbers side by side as CSV, Markdown and LaTeX; earlier ones are replaced."""
+    title = f"{experiment.name}: {experiment.content.title}"
+    texts = {
+        ".csv": csv_text(cells),
+        ".md": markdown_text(title, cells, notes),
+        ".tex": latex_text(title, cells),
+    }
+    for ending, text in texts.items():
+        with atomic_output(out / f"{experiment.name}{ending}", overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -25,7 +25,7 @@ class Overrides(Part):
     decoder: Choice = PartChoice()
 
 
-class Plan(Part):
+class StudyPlan(Part):
     """Methods times seeds times folds of one recipe.
 
     As a file::
@@ -86,7 +86,7 @@ class PlannedRun:
 class Study:
     """A plan with everything it refers to."""
 
-    plan: Plan
+    plan: StudyPlan
     data: str
     runs: tuple[PlannedRun, ...]
 
@@ -111,7 +111,7 @@ def read_study(path: Path) -> Study:
     return Study(plan, data, planned_runs(plan, base))
 
 
-def parse_plan(content: object, *, source: str) -> Plan:
+def parse_plan(content: object, *, source: str) -> StudyPlan:
     """Validate the content of a plan.
 
     Args:
@@ -121,10 +121,10 @@ def parse_plan(content: object, *, source: str) -> Plan:
     Raises:
         RecipeError: see :func:`read_study`.
     """
-    return validated(Plan, content, noun="plan", source=source)
+    return validated(StudyPlan, content, noun="plan", source=source)
 
 
-def planned_runs(plan: Plan, base: Recipe) -> tuple[PlannedRun, ...]:
+def planned_runs(plan: StudyPlan, base: Recipe) -> tuple[PlannedRun, ...]:
     """Give the recipe of every run; all methods of one seed and fold come before the next.
 
     Raises:
@@ -154,7 +154,7 @@ def planned_runs(plan: Plan, base: Recipe) -> tuple[PlannedRun, ...]:
     return tuple(runs)
 
 
-def _options(plan: Plan, base: Recipe, name: str) -> dict[str, Any]:
+def _options(plan: StudyPlan, base: Recipe, name: str) -> dict[str, Any]:
     # The recipe's options are those of its own method; another method may not even know their names.
     own: Recipe | Overrides = base if name == base.method else Overrides()
     parts = plan.overrides.get(name, own)
