@@ -168,7 +168,7 @@ def test_a_name_that_no_table_or_folder_can_hold_is_refused(content, name):
         (None, {"slice_axis": 3}, "slice_axis"),
         (None, {"slice_axis": 1}, "slice_axis cuts volumes into slices, but patch.size has 3 values"),
         ("split", {"counts": [1, 2]}, r"split\.counts"),
-        ("split", {"counts": [0, 0, 0]}, "counts are all 0"),
+        ("split", {"counts": [0, 0, 0]}, r"split\.counts is \(0, 0, 0\): give .+ not all 0"),
         ("split", {"by": "center"}, r"split\.by"),
         ("split", {"by": "patient", "fold": 1}, "there are 1 folds"),
         ("split", {"by": "centre", "folds": 4, "fold": 4}, "there are 4 folds"),

@@ -86,7 +86,7 @@ def make_splits(
         ValueRangeError: the shares do not sum to 1, or there are too few cases, groups or centres.
         DataError: ``by`` centre, but cases state none; all of them are listed.
     """
-    shares = _shares(fractions) if counts is None else _counted_shares(counts)
+    shares = part_shares(fractions, counts)
     groups = _shuffled_groups(dataset, seed, by)
     if by == "centre":
         parts = _centre_parts(dataset, groups, folds)
@@ -180,22 +180,25 @@ def _require_valid(dataset: Dataset, split: Split) -> None:
         raise DataError(problems)
 
 
-def _shares(fractions: Sequence[float]) -> tuple[float, float, float]:
+def part_shares(fractions: Sequence[float], counts: Sequence[int] | None) -> tuple[float, float, float]:
+    """Return the shares of train, validation and test, of ``counts`` where they are given.
+
+    Raises:
+        ValueRangeError: not three, negative, ``fractions`` that do not sum to 1, or ``counts`` all 0.
+    """
+    if counts is not None:
+        if len(counts) != 3 or min(counts) < 0 or sum(counts) == 0:
+            raise ValueRangeError(
+                f"counts is {tuple(counts)}: give the number of train, validation and test cases, not all 0"
+            )
+        fractions = [count / sum(counts) for count in counts]
     if len(fractions) != 3:
         raise ValueRangeError(f"fractions has {len(fractions)} values: give train, validation and test")
     for value in fractions:
         require_between("fractions", value, 0, 1)
     if abs(sum(fractions) - 1) > 1e-6:
         raise ValueRangeError(f"fractions {tuple(fractions)} sum to {sum(fractions):g}, not 1")
-    return (float(fractions[0]), float(fractions[1]), float(fractions[2]))
-
-
-def _counted_shares(counts: Sequence[int]) -> tuple[float, float, float]:
-    if len(counts) != 3 or min(counts) < 0 or sum(counts) == 0:
-        raise ValueRangeError(
-            f"counts is {tuple(counts)}: give the number of train, validation and test cases, not all 0"
-        )
-    train, val, test = (count / sum(counts) for count in counts)
+    train, val, test = map(float, fractions)
     return train, val, test
 
 

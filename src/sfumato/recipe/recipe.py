@@ -15,7 +15,9 @@ import yaml
 from pydantic import Field, model_validator
 
 from sfumato.data.augment import Augmentation
+from sfumato.data.case import Dataset
 from sfumato.data.preprocess import Preprocessing
+from sfumato.data.splits import Splits, make_splits, part_shares
 from sfumato.errors import ShapeError, UnknownNameError
 from sfumato.methods import Method
 from sfumato.networks import NETWORKS, require_image_size, require_options
@@ -54,14 +56,16 @@ class SplitPart(Part):
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
-        if abs(sum(self.fractions) - 1) > 1e-6:
-            raise ValueError(f"fractions {self.fractions} sum to {sum(self.fractions):g}, not 1")
-        if self.counts is not None and sum(self.counts) == 0:
-            raise ValueError("counts are all 0: give the number of train, validation and test cases")
+        part_shares(self.fractions, None)
+        part_shares(self.fractions, self.counts)
         # How many centres there are, only the data can tell.
         if (self.by != "centre" or self.folds is not None) and self.fold >= (self.folds or 1):
             raise ValueError(f"fold is {self.fold}, but there are {self.folds or 1} folds, counted from 0")
         return self
+
+    def splits(self, dataset: Dataset) -> Splits:
+        """Divide a data set, into every fold."""
+        return make_splits(dataset, **self.model_dump(exclude={"fold"}))
 
 
 class PatchPart(Part):

@@ -8,7 +8,6 @@ from dataclasses import replace
 from sfumato.data.case import Dataset
 from sfumato.data.readers.layout import listed
 from sfumato.data.readers.layouts import LAYOUTS
-from sfumato.data.splits import make_splits
 from sfumato.errors import DataError, SfumatoError
 from sfumato.recipe.dataset import SINGLE_RATERS, recipe_dataset
 from sfumato.recipe.recipe import Recipe
@@ -141,14 +140,7 @@ def _splits(recipes: Sequence[Recipe], dataset: Dataset) -> list[str]:
     problems: dict[str, None] = {}
     for split in {recipe.split.model_dump_json(): recipe.split for recipe in recipes}.values():
         try:
-            make_splits(
-                dataset,
-                seed=split.seed,
-                fractions=split.fractions,
-                counts=split.counts,
-                by=split.by,
-                folds=split.folds,
-            ).fold(split.fold)
+            split.splits(dataset).fold(split.fold)
         except SfumatoError as error:
             problems[f"the recipes' split is not possible: {error}"] = None
     return list(problems)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from sfumato.data.case import Dataset
-from sfumato.data.splits import Split, Splits, make_splits, read_splits, write_splits
+from sfumato.data.splits import Split, Splits, read_splits, write_splits
 from sfumato.errors import CheckpointError, DataError, OutputExistsError
 from sfumato.output import atomic_output
 from sfumato.recipe.recipe import Recipe, differences, read_recipe, write_recipe
@@ -160,14 +160,7 @@ class RunFolder:
 
 def _new_splits(recipe: Recipe, dataset: Dataset) -> Splits:
     """Divide the cases as the recipe says; its fold has cases to train on and to choose by."""
-    splits = make_splits(
-        dataset,
-        seed=recipe.split.seed,
-        fractions=recipe.split.fractions,
-        counts=recipe.split.counts,
-        by=recipe.split.by,
-        folds=recipe.split.folds,
-    )
+    splits = recipe.split.splits(dataset)
     chosen = splits.fold(recipe.split.fold)
     for name, names in (("training", chosen.train), ("validation", chosen.val)):
         if not names:
