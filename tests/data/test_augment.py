@@ -181,16 +181,12 @@ def test_regions_and_signed_maps_stay_in_their_range_with_their_own_outside(kind
     assert turned.max() <= 1
 
 
-def test_outside_a_distribution_is_class_0_unless_said():
+def test_outside_a_distribution_is_class_0():
     _, _, soft = _sample((8, 9))
     movement = Movement(translation=(0.5, 0.0))
     moved = movement.target(soft, spacing=SPACING2)
     assert (moved[0, :4] == 1).all()
     assert (moved[1:, :4] == 0).all()
-    moved = movement.target(soft, spacing=SPACING2, padding=(0.0, 0.0, 1.0))
-    torch.testing.assert_close(moved[2, :4], torch.ones(4, 9))
-    moved = movement.target(soft, spacing=SPACING2, padding=(0.0, 0.5))
-    torch.testing.assert_close(moved[:, 0, 0], torch.tensor([0.0, 0.5, 0.5]))
 
 
 def test_outside_an_image_is_its_smallest_value():
@@ -376,5 +372,3 @@ def test_wrong_settings_are_named():
         WILD.apply(image, labels, soft[:, :1], spacing=SPACING2)
     with pytest.raises(ShapeError, match="rotation_deg has 3 values: give 1"):
         Movement(rotation_deg=(1.0, 2.0, 3.0)).image(image, spacing=SPACING2)
-    with pytest.raises(ShapeError, match="padding has 4 values"):
-        WILD.apply(image, labels, soft, spacing=SPACING2, padding=(0, 0, 0, 0))

@@ -8,6 +8,7 @@ import torch
 from sfumato.data import Case, Preprocessing
 from sfumato.data.preprocess import clipped, normalised
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
+from sfumato.structures import SIGNED
 
 AFFINE = np.array([[0, -2.0, 0, 5], [0.5, 0, 0, -3], [0, 0, 3.0, 1], [0, 0, 0, 1]])
 SHAPE, SPACING = (11, 8, 5), (0.5, 2.0, 3.0)
@@ -146,7 +147,7 @@ def test_outside_the_crop_is_the_padding_value():
     restored = preprocessing.restore(prepared.soft, case)
     torch.testing.assert_close(restored[:, 3:8], case.soft[:, 3:8])
     torch.testing.assert_close(restored[:, 8:], torch.tensor([1.0, 0, 0]).view(3, 1, 1, 1).expand(3, 3, 8, 5))
-    signed = preprocessing.restore(prepared.soft[:2], case, padding=-1.0)
+    signed = preprocessing.restore(prepared.soft[:2], case, kind=SIGNED)
     assert (signed[:, :3] == -1).all()
 
 

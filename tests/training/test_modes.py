@@ -13,7 +13,7 @@ from sfumato.errors import DataError, ValueRangeError
 from sfumato.labels import one_hot, svls
 from sfumato.recipe.dataset import recipe_dataset
 from sfumato.recipe.recipe import parse_recipe
-from sfumato.structures import Structures, label_regions
+from sfumato.structures import REGIONS, Structures, label_regions
 from sfumato.training.callbacks import History
 from sfumato.training.cases import prepare_case, prepare_cases, prepare_training_case
 from sfumato.training.fit import fit
@@ -200,7 +200,7 @@ def test_masks_that_move_are_resampled_with_their_volume(volumes):
     case = load_case(volumes.cases[0], volumes)
     prepared = prepare_case(recipe_of(content, method="softseg"), volumes, volumes.cases[0])
     weights = one_hot(case.labels, num_classes=3)[1:]
-    expected = Preprocessing(spacing=(1.0, 0.8, 1.1)).apply_soft(weights, case, padding=0.0)
+    expected = Preprocessing(spacing=(1.0, 0.8, 1.1)).apply_soft(weights, case, kind=REGIONS)
     torch.testing.assert_close(prepared.target, expected)
     between = (prepared.target > 0.01) & (prepared.target < 0.99)
     assert between.any(), "slices between two stored ones hold fractions"

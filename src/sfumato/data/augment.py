@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from sfumato.checks import require_between, require_same_shape, require_spacing
-from sfumato.data.padding import channel_values
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.structures import CLASSES, TargetKind
 from sfumato.types import Spacing
@@ -61,7 +60,6 @@ class Movement:
         *,
         spacing: Spacing,
         kind: TargetKind = CLASSES,
-        padding: float | Sequence[float] | None = None,
     ) -> Tensor:
         """Move a soft target ``(C, *S)`` linearly and keep it what it is.
 
@@ -70,10 +68,8 @@ class Movement:
             spacing: Mm per spatial axis.
             kind: ``CLASSES``: a distribution over the channels stays one; ``REGIONS``: stays in [0, 1];
                 ``SIGNED``: stays in [-1, 1].
-            padding: The value outside: one for all, one per channel, or two for channel 0 and for the
-                others. ``None``: background, (1, 0) for classes, 0 for regions, -1 for signed maps.
         """
-        outside = channel_values(kind.padding if padding is None else padding, target)
+        outside = torch.tensor(kind.outside(len(target)), device=target.device)
         moved = self._moved(target, spacing, outside, "bilinear")
         if not self._has_affine:
             return moved
@@ -208,7 +204,6 @@ class Augmentation:
         *,
         spacing: Spacing,
         kind: TargetKind = CLASSES,
-        padding: float | Sequence[float] | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Draw one change and move everything by it.
@@ -219,7 +214,6 @@ class Augmentation:
             target: The soft target ``(K, *S)``, ``None`` if it is made afterwards.
             spacing: Mm per spatial axis.
             kind: What the target is; see :meth:`Movement.target`.
-            padding: The target's value outside the image; ``None``: the kind's own background.
             generator: Where the numbers come from (on the CPU); ``None``: torch's global one.
 
         Returns:
@@ -239,7 +233,7 @@ class Augmentation:
         return (
             movement.image(image, spacing=spacing),
             None if labels is None else movement.labels(labels, spacing=spacing),
-            None if target is None else movement.target(target, spacing=spacing, kind=kind, padding=padding),
+            None if target is None else movement.target(target, spacing=spacing, kind=kind),
         )
 
 

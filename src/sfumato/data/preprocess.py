@@ -19,9 +19,9 @@ from torch import Tensor
 
 from sfumato.checks import require_choice, require_positive, require_spacing
 from sfumato.data.case import Case
-from sfumato.data.padding import BACKGROUND, channel_values
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.labels.intensity import unit, zscore
+from sfumato.structures import CLASSES, TargetKind
 from sfumato.types import Spacing
 
 INTENSITIES = ("zscore", "zscore-nonzero", "minmax", "ct", "none")
@@ -108,33 +108,28 @@ class Preprocessing:
             affine=grid.affine(case.affine),
         )
 
-    def apply_soft(
-        self, soft: Tensor, case: Case, *, padding: float | Sequence[float] = BACKGROUND
-    ) -> Tensor:
+    def apply_soft(self, soft: Tensor, case: Case, *, kind: TargetKind = CLASSES) -> Tensor:
         """Bring class weights or region maps of the native grid to the prepared one, linearly.
 
         Args:
             soft: ``(K, *S)`` on the grid of ``case`` as it was read.
             case: The case as it was read.
-            padding: The value outside the image: one for all, one per channel, or two for channel 0 and
-                for the others. The default is background: 1, then 0.
+            kind: What the channels are; it says what lies outside the image.
 
         Returns:
             ``(K, *S')``, float32. Weights that sum to 1 still do.
         """
         self._require_shape(soft, case.shape, "soft")
         grid = self._grid(case)
-        return grid.resized(grid.resampled(soft.float(), order=1), channel_values(padding, soft))
+        return grid.resized(grid.resampled(soft.float(), order=1), _outside(kind, soft))
 
-    def restore(
-        self, prediction: Tensor, case: Case, *, padding: float | Sequence[float] = BACKGROUND
-    ) -> Tensor:
+    def restore(self, prediction: Tensor, case: Case, *, kind: TargetKind = CLASSES) -> Tensor:
         """Bring a prediction on the prepared grid back to the native one, linearly.
 
         Args:
             prediction: ``(C, *S')``: probabilities or another soft output; not labels.
             case: The case as it was read.
-            padding: The value outside the crop, as in :meth:`apply_soft`.
+            kind: What the channels are, as in :meth:`apply_soft`.
 
         Returns:
             ``(C, *S)``, float32, on the grid of ``case``.
@@ -144,8 +139,7 @@ class Preprocessing:
         """
         grid = self._grid(case)
         self._require_shape(prediction, grid.size, "prediction")
-        outside = channel_values(padding, prediction)
-        return grid.restored(prediction.float(), outside)
+        return grid.restored(prediction.float(), _outside(kind, prediction))
 
     def _hard(self, labels: Tensor, grid: _PreparedGrid) -> Tensor:
         return grid.resized(
@@ -175,6 +169,10 @@ class Preprocessing:
     def _require_shape(array: Tensor, shape: Sequence[int], name: str) -> None:
         if tuple(array.shape[1:]) != tuple(shape):
             raise ShapeError(f"{name} has shape {tuple(array.shape)}: expected (channels, *{tuple(shape)})")
+
+
+def _outside(kind: TargetKind, target: Tensor) -> Tensor:
+    return torch.tensor(kind.outside(len(target)), device=target.device)
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Model:
         with torch.inference_mode():
             whole = (logits or self.logits)(settings.apply(bare).image.to(self.device))
             prediction = self.activated(whole.float()).cpu()
-        return settings.restore(prediction, bare, padding=self.method.kind.outside(len(prediction)))
+        return settings.restore(prediction, bare, kind=self.method.kind)
 
     def _require_fitting(self, case: Case) -> None:
         wanted, channels = self.task.in_channels, case.image.shape[0]

@@ -242,7 +242,7 @@ def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
     # start on their own grid.
     if chosen.moves_mask or case.soft is not None:
         target = label(case)
-        target = recipe.preprocess.apply_soft(target, case, padding=chosen.kind.outside(len(target)))
+        target = recipe.preprocess.apply_soft(target, case, kind=chosen.kind)
         return chosen.finished(target)
     if axis is None:
         return label(grid)
