@@ -1,4 +1,5 @@
 import errno
+import math
 import re
 import statistics
 from html.parser import HTMLParser
@@ -7,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from sfumato.errors import MachineError, OutputExistsError
-from sfumato.evaluation.rows import aggregate
 from sfumato.report import ReportData, write_report
-from sfumato.tables.report import per_case
+from sfumato.statistics import compare_methods
 
 
 class Tables(HTMLParser):
@@ -62,35 +62,48 @@ def test_page_asks_for_nothing_outside_itself(page):
     assert "default-src 'none'" in text
 
 
+def averages(rows, method, metric):
+    """Each case's mean over its structures, where all of them have a value; seeds of a structure first."""
+    values = {}
+    for row in rows:
+        if (row.method, row.metric) == (method, metric):
+            values.setdefault(row.case, {}).setdefault(row.structure, []).append(row.value)
+    means = [
+        statistics.fmean(statistics.fmean(several) for several in structures.values())
+        for structures in values.values()
+    ]
+    return [mean for mean in means if not math.isnan(mean)]
+
+
 def test_numbers_of_the_main_table_are_those_of_the_rows(page, data):
     table = Tables(page.read_text()).tables[0]
     metrics = [attributes.get("data-metric") for _, attributes in table[0]]
     assert metrics == [None, "dice", "hd95", "ece"]
-    oracle = {
-        (found.method, found.metric): found for found in aggregate(per_case(data.rows, structure="all"))
-    }
     undefined = sum(row.method == "ce" and row.metric == "hd95" and row.status != "ok" for row in data.rows)
     for line in table[1:]:
         method = line[0][0]
         for metric, (text, attributes) in zip(metrics[1:], line[1:], strict=True):
-            assert float(attributes["data-value"]) == oracle[method, metric].mean
+            mean = statistics.fmean(averages(data.rows, method, metric))
+            assert float(attributes["data-value"]) == pytest.approx(mean, rel=1e-12)
             printed = re.match(r"[\d.]+", text).group()
-            assert float(printed) == round(oracle[method, metric].mean, len(printed.partition(".")[2]))
+            assert float(printed) == round(mean, len(printed.partition(".")[2]))
             lost = undefined if (method, metric) == ("ce", "hd95") else 0
             assert int(attributes["data-undefined"]) == lost
             assert (f"{lost} undefined" in text) == bool(lost)
 
 
+def test_average_of_the_results_is_the_one_that_is_tested(page, data):
+    comparison = compare_methods(data.rows, proposed="geols", metrics=["hd95"])
+    summary = comparison.summary
+    average = summary[summary["structure"] == "Average"].set_index("method")["mean"]
+    rows = Tables(page.read_text()).tables[0]
+    shown = {line[0][0]: float(line[2][1]["data-value"]) for line in rows[1:]}
+    assert shown == average.to_dict()
+
+
 def test_best_mean_is_bold_and_second_underlined(page, data):
     text = page.read_text()
-    means = {}
-    for method in data.method_names:
-        rows = [
-            row
-            for row in per_case(data.rows, structure="all")
-            if (row.method, row.metric) == (method, "dice")
-        ]
-        means[method] = statistics.fmean(row.value for row in rows)
+    means = {method: statistics.fmean(averages(data.rows, method, "dice")) for method in data.method_names}
     best, second = sorted(means, key=means.get, reverse=True)[:2]
     line = {
         m: re.search(rf'<tr><th scope="row">{m}</th>\s*<td[^>]*>(.*?)</td>', text).group(1) for m in means
@@ -101,11 +114,10 @@ def test_best_mean_is_bold_and_second_underlined(page, data):
 
 def test_page_says_what_becomes_of_a_case_with_an_undefined_structure(page, made_up, tmp_path):
     text = page.read_text()
-    assert "the mean over those of its structures that have one" in text
-    assert "“Average” is the mean over structures of each case" in text
-    assert "that has a value in all of them; the others are in no test of it" in text
+    assert text.count("Average: mean over structures within each case") == 1
+    assert "that has a value in all of them; the others are left out." in text
     alone = write_report(ReportData("t", (made_up.row(),)), tmp_path / "report.html").read_text()
-    assert "“Average”" not in alone, "there are no tests that it could speak of"
+    assert "Average:" not in alone, "there is one structure"
 
 
 def test_figures_are_saved_beside_the_page(page):
@@ -189,7 +201,7 @@ def test_page_opens_with_the_tests_of_the_main_metrics_and_keeps_the_others(made
     text = write_report(data, tmp_path / "report.html").read_text()
     main, rest = text.split('id="statistics"')[1].split("Tests of further metrics")
     rest = rest.split("</details>")[0]
-    cells = [re.findall(r'<td class="text" data-value="">([^<]*)</td>', part) for part in (main, rest)]
+    cells = [re.findall(r'<th scope="row">([^<]*)</th>', part) for part in (main, rest)]
     assert cells[0] == ["dice", "Average", "a", "ece", "all", "a"]
     assert cells[1] == ["ece", "all@Ada", "a", "mse", "Average", "a"]
     assert "Tests: head</summary>" in text

@@ -21,6 +21,7 @@ from sfumato.report.published_figures import (
 )
 from sfumato.reproduction.experiments import experiment
 from sfumato.reproduction.side_by_side import Ours, side_by_side
+from sfumato.tables.table import record_table
 
 
 def cells(name, number=lambda cell: 50.0):
@@ -171,7 +172,7 @@ def test_section_with_a_table_and_a_figure_stands_on_the_page(tmp_path):
     section = Section(
         "Published & ours",
         "Text.",
-        {"Dice <%>": ({"Training": "a", "Ours": "1.0"},)},
+        (record_table("Dice <%>", [{"Training": "a", "Ours": "1.0"}]),),
         (("fig", "Dice", figure),),
     )
     page = write_report(

@@ -11,7 +11,7 @@ from PIL import Image
 from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
 from sfumato.report import Overlay, RaterPanel, ReportCase, viewer
 from sfumato.report.viewer import payload, sheet
-from sfumato.tables.report import CaseLine
+from sfumato.tables.results import CaseLine
 
 
 def decoded(address, shape):

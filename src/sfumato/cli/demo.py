@@ -35,9 +35,9 @@ def demo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
 ) -> None:
     """Train six methods on the hippocampus sample, evaluate them, and write one report."""
+    from sfumato.cli.printing import print_summary
     from sfumato.data import open_dataset
     from sfumato.study.run import complete_run
-    from sfumato.tables.terminal import print_summary
 
     _make_room(out, resume=resume, overwrite=overwrite)
     started = time.perf_counter()

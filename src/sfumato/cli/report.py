@@ -145,7 +145,7 @@ def _cases(
     from sfumato.data import load_case
     from sfumato.report import ReportCase
     from sfumato.report.viewer import from_both_ends
-    from sfumato.tables.report import case_lines
+    from sfumato.tables.results import case_lines
 
     files = {each.name: each for each in dataset.cases}
     order = [line.case for line in case_lines(found.rows) if line.case in files]

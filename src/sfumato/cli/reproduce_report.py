@@ -30,6 +30,7 @@ from sfumato.reproduction.published import SCGM_DICE_PER_CENTRE
 from sfumato.reproduction.run import SMOKE_NOTE
 from sfumato.reproduction.side_by_side import Cell
 from sfumato.reproduction.tables import HEADINGS, blocks, caption, gaps
+from sfumato.tables.table import record_table
 
 T = TypeVar("T")
 
@@ -195,10 +196,10 @@ def write_reports(
 
 
 def _section(cells: Sequence[Cell], drawn: Sequence[Drawn]) -> Section:
-    tables = {
-        block.title: tuple(dict(zip(HEADINGS, line, strict=True)) for line in block.lines)
+    tables = tuple(
+        record_table(block.title, [dict(zip(HEADINGS, line, strict=True)) for line in block.lines])
         for block in blocks(cells)
-    }
+    )
     text = " ".join((caption(cells), *gaps(cells)))
     return Section(
         "Published and ours", text, tables, tuple((each.name, each.text, each.figure) for each in drawn)

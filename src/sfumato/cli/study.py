@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from sfumato.cli.compare import print_comparison, write_comparison
-from sfumato.cli.console import wide_console
 from sfumato.cli.dataset_option import DatasetKind
 from sfumato.cli.notices import Notices
+from sfumato.cli.printing import print_comparison
 from sfumato.cli.report import assembled, with_tests
 from sfumato.data import Dataset, open_dataset
 from sfumato.report import write_report
@@ -23,7 +22,7 @@ from sfumato.study.executors.local import LocalProcesses, train_command
 from sfumato.study.outcomes import METRICS, Outcome, require_all
 from sfumato.study.plan import Study, read_study
 from sfumato.study.trainings import open_study, train_runs
-from sfumato.tables.comparison import layouts
+from sfumato.tables.comparison import write_comparison
 
 
 def study(
@@ -84,8 +83,7 @@ def _compare(out: Path, planned: Study, finished: Sequence[Path]) -> Comparison 
         )
         return None
     comparison = compare_methods(rows, proposed=planned.proposed)
-    laid_out = layouts(comparison, spread="sd")
-    write_comparison(out / "comparison", comparison, laid_out, "sd", overwrite=True)
-    print_comparison(wide_console(), comparison, laid_out, "sd")
+    write_comparison(comparison, out / "comparison", overwrite=True)
+    print_comparison(comparison)
     typer.echo(f"comparison: {out / 'comparison'}")
     return comparison

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from sfumato.cli.dataset_option import DatasetKind
+from sfumato.cli.printing import print_summary
 from sfumato.data import Dataset, open_dataset
 from sfumato.errors import MissingExtraError, optional_libraries
 from sfumato.recipe.recipe import read_recipe
 from sfumato.runs.folder import RunFolder
 from sfumato.study.executors.local import end_with_parent
 from sfumato.study.run import complete_run
-from sfumato.tables.terminal import print_summary
 
 LOG = logging.getLogger("sfumato.cli")
 REPORT_LIBRARIES = ("matplotlib", "jinja2")

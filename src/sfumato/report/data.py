@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from sfumato.checks import require_choice, require_same_shape, require_spacing
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.evaluation.rows import Row
+from sfumato.tables.table import Table
 from sfumato.types import ArrayLike, Spacing
 
 if TYPE_CHECKING:
@@ -198,13 +199,13 @@ class Section:
     Attributes:
         title: Its heading.
         text: One paragraph.
-        tables: Caption of each table to its lines.
+        tables: Its tables, each with its title.
         figures: File name without ending, description and figure of each plot.
     """
 
     title: str
     text: str
-    tables: Mapping[str, tuple[TableRow, ...]] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
     figures: tuple[tuple[str, str, Figure], ...] = ()
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +25,21 @@ from sfumato.report import figures, pictures
 from sfumato.report.data import BIN_SETS, ReportCase, ReportData, TableRow
 from sfumato.report.progress import first_progressions, progress_panels, slice_text
 from sfumato.report.viewer import payload
-from sfumato.report.volumes import volume_figures, volume_lines
+from sfumato.report.volumes import volume_figures, volume_report
+from sfumato.statistics.tidy import tidy
 from sfumato.statistics.units import AVERAGE
-from sfumato.tables.report import (
-    GROUPS,
-    SUMMARY_METRICS,
+from sfumato.tables.metrics import grouped_metrics, metric_direction, metric_title, metrics_shown_in
+from sfumato.tables.render import html_table
+from sfumato.tables.results import (
+    CaseLine,
+    average_meaning,
     case_lines,
-    metric_direction,
-    metric_title,
+    overall_tables,
     rater_table,
+    report_summary,
     structure_tables,
-    summary_table,
 )
+from sfumato.tables.table import Cell, Heading, Table, number, record_table
 
 TEMPLATES = Path(__file__).parent / "templates"
 FOLDER = "figures"  # beside the page
@@ -76,7 +81,7 @@ def write_report(data: ReportData, path: Path | str, *, overwrite: bool = False)
 
     Raises:
         OutputExistsError: the page or one of its figures exists and ``overwrite`` is off.
-        ValueRangeError: a metric of the rows comes in two units.
+        InputError: a metric of the rows comes in two units.
         MachineError: the disk is full; the page appears whole or not at all.
     """
     path = Path(path)
@@ -104,6 +109,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _drawings(data: ReportData) -> dict[str, list[Drawing]]:
+    volumes = volume_figures(data.rows, data.method_names) if data.rows else {}
     found: dict[str, list[Drawing]] = {
         "learning": [*_plot("learning-curves", "", "Learning curves", figures.learning_curves(data))],
         "progress": _progress(data),
@@ -122,7 +128,7 @@ def _drawings(data: ReportData) -> dict[str, list[Drawing]]:
         "strips": [],
         "volumes": [
             drawing
-            for title, figure in volume_figures(data.rows, data.method_names).items()
+            for title, figure in volumes.items()
             for drawing in _plot(
                 f"volumes-{_file_name(title)}",
                 title,
@@ -194,18 +200,16 @@ def _file_name(text: str) -> str:
 
 
 def _strip_metrics(data: ReportData) -> list[str]:
-    """Choose the metrics drawn case by case: those that are scores, overlap and surface first."""
-    present = [
-        metric for metric in dict.fromkeys(row.metric for row in data.rows) if metric_direction(metric)
-    ]
-    first = [m for m in ("dice", "surface_dice", "hd95", "rvd", "ece", "tace") if m in present]
-    known = [metric for group in GROUPS.values() for metric in group if metric in present]
-    return list(dict.fromkeys([*first, *known, *present]))[:MOST_STRIPS]
+    """Choose the metrics drawn case by case: those that are scores, the most important first."""
+    scores = {row.metric: None for row in data.rows if metric_direction(row.metric)}
+    known = [metric for metrics in grouped_metrics(scores).values() for metric in metrics]
+    return list(dict.fromkeys([*metrics_shown_in("strips", scores), *known]))[:MOST_STRIPS]
 
 
 def _chosen(data: ReportData) -> list[tuple[str, ReportCase]]:
     """Choose the cases drawn in the page: the worst, the median and the best by mean Dice."""
-    place = {line.case: index for index, line in enumerate(case_lines(data.rows))}
+    lines = case_lines(data.rows) if data.rows else ()
+    place = {line.case: index for index, line in enumerate(lines)}
     ordered = sorted(data.cases, key=lambda case: place.get(case.name, len(place)))
     if len(ordered) <= 3 or not place:
         return [(case.name, case) for case in ordered[:3]]
@@ -224,62 +228,90 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["decimals"] = _decimals
-    lines = case_lines(data.rows)
-    main_tests, further_tests = _averaged_tests(data.comparisons)
+    environment.filters["html"] = lambda table, **options: Markup(html_table(table, **options))
+    lines = case_lines(data.rows) if data.rows else ()
     viewer = payload(data.cases, lines=lines, label_names=data.label_names)
     return environment.get_template("report.html.j2").render(
         data=data,
         introduction=data.introduction or _introduction(data),
         notes=(*data.notes, *viewer.notes),
-        summary=summary_table(data.rows),
-        structures=structure_tables(data.rows),
-        main_tests=main_tests,
-        further_tests=further_tests,
-        averaged=AVERAGE if any(line.get("structure") == AVERAGE for line in data.comparisons) else "",
-        tests=_tests_of_structures(data.comparisons),
-        per_rater=rater_table(data.rows),
-        lines=lines,
-        volumes=volume_lines(data.rows),
+        lines=_case_table(data, lines),
         start=figures.common_start(row.case for row in data.rows),
         drawings=drawings,
-        pooled={
-            SET_TITLES[name]: figures.pooled_bins(data, name)
-            for name in BIN_SETS
-            if figures.pooled_bins(data, name)
-        },
+        agreement=record_table("", data.agreement),
+        pooled=_bin_tables(data),
         viewer=_embedded(viewer.content) if data.cases else "",
         settings=_settings(data),
         style=_asset("report.css"),
         script=_asset("report.js"),
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        **_result_tables(data),
+        **_test_tables(data.comparisons),
     )
 
 
-def _averaged_tests(lines: Sequence[TableRow]) -> tuple[list[TableRow], list[TableRow]]:
-    """Choose the tests of the average over structures, or of a metric that has none.
+def _result_tables(data: ReportData) -> dict[str, Any]:
+    """Make all tables of scores; the average over structures is explained where there is one."""
+    if not data.rows:
+        return {"overall": [], "structures": {}, "per_rater": None, "volumes": None, "averaged": ""}
+    rows = tidy(data.rows)
+    summary = report_summary(rows)
+    return {
+        "overall": overall_tables(summary),
+        "structures": structure_tables(summary),
+        "per_rater": rater_table(rows),
+        "volumes": volume_report(rows),
+        "averaged": average_meaning("case") if AVERAGE in set(summary["structure"]) else "",
+    }
 
-    Returns:
-        Those of the main metrics; and the others, with those against single raters.
-    """
+
+def _test_tables(lines: Sequence[TableRow]) -> dict[str, Any]:
+    """Sort the tests: of the average over structures, or of a metric that has none; and per structure."""
     averaged = {line.get("metric") for line in lines if line.get("structure") == AVERAGE}
     chosen = [
         line for line in lines if line.get("structure") == AVERAGE or line.get("metric") not in averaged
     ]
-    main = [
-        line
-        for line in chosen
-        if line.get("metric") in SUMMARY_METRICS and "@" not in str(line.get("structure"))
-    ]
-    return (main, [line for line in chosen if line not in main]) if main else (chosen, [])
-
-
-def _tests_of_structures(lines: Sequence[TableRow]) -> dict[object, list[TableRow]]:
-    found: dict[object, list[TableRow]] = {}
+    metrics = metrics_shown_in("summary", {str(line.get("metric")) for line in chosen})
+    main = [line for line in chosen if line.get("metric") in metrics and "@" not in str(line["structure"])]
+    further = [line for line in chosen if line not in main] if main else []
+    structures: dict[str, list[TableRow]] = {}
     for line in lines:
-        found.setdefault(line.get("structure"), []).append(line)
-    return found
+        place = ", ".join(str(line[name]) for name in ("dataset", "structure") if name in line)
+        structures.setdefault(place, []).append(line)
+    return {
+        "main_tests": record_table("", main or chosen),
+        "further_tests": record_table("", further),
+        "tests": {place: record_table("", several) for place, several in structures.items()},
+    }
+
+
+def _case_table(data: ReportData, lines: Sequence[CaseLine]) -> Table:
+    """Tabulate the mean Dice of every case, worst first."""
+    headings = (Heading("Case", numeric=False), *map(Heading, ("All methods", *data.method_names)))
+    rows = []
+    for line in lines:
+        values = (line.mean, *(line.values.get(method, math.nan) for method in data.method_names))
+        rows.append((Cell(line.case), *(Cell(number(value, 3), value) for value in values)))
+    return Table("", headings, tuple(rows))
+
+
+def _bin_tables(data: ReportData) -> list[Table]:
+    """Tabulate the bins of the reliability diagrams; methods with fewer bins have empty cells."""
+    tables = []
+    for name in BIN_SETS:
+        methods = figures.pooled_bins(data, name)
+        names = [Heading(f"{method}: {what}") for method in methods for what in ("accuracy", "voxels")]
+        rows = []
+        for several in zip_longest(*methods.values()):
+            first = next(bin_ for bin_ in several if bin_)
+            cells = [Cell(f"{first.low:.2f}–{first.high:.2f}")]
+            for bin_ in several:
+                cells += [Cell(number(bin_.accuracy, 3)), Cell(f"{bin_.count:,}")] if bin_ else [Cell("")] * 2
+            rows.append(tuple(cells))
+        headings = (Heading("Confidence", numeric=False), *names)
+        tables += [Table(SET_TITLES[name], headings, tuple(rows))] if methods else []
+    return tables
 
 
 def _asset(name: str) -> Markup:
@@ -293,18 +325,6 @@ def _embedded(content: Mapping[str, Any]) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _decimals(value: object, places: int = 3) -> str:
-    """Print a number as people read it, anything else as it is, and what is not there as a dash."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None or value != value:
-        return "–"
-    if isinstance(value, float):
-        small = value != 0 and abs(value) < 10.0**-places
-        return (f"{value:.2g}" if small else f"{value:.{places}f}").replace("-", "−")
-    return str(value)
-
-
 def _introduction(data: ReportData) -> str:
     """Say in one paragraph what was compared, as far as the rows tell."""
     if not data.rows:
@@ -315,7 +335,7 @@ def _introduction(data: ReportData) -> str:
     folds = {row.fold for row in data.rows if row.fold is not None}
     datasets = ", ".join(sorted({row.dataset for row in data.rows if row.dataset}))
     methods = [name for name in data.method_names if not name.endswith(SCALED)]
-    twins = len(data.method_names) - len(methods)
+    scaled = len(data.method_names) - len(methods)
     parts = [
         f"{_many(len(methods), 'method')} ({', '.join(methods)}) on {_many(len(cases), 'test case')}"
         + (f" of {datasets}" if datasets else "")
@@ -326,14 +346,14 @@ def _introduction(data: ReportData) -> str:
         *(
             [
                 f"A name with {SCALED} is the same model with its probabilities scaled by one temperature, "
-                "fitted on the validation cases: what a soft label must beat to be worth its trouble."
+                "fitted on the validation cases: what a soft label must beat to be worth while."
             ]
-            if twins
+            if scaled
             else []
         ),
         "Each test case was predicted at its own resolution and scored against its reference.",
-        "The values that one case has from several structures, seeds or folds are averaged first; "
-        "means and standard deviations (ddof 1) are over cases.",
+        "The values that one case has from several seeds or folds are averaged first, then those of its "
+        "structures; means and standard deviations (ddof 1) are over cases.",
     ]
     return " ".join(parts)
 

@@ -16,7 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from sfumato.evaluation.rows import Row
 from sfumato.report.data import BinSet, ReliabilityBin, ReportData, ValueBin
 from sfumato.report.style import INK, MUTED, RULE, SETTINGS, Pen, pens
-from sfumato.tables.report import ARROWS, metric_direction, metric_title, per_case, structures
+from sfumato.statistics.tidy import tidy
+from sfumato.statistics.units import AVERAGE, consensus, unit_values
+from sfumato.tables.metrics import metric_direction, metric_title
+from sfumato.tables.table import ARROWS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -266,28 +269,32 @@ def thresholds(data: ReportData) -> Figure | None:
 
 def case_strips(rows: Sequence[Row], metric: str, methods: Sequence[str]) -> Figure | None:
     """Draw every case's value per structure and method, over a box of the quartiles; outliers are named."""
-    mine = [row for row in rows if row.metric == metric]
+    if not rows:
+        return None
+    checked = consensus(tidy(rows))
+    checked = checked[checked["metric"] == metric]
+    table = unit_values(checked, unit="case")
     values = {
-        structure: per_case([row for row in mine if row.structure == structure], structure=structure)
-        for structure in structures(mine)
+        str(structure): part
+        for structure, part in table.groupby("structure", sort=False)
+        if structure != AVERAGE
     }
-    values = {name: found for name, found in values.items() if any(row.status == "ok" for row in found)}
     if not values:
         return None
     drawn = pens(methods)
-    start = len(common_start(row.case for row in rows))
-    short = {row.case: row.case[start:] for row in rows}
+    start = len(common_start(table["unit"]))
     columns = min(len(values), 3 if len(methods) <= 6 else 2)
     lines = math.ceil(len(values) / columns)
     width = WIDTH if columns > 1 else WIDTH * 0.62
     figure = Figure(figsize=(width, 3.6 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharey=True).flatten()
-    unit = mine[0].unit
-    for index, (structure, found) in enumerate(values.items()):
+    unit = str(table["measure"].iloc[0])
+    for index, (structure, part) in enumerate(values.items()):
         axes = grid[index]
         for place, method in enumerate(methods):
-            named = [(row.case, row.value) for row in found if row.method == method and row.status == "ok"]
-            _strip(axes, place, named, drawn[method], short)
+            mine = part[part["method"] == method]
+            named = list(zip(mine["unit"], mine["value"], strict=True))
+            _strip(axes, place, named, drawn[method], start)
         axes.set_title("all classes" if structure == "all" else structure)
         axes.set_xticks(range(len(methods)), methods, rotation=30, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.6, len(methods) - 0.2)
@@ -322,9 +329,7 @@ def outliers(named: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     return [(case, value) for case, value in named if value < low - reach or value > high + reach]
 
 
-def _strip(
-    axes: Axes, place: int, named: Sequence[tuple[str, float]], pen: Pen, short: Mapping[str, str]
-) -> None:
+def _strip(axes: Axes, place: int, named: Sequence[tuple[str, float]], pen: Pen, start: int) -> None:
     if not named:
         return
     values = np.array([value for _, value in named])
@@ -350,7 +355,7 @@ def _strip(
     shifts = dict(zip((case for case, _ in named), shift, strict=True))
     for case, value in outliers(named)[:4]:
         axes.annotate(
-            short[case],
+            case[start:],
             (place + shifts[case], value),
             xytext=(4, 0),
             textcoords="offset points",

@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from sfumato.report.data import Overlay, ReportCase
 from sfumato.report.slices import across, foreground_maps, grey, numbers, shown_mask, whole
 from sfumato.report.style import label_colour
-from sfumato.tables.report import CaseLine
+from sfumato.tables.results import CaseLine
 
 Item = TypeVar("Item")
 

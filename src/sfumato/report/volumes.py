@@ -8,27 +8,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from sfumato.evaluation.rows import SCALED, Row
-from sfumato.report.data import TableRow
+from sfumato.evaluation.rows import SCALED
 from sfumato.report.figures import WIDTH
 from sfumato.report.style import INK, MUTED, pens
-from sfumato.statistics.volumes import PREDICTED, REFERENCE, VolumePairs, volume_pairs, volume_table
-from sfumato.tables.report import consensus
+from sfumato.statistics.tidy import Rows, tidy
+from sfumato.statistics.units import consensus
+from sfumato.statistics.volumes import VolumePairs, volume_pairs, volume_table
+from sfumato.tables.table import Table, record_table
 
 COLUMNS = 4  # panels side by side
 
 
-def volume_lines(rows: Sequence[Row]) -> list[TableRow]:
-    """Give the table's lines, one per structure and method; none where no row has both volumes.
+def volume_report(rows: Rows) -> Table | None:
+    """Tabulate the agreement, one row per structure and method; None where no row has both volumes.
 
     Volumes against single raters count only where there are none against their consensus.
     """
-    mine = _volumes(rows)
-    if not mine:
-        return []
-    several = len({row.dataset for row in mine}) > 1
-    lines: list[TableRow] = []
-    for record in volume_table(mine).to_dict("records"):
+    table = volume_table(consensus(tidy(rows)))
+    if table.empty:
+        return None
+    several = table["dataset"].nunique() > 1
+    lines = []
+    for record in table.to_dict("records"):
         unit = record["unit"]
         line = {"data set": record["dataset"]} if several else {}
         lines.append(
@@ -45,13 +46,13 @@ def volume_lines(rows: Sequence[Row]) -> list[TableRow]:
                 "status": str(record["status"]).replace("_", " "),
             }
         )
-    return lines
+    return record_table("", lines)
 
 
-def volume_figures(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Figure]:
+def volume_figures(rows: Rows, methods: Sequence[str]) -> dict[str, Figure]:
     """Draw a panel per method for each structure: difference against mean, with the limits of agreement.
 
-    A temperature-scaled twin has the decisions of its model and no panel of its own.
+    A temperature-scaled model has the decisions of its model and no panel of its own.
 
     Args:
         rows: The tidy rows.
@@ -60,19 +61,15 @@ def volume_figures(rows: Sequence[Row], methods: Sequence[str]) -> dict[str, Fig
     Returns:
         Title to figure; a structure whose methods all have fewer than two cases has none.
     """
-    mine = _volumes(rows)
-    several = len({row.dataset for row in mine}) > 1
+    all_pairs = volume_pairs(consensus(tidy(rows)))
+    several = len({pairs.dataset for pairs in all_pairs}) > 1
     groups: dict[str, list[VolumePairs]] = {}
-    for pairs in volume_pairs(mine) if mine else ():
+    for pairs in all_pairs:
         if len(pairs.predicted) > 1 and not pairs.method.endswith(SCALED):
             title = f"{pairs.dataset}, {pairs.structure}" if several else pairs.structure
             groups.setdefault(title, []).append(pairs)
     colours = {method: pen.colour for method, pen in pens(methods).items()}
     return {title: _bland_altman(group, colours) for title, group in groups.items()}
-
-
-def _volumes(rows: Sequence[Row]) -> list[Row]:
-    return consensus(row for row in rows if row.metric in (PREDICTED, REFERENCE))
 
 
 def _bland_altman(group: Sequence[VolumePairs], colours: Mapping[str, str]) -> Figure:
@@ -82,13 +79,13 @@ def _bland_altman(group: Sequence[VolumePairs], colours: Mapping[str, str]) -> F
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten()
     for index, pairs in enumerate(group):
-        axes, found = grid[index], pairs.agreement
+        axes, limits = grid[index], pairs.agreement
         predicted, reference = np.array(pairs.predicted), np.array(pairs.reference)
         colour = colours[pairs.method]
         axes.axhline(0.0, color=MUTED, linewidth=0.8)
-        axes.axhspan(found.lower, found.upper, color=colour, alpha=0.12, linewidth=0)
-        axes.axhline(found.bias, color=INK, linewidth=1.4)
-        for limit in (found.lower, found.upper):
+        axes.axhspan(limits.lower, limits.upper, color=colour, alpha=0.12, linewidth=0)
+        axes.axhline(limits.bias, color=INK, linewidth=1.4)
+        for limit in (limits.lower, limits.upper):
             axes.axhline(limit, color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
         axes.scatter(
             (predicted + reference) / 2, predicted - reference, s=16, color=colour, linewidths=0, zorder=3

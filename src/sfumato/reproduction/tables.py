@@ -12,7 +12,7 @@ from pathlib import Path
 from sfumato.output import atomic_output
 from sfumato.reproduction.experiments import Experiment
 from sfumato.reproduction.side_by_side import Cell, Kind
-from sfumato.tables.comparison import latex
+from sfumato.tables.render import latex_escaped as latex
 
 HEADINGS = ("Structure", "Training", "Published", "Ours", "n", "Difference", "Within")
 RIGHT = frozenset(("Published", "Ours", "n", "Difference"))  # columns of numbers

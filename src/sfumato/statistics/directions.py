@@ -1,40 +1,24 @@
-"""Which way a metric is better: the one table that rankings, wins and bold numbers read."""
+"""Which way a metric is better, as the table of metrics or the user says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 
 from sfumato.checks import require_choice
 from sfumato.errors import UnknownNameError
+from sfumato.evaluation.metrics_table import METRICS, Better
 
-Direction = Literal["up", "down", "zero"]
-
-_UP = (
-    "dice iou precision recall sensitivity specificity surface_dice soft_dice soft_iou f1 accuracy "
-    "dsc jaccard nsd ltpr lesion_tpr lesion_f1 lesion_precision lesion_recall qubiq correlation auc "
-    "dice_raters_mean dice_raters_max iou_raters_mean iou_raters_max consensus_dice consensus_iou"
-)
-_DOWN = (
-    "hd hd95 hausdorff assd masd avd absolute_volume_difference mse brier nll ece ece_foreground "
-    "ece_boundary mce ace tace classwise_ece lfdr lesion_fdr ged"
-)
-_ZERO = "rvd relative_volume_difference volume_bias"
-
-# Lower case, spaces and hyphens as underscores; "zero": the closer to 0, from either side, the better.
-DIRECTIONS: Mapping[str, Direction] = MappingProxyType(
-    {
-        **dict.fromkeys(_UP.split(), "up"),
-        **dict.fromkeys(_DOWN.split(), "down"),
-        **dict.fromkeys(_ZERO.split(), "zero"),
-    }
-)
+# Names of other tools, which METRICS does not have: lower case, spaces and hyphens as underscores.
+_OTHERS: Mapping[Better, str] = {
+    "up": "sensitivity f1 accuracy dsc jaccard nsd ltpr lesion_precision lesion_recall correlation auc",
+    "down": "hausdorff absolute_volume_difference lfdr",
+    "zero": "relative_volume_difference volume_bias",
+}
 
 
-def direction_of(metric: str, directions: Mapping[str, Direction] | None = None) -> Direction:
+def direction_of(metric: str, directions: Mapping[str, Better] | None = None) -> Better:
     """Return the direction in which ``metric`` is better.
 
     Args:
@@ -45,7 +29,7 @@ def direction_of(metric: str, directions: Mapping[str, Direction] | None = None)
         ``"up"``, ``"down"``, or ``"zero"`` for a signed difference that is best at 0.
 
     Raises:
-        UnknownNameError: The metric is in neither table.
+        UnknownNameError: The direction of the metric is not known.
 
     Example:
         >>> direction_of("HD95"), direction_of("my score", {"my score": "up"})
@@ -54,7 +38,9 @@ def direction_of(metric: str, directions: Mapping[str, Direction] | None = None)
     given = {_plain(name): value for name, value in (directions or {}).items()}
     for value in given.values():
         require_choice("direction", value, ("up", "down", "zero"))
-    table = {**DIRECTIONS, **given}
+    ours = {name: entry.better for name, entry in METRICS.items() if entry.better}
+    others = {name: direction for direction, names in _OTHERS.items() for name in names.split()}
+    table = {**others, **ours, **given}
     name = _plain(metric)
     # "hd95@voxel-max": what stands behind the @ is the convention, not the metric.
     for candidate in (name, name.split("@")[0]):
@@ -63,7 +49,7 @@ def direction_of(metric: str, directions: Mapping[str, Direction] | None = None)
     raise UnknownNameError("metric (say whether up, down or zero is better)", metric, sorted(table))
 
 
-def oriented(values: np.ndarray, direction: Direction) -> np.ndarray:
+def oriented(values: np.ndarray, direction: Better) -> np.ndarray:
     """Turn values so that larger is better: the values, their negatives, or minus their distance from 0."""
     if direction == "up":
         return values

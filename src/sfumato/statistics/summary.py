@@ -9,6 +9,11 @@ from sfumato.statistics.ranks import bootstrap_interval
 from sfumato.statistics.tidy import Rows, tidy
 from sfumato.statistics.units import AVERAGE, Scores, Unit, choose_unit, rows_of, scores_of
 
+COLUMNS = (
+    *("dataset", "metric", "structure", "rater", "method", "measure", "unit_of_analysis"),
+    *("n", "mean", "sd", "se", "median", "ci_low", "ci_high", "undefined"),
+)
+
 
 def summary_table(
     rows: Rows, *, metric: str | None = None, unit: Unit | None = None, resamples: int = 10_000, seed: int = 0
@@ -38,7 +43,8 @@ def summary_table(
             _summary(scores, method, resamples, seed)
             for scores in scores_of(checked, choose_unit(checked, unit))
             for method in scores.methods
-        ]
+        ],
+        columns=list(COLUMNS),
     )
 
 

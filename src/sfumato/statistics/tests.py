@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from sfumato.checks import require_between
-from sfumato.statistics.directions import Direction, direction_of, oriented
+from sfumato.evaluation.metrics_table import Better
+from sfumato.statistics.directions import direction_of, oriented
 from sfumato.statistics.ranks import (
     SignedRankTest,
     TestName,
@@ -57,7 +58,7 @@ class ComparisonOptions:
     tie_digits: int | None = None
     resamples: int = 10_000
     seed: int = 0
-    directions: Mapping[str, Direction] | None = None
+    directions: Mapping[str, Better] | None = None
 
     def __post_init__(self) -> None:
         require_between("alpha", self.alpha, 0.0, 1.0)

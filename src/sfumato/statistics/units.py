@@ -271,6 +271,18 @@ def unit_values(rows: Rows, *, unit: Unit | None = None) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
 
 
+def consensus(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what is scored against single raters, except for a metric that has nothing else.
+
+    There, the raters of a case are averaged as its seeds are.
+    """
+    has = set(rows.loc[rows["rater"] == "", "metric"])
+    kept = rows[(rows["rater"] == "") | ~rows["metric"].isin(has)]
+    return kept.assign(
+        seed=kept["seed"].where(kept["rater"] == "", kept["seed"] + "@" + kept["rater"]), rater=""
+    )
+
+
 def choose_unit(rows: pd.DataFrame, unit: str | None) -> Unit:
     """Check the unit of analysis, or choose one: cases if the rows name two or more, else runs.
 

@@ -1,1 +1,1 @@
-"""Tables of numbers."""
+"""One table of aggregated numbers, and its forms: terminal, CSV, Markdown, LaTeX, HTML."""

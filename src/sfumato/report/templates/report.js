@@ -356,12 +356,13 @@
   });
   let width = window.innerWidth;
   window.addEventListener("resize", () => { if (window.innerWidth !== width) { width = window.innerWidth; draw(); } });
-  for (const row of document.querySelectorAll("tr[data-case]")) {
-    if (!content.cases.some((entry) => entry.name === row.dataset.case)) continue;
+  for (const row of document.querySelectorAll("#case-lines tbody tr")) {
+    const name = row.cells[0].textContent;
+    if (!content.cases.some((entry) => entry.name === name)) continue;
     const link = document.createElement("a");
     link.href = "#viewer";
-    link.textContent = row.cells[0].textContent;
-    link.addEventListener("click", () => chooseCase(row.dataset.case));
+    link.textContent = name;
+    link.addEventListener("click", () => chooseCase(name));
     row.cells[0].replaceChildren(link);
   }
   order();
