@@ -9,17 +9,22 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
-from sfumato.data.case import CaseFiles, Dataset
-from sfumato.data.readers.layout import doubled, missing, one_of
+from sfumato.data.case import CaseFiles
+from sfumato.data.readers.layout import PublicLayout, doubled, missing, one_of
 
 CHANNELS = ("flair", "t1", "t1ce", "t2")
-LABELS = {0: "background", 1: "core", 2: "oedema", 3: "enhancing"}
-"""``core`` is the necrotic and non-enhancing core; the region TC adds the enhancing tumour."""
-STORED = {0: 0, 1: 1, 2: 2, 4: 3}
-REGIONS = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+brats_layout = partial(
+    PublicLayout,
+    channels=CHANNELS,
+    # The core is necrotic or does not enhance; the region TC adds the enhancing tumour.
+    labels={0: "background", 1: "core", 2: "oedema", 3: "enhancing"},
+    regions={"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)},
+    stored_values={0: 0, 1: 1, 2: 2, 4: 3},
+)
+"""A layout with BraTS' channels, labels and regions."""
 
 
 def brats_case(
@@ -38,19 +43,3 @@ def brats_case(
     files = CaseFiles(name=name, images=images, mask=reference, centre=centre)
     every = (*images, reference)
     return files, missing(name, every) + doubled(name, every)
-
-
-def brats_dataset(
-    title: str, root: Path, cases: Iterable[CaseFiles], *, notes: tuple[str, ...] = ()
-) -> Dataset:
-    """Join cases to a data set with BraTS' labels, stored values and regions."""
-    return Dataset(
-        name=title,
-        cases=tuple(sorted(cases, key=lambda files: files.name)),
-        label_names=LABELS,
-        channel_names=CHANNELS,
-        regions=REGIONS,
-        root=root,
-        label_values=STORED,
-        notes=notes,
-    )

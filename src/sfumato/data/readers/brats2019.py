@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
-from sfumato.data.readers.brats import CHANNELS, brats_case, brats_dataset
-from sfumato.data.readers.layout import PublicLayout, fewer_note, folders_named
+from sfumato.data.readers.brats import brats_case, brats_layout
+from sfumato.data.readers.layout import fewer_note, folders_named
 
 _CASE = re.compile(r"BraTS19_.+")
 # BraTS19_2013_… came from the challenge of that year, which had several institutions.
@@ -31,15 +31,14 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
             problems.append(f"case {path.name} lies in HGG and in LGG of {folder}")
         cases[path.name] = files
     notes = fewer_note((path.parent.name for path in folders), _GRADES)
-    return brats_dataset(LAYOUT.title, folder, cases.values(), notes=notes), problems
+    return LAYOUT.dataset(folder, cases.values(), notes=notes), problems
 
 
-LAYOUT = PublicLayout(
+LAYOUT = brats_layout(
     title="BraTS 2019",
     expected_cases=sum(_GRADES.values()),
     expects="folders HGG and LGG of BraTS19_<institution>_…, each with "
     "<id>_flair, _t1, _t1ce, _t2 and _seg (.nii.gz or .nii)",
     recognises=lambda folder: bool(_folders(folder)),
     scan=_scan,
-    channels=CHANNELS,
 )

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from sfumato.data.case import Dataset
-from sfumato.data.readers.brats import CHANNELS, brats_case, brats_dataset
-from sfumato.data.readers.layout import PublicLayout, absent_note, folders_named, one_of
+from sfumato.data.readers.brats import brats_case, brats_layout
+from sfumato.data.readers.layout import absent_note, folders_named, one_of
 
 _CASE = re.compile(r"BraTS20_Training_\d{3}")
 # The release holds one mask under the name of the program that drew it.
@@ -27,16 +27,13 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     listed = [brats_case(path, mask=_mask(path)) for path in folders_named(folder, _CASE)]
     cases = [files for files, _ in listed]
     notes = absent_note((files.name for files in cases), _NAMES)
-    return brats_dataset(LAYOUT.title, folder, cases, notes=notes), [
-        one for _, more in listed for one in more
-    ]
+    return LAYOUT.dataset(folder, cases, notes=notes), [one for _, more in listed for one in more]
 
 
-LAYOUT = PublicLayout(
+LAYOUT = brats_layout(
     title="BraTS 2020",
     expected_cases=len(_NAMES),
     expects="folders BraTS20_Training_NNN, each with <id>_flair, _t1, _t1ce, _t2 and _seg (.nii.gz or .nii)",
     recognises=lambda folder: bool(folders_named(folder, _CASE)),
     scan=_scan,
-    channels=CHANNELS,
 )

@@ -16,7 +16,6 @@ from sfumato.data.readers.layout import PublicLayout, absent_note, doubled, miss
 
 _IMAGE = re.compile(r"(train_\d+)_0000")
 _MASK = re.compile(r"train_\d+")
-_CHANNELS = ("CT",)
 _NAMES = tuple(f"train_{number:03d}" for number in range(361))
 
 
@@ -33,15 +32,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         files = (one_of(images, f"{name}_0000"), one_of(masks, name))
         cases.append(CaseFiles(name=name, images=files[:1], mask=files[1]))
         problems += missing(name, files) + doubled(name, files)
-    dataset = Dataset(
-        name=LAYOUT.title,
-        cases=tuple(cases),
-        label_names={0: "background", 1: "liver", 2: "kidney", 3: "spleen", 4: "pancreas"},
-        channel_names=_CHANNELS,
-        root=folder,
-        notes=absent_note(names, _NAMES),
-    )
-    return dataset, problems
+    return LAYOUT.dataset(folder, cases, notes=absent_note(names, _NAMES)), problems
 
 
 LAYOUT = PublicLayout(
@@ -50,5 +41,6 @@ LAYOUT = PublicLayout(
     expects="folders TrainingImg with train_NNN_0000 and TrainingMask with train_NNN (.nii.gz or .nii)",
     recognises=lambda folder: bool(_names(folder / "TrainingImg", _IMAGE)),
     scan=_scan,
-    channels=_CHANNELS,
+    channels=("CT",),
+    labels={0: "background", 1: "liver", 2: "kidney", 3: "spleen", 4: "pancreas"},
 )

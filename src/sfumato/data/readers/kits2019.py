@@ -22,7 +22,6 @@ from sfumato.data.readers.layout import (
     one_of,
 )
 
-_CHANNELS = ("CT",)
 _CASE = re.compile(r"case_(\d{5})")
 # Cases from 210 on are the challenge's test set, whose masks are not public.
 _NAMES = tuple(f"case_{number:05d}" for number in range(210))
@@ -40,15 +39,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     notes = absent_note((files.name for files in cases), _NAMES)
     if unlabelled:
         notes += (f"{len(unlabelled)} test cases without a mask are left out: {listed(unlabelled)}",)
-    dataset = Dataset(
-        name=LAYOUT.title,
-        cases=tuple(cases),
-        label_names={0: "background", 1: "kidney", 2: "tumour"},
-        channel_names=_CHANNELS,
-        root=folder,
-        notes=notes,
-    )
-    return dataset, problems
+    return LAYOUT.dataset(folder, cases, notes=notes), problems
 
 
 LAYOUT = PublicLayout(
@@ -57,5 +48,6 @@ LAYOUT = PublicLayout(
     expects="folders case_NNNNN, each with imaging and segmentation (.nii.gz or .nii)",
     recognises=lambda folder: bool(folders_named(folder, _CASE)),
     scan=_scan,
-    channels=_CHANNELS,
+    channels=("CT",),
+    labels={0: "background", 1: "kidney", 2: "tumour"},
 )

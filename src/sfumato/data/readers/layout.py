@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from sfumato.data.case import Dataset
+from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.files import NIFTI, stem, suffix
+from sfumato.types import Spacing
 
 _MOST_LISTED = 10  # Names in one note.
 
@@ -27,6 +28,10 @@ class PublicLayout:
         scan: List the cases of such a folder, without reading them: the data set and one sentence
             per problem.
         channels: The image's channels; empty where only the files tell.
+        labels: Name of every class; empty where only the files tell.
+        raters: Name of every rater; empty with a single mask.
+        regions: Region name to the labels that form it; ``None``: one region per foreground label.
+        stored_values: Stored mask value to class index, where the two differ.
     """
 
     title: str
@@ -35,6 +40,33 @@ class PublicLayout:
     recognises: Callable[[Path], bool]
     scan: Callable[[Path], tuple[Dataset, list[str]]]
     channels: tuple[str, ...] = ()
+    labels: Mapping[int, str] = field(default_factory=dict)
+    raters: tuple[str, ...] = ()
+    regions: Mapping[str, tuple[int, ...]] | None = None
+    stored_values: Mapping[int, int] | None = None
+
+    def dataset(
+        self,
+        root: Path,
+        cases: Iterable[CaseFiles],
+        *,
+        notes: Iterable[str] = (),
+        spacing: Spacing | None = None,
+    ) -> Dataset:
+        """Join cases to the data set that the layout describes."""
+        return Dataset(
+            name=self.title,
+            cases=tuple(sorted(cases, key=lambda files: files.name)),
+            label_names=self.labels,
+            channel_names=self.channels,
+            root=root,
+            regions=self.regions,
+            rater_names=self.raters,
+            spacing=spacing,
+            expected_cases=self.expected_cases,
+            label_values=self.stored_values,
+            notes=tuple(notes),
+        )
 
 
 def visible(folder: Path) -> list[Path]:

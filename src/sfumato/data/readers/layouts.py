@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sfumato.data.case import Dataset
@@ -108,7 +107,7 @@ def scan_layout(root: Path, name: str) -> tuple[Dataset, list[str]]:
     dataset, problems = layout.scan(folder)
     if not dataset.cases:
         problems = [*problems, f"{folder} holds no case with a mask: expected {layout.expects}"]
-    return replace(dataset, expected_cases=layout.expected_cases), problems
+    return dataset, problems
 
 
 def _only(root: Path, folders: Sequence[tuple[str, Path]]) -> tuple[str, Path]:

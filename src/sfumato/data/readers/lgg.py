@@ -20,7 +20,6 @@ from sfumato.data.readers.description import read_spacing
 from sfumato.data.readers.files import stem, suffix
 from sfumato.data.readers.layout import PublicLayout, fewer_note, visible
 
-_CHANNELS = ("pre", "FLAIR", "post")
 _TIFF = (".tif", ".tiff")
 # TCGA_<site>_<patient>_<date>: the site is the institution that gave the tissue.
 _SITE = re.compile(r"TCGA_([A-Z0-9]{2})_.+")
@@ -86,17 +85,12 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     ]
     cases = tuple(files for files, _, _ in patients if files.mask != SliceStack(()))
     fewer = fewer_note((f"TCGA_{files.centre}" for files in cases), _SITES)
-    dataset = Dataset(
-        name=LAYOUT.title,
-        cases=cases,
-        label_names={0: "background", 1: "abnormality"},
-        channel_names=_CHANNELS,
-        root=folder,
-        label_values={0: 0, 255: 1},
-        spacing=read_spacing(folder),
+    return LAYOUT.dataset(
+        folder,
+        cases,
         notes=fewer + tuple(note for _, _, notes in patients for note in notes),
-    )
-    return dataset, [one for _, more, _ in patients for one in more]
+        spacing=read_spacing(folder),
+    ), [one for _, more, _ in patients for one in more]
 
 
 LAYOUT = PublicLayout(
@@ -105,5 +99,7 @@ LAYOUT = PublicLayout(
     expects="folders <patient>, each with <patient>_<slice>.tif and <patient>_<slice>_mask.tif",
     recognises=lambda folder: any(_is_case(path) for path in visible(folder)),
     scan=_scan,
-    channels=_CHANNELS,
+    channels=("pre", "FLAIR", "post"),
+    labels={0: "background", 1: "abnormality"},
+    stored_values={0: 0, 255: 1},
 )

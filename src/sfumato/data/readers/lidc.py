@@ -20,7 +20,6 @@ from sfumato.data.readers.files import NIFTI, SUFFIXES
 from sfumato.data.readers.layout import PublicLayout, doubled, missing, one_of, visible
 
 RATERS = ("rater1", "rater2", "rater3", "rater4")
-_CHANNELS = ("CT",)
 _PATIENT = re.compile(r"(LIDC-IDRI-\d{4})(?:_.+)?")
 
 
@@ -86,17 +85,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
             f"the {len(cases)} cases are crops of {len(patients)} patient{'s' * (len(patients) > 1)}; "
             f"the {LAYOUT.expected_cases} expected are scans"
         )
-    dataset = Dataset(
-        name=LAYOUT.title,
-        cases=tuple(sorted(cases, key=lambda files: files.name)),
-        label_names={0: "background", 1: "nodule"},
-        channel_names=_CHANNELS,
-        rater_names=RATERS,
-        root=folder,
-        spacing=read_spacing(folder),
-        notes=tuple(notes),
-    )
-    return dataset, problems
+    return LAYOUT.dataset(folder, cases, notes=notes, spacing=read_spacing(folder)), problems
 
 
 LAYOUT = PublicLayout(
@@ -105,5 +94,7 @@ LAYOUT = PublicLayout(
     expects="folders such as LIDC-IDRI-0001_01, each with image and mask_rater1 .. mask_rater4 (.nii.gz)",
     recognises=lambda folder: any(path.is_dir() and _is_case(path) for path in visible(folder)),
     scan=_scan,
-    channels=_CHANNELS,
+    channels=("CT",),
+    labels={0: "background", 1: "nodule"},
+    raters=RATERS,
 )

@@ -45,16 +45,11 @@ def _case(patient: Path) -> tuple[CaseFiles, list[str]]:
 def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     patients = _patients(folder)
     listed = [_case(patient) for patient in patients]
-    dataset = Dataset(
-        name=LAYOUT.title,
-        cases=tuple(files for files, _ in listed),
-        label_names={0: "background", 1: "lesion"},
-        channel_names=_CHANNELS,
-        rater_names=tuple(f"rater{number}" for number in range(1, _RATERS + 1)),
-        root=folder,
+    return LAYOUT.dataset(
+        folder,
+        tuple(files for files, _ in listed),
         notes=fewer_note((patient.parent.name for patient in patients), _CENTRES),
-    )
-    return dataset, [one for _, more in listed for one in more]
+    ), [one for _, more in listed for one in more]
 
 
 LAYOUT = PublicLayout(
@@ -65,4 +60,6 @@ LAYOUT = PublicLayout(
     recognises=lambda folder: bool(_patients(folder)),
     scan=_scan,
     channels=_CHANNELS,
+    labels={0: "background", 1: "lesion"},
+    raters=tuple(f"rater{number}" for number in range(1, _RATERS + 1)),
 )

@@ -57,14 +57,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
         problems.append(f"{folder} has no folder labelsTr: expected the zones' masks there")
     one_channel = replace(description, channel_names=_CHANNELS)
     cases, more = scan_folder(folder / "imagesTr", masks if masks.is_dir() else None, one_channel)
-    dataset = Dataset(
-        name=LAYOUT.title,
-        cases=tuple(cases),
-        label_names=_LABELS,
-        channel_names=_CHANNELS,
-        root=folder,
-    )
-    return dataset, problems + more
+    return LAYOUT.dataset(folder, cases), problems + more
 
 
 LAYOUT = PublicLayout(
@@ -75,4 +68,5 @@ LAYOUT = PublicLayout(
     recognises=_recognises,
     scan=_scan,
     channels=_CHANNELS,
+    labels=_LABELS,
 )

@@ -15,7 +15,6 @@ from sfumato.data.readers.files import NIFTI, stem, suffix
 from sfumato.data.readers.layout import PublicLayout, absent_note, doubled, listed, missing, one_of, visible
 
 _FILE = re.compile(r"((site\d)-sc(\d+))-(image|mask-r\d)")
-_CHANNELS = ("T2*w",)
 _RATERS = ("r1", "r2", "r3", "r4")
 _LAST_TRAINING = 10  # site1-sc11 and on are the challenge's test images.
 _SITES = {f"site{site}": [f"site{site}-sc{number:02d}" for number in range(1, 21)] for site in range(1, 5)}
@@ -41,16 +40,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     notes = [note for site, every in _SITES.items() for note in absent_note(names, every, of=site)]
     if unlabelled:
         notes.append(f"{len(unlabelled)} test images without masks are left out: {listed(unlabelled)}")
-    dataset = Dataset(
-        name=LAYOUT.title,
-        cases=tuple(cases),
-        label_names={0: "background", 1: "gray matter", 2: "white matter"},
-        channel_names=_CHANNELS,
-        rater_names=tuple(f"rater{number}" for number in range(1, len(_RATERS) + 1)),
-        root=folder,
-        notes=tuple(notes),
-    )
-    return dataset, problems
+    return LAYOUT.dataset(folder, cases, notes=notes), problems
 
 
 LAYOUT = PublicLayout(
@@ -59,5 +49,7 @@ LAYOUT = PublicLayout(
     expects="files siteN-scNN-image and siteN-scNN-mask-r1 .. -mask-r4 (.nii.gz or .nii)",
     recognises=lambda folder: bool(_names(folder)),
     scan=_scan,
-    channels=_CHANNELS,
+    channels=("T2*w",),
+    labels={0: "background", 1: "gray matter", 2: "white matter"},
+    raters=tuple(f"rater{number}" for number in range(1, len(_RATERS) + 1)),
 )
