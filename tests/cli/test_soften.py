@@ -8,7 +8,7 @@ from PIL import Image
 
 import sfumato
 from one_command import runner
-from sfumato.cli.soften import _best_view, soften
+from sfumato.cli.soften import soften
 from sfumato.data import read_volume
 from sfumato.data.dataset import SAMPLES
 from sfumato.errors import (
@@ -23,6 +23,7 @@ from sfumato.errors import (
 )
 from sfumato.labels import one_hot, svls
 from sfumato.methods import METHODS
+from sfumato.report.preview import best_view
 from tiny_data import AFFINE, mask, picture, write_nifti
 
 _run = runner(soften)
@@ -195,13 +196,13 @@ def test_the_preview_shows_the_slice_with_most_boundary():
     labels = np.zeros((20, 20, 6), dtype=np.int64)
     labels[2:18, 2:18, 1] = 1
     labels[3:17:2, 3:17:2, 4] = 1
-    window, where = _best_view(labels, (1.0, 1.0, 5.0))
+    window, where = best_view(labels, (1.0, 1.0, 5.0))
     assert window[2] == 4
     assert where == ", slice 4 of axis 2"
     assert window[0].start == 0
-    window, _ = _best_view(labels.transpose(2, 0, 1), (5.0, 1.0, 1.0))
+    window, _ = best_view(labels.transpose(2, 0, 1), (5.0, 1.0, 1.0))
     assert window[0] == 4
-    window, where = _best_view(np.zeros((5, 6), dtype=np.int64), (1.0, 1.0))
+    window, where = best_view(np.zeros((5, 6), dtype=np.int64), (1.0, 1.0))
     assert window == (slice(None), slice(None))
     assert where == ""
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sfumato.cli.console import wide_console
-from sfumato.cli.dataset_option import DatasetKind
+from sfumato.cli.options import DatasetLayout
 from sfumato.data.case import Dataset
 from sfumato.data.inspection import Inspection, inspect_dataset
 from sfumato.errors import DataError
@@ -24,7 +24,7 @@ def check(
             "or sample:NAME."
         ),
     ],
-    kind: DatasetKind = "auto",
+    kind: DatasetLayout = "auto",
 ) -> None:
     """Read every file of DATA, print what it holds, and list every problem; status 2 if there is one."""
     console = wide_console()

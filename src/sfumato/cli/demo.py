@@ -5,18 +5,25 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sfumato.cli.printing import print_summary
 from sfumato.cli.progress import progress
-from sfumato.errors import InputError, OutputExistsError
-
-if TYPE_CHECKING:
-    from sfumato.data import Case, Dataset
-    from sfumato.recipe.recipe import Recipe
-    from sfumato.report.data import RaterPanel
+from sfumato.cli.report import assembled
+from sfumato.data import load_case, open_dataset
+from sfumato.errors import OutputExistsError
+from sfumato.evaluation.agreement import agreement_rows, agreement_table
+from sfumato.evaluation.rows import aggregate, read_rows, write_rows
+from sfumato.recipe.files import recipe_file
+from sfumato.recipe.recipe import Recipe, read_recipe
+from sfumato.report import write_report
+from sfumato.report.raters import rater_panel
+from sfumato.study.outcomes import METRICS as TABLE
+from sfumato.study.run import complete_run
 
 METHODS = ("ce", "ls", "svls", "geols", "singr", "softseg")
 RATED_CELL = "P10"  # one of the ten raters outlined another object here
@@ -35,10 +42,6 @@ def demo(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo.")] = False,
 ) -> None:
     """Train six methods on the hippocampus sample, evaluate them, and write one report."""
-    from sfumato.cli.printing import print_summary
-    from sfumato.data import open_dataset
-    from sfumato.study.run import complete_run
-
     _make_room(out, resume=resume, overwrite=overwrite)
     started = time.perf_counter()
     dataset, recipe = open_dataset("sample:hippocampus"), _recipe(quick=quick)
@@ -52,9 +55,9 @@ def demo(
             dataset,
             out / "runs" / f"{name}-seed{recipe.seed}-fold{recipe.split.fold}",
             resume=resume,
-            progress=lambda names: progress(names, title="predict and evaluate"),
+            progress=partial(progress, title="predict and evaluate"),
         )
-        tables.append(folder.path / "metrics.csv")
+        tables.append(folder.path / TABLE)
     report = _report(out, quick=quick, seconds=time.perf_counter() - started)
     print_summary(tables)
     _say_if_poor(tables, quick=quick)
@@ -62,9 +65,6 @@ def demo(
 
 
 def _recipe(*, quick: bool) -> Recipe:
-    from sfumato.recipe.files import recipe_file
-    from sfumato.recipe.recipe import read_recipe
-
     recipe = read_recipe(recipe_file("demo.yaml"))
     if not quick:
         return recipe
@@ -89,12 +89,6 @@ def _make_room(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def _report(out: Path, *, quick: bool, seconds: float) -> Path:
-    from sfumato.cli.report import assembled
-    from sfumato.data import load_case, open_dataset
-    from sfumato.evaluation.agreement import agreement_rows, agreement_table
-    from sfumato.evaluation.rows import write_rows
-    from sfumato.report import write_report
-
     notes = [f"All trainings, predictions and evaluations took {seconds / 60:.1f} minutes."]
     if quick:
         notes.append(
@@ -102,50 +96,25 @@ def _report(out: Path, *, quick: bool, seconds: float) -> Path:
             "nothing about the methods; run the demo without --quick for that."
         )
     title = "Six ways to train on soft labels: hippocampus MRI"
-    found = assembled(out / "runs", title=title, max_cases=4 if quick else 8)
+    data = assembled(out / "runs", title=title, max_cases=4 if quick else 8)
     cells = open_dataset("sample:cells")
     rated = [load_case(files, cells) for files in cells.cases]
     panel = rater_panel(cells, next(case for case in rated if case.name == RATED_CELL))
     agreement = agreement_rows(cells, rated)
     write_rows(agreement, out / RATERS, overwrite=True)
     data = dataclasses.replace(
-        found,
-        raters=(panel,),
-        agreement=agreement_table(agreement),
-        notes=(*found.notes, *notes),
+        data, raters=(panel,), agreement=agreement_table(agreement), notes=(*data.notes, *notes)
     )
     return write_report(data, out / "report.html", overwrite=True)
 
 
-def rater_panel(cells: Dataset, case: Case) -> RaterPanel:
-    """Ten raters of one cell, with the soft labels that ``moh`` and ``msvls`` make of them."""
-    from sfumato.methods import method
-    from sfumato.report.data import RaterPanel
-
-    if case.labels is None or case.labels_per_rater is None:
-        raise InputError(f"the sample cell {RATED_CELL} has lost its raters: install the package again")
-    soft = {
-        name: method(name).target(
-            case.labels,
-            case.image,
-            num_classes=cells.num_classes,
-            spacing=case.spacing,
-            labels_per_rater=case.labels_per_rater,
-        )
-        for name in ("moh", "msvls")
-    }
-    return RaterPanel(case.name, case.image, case.labels_per_rater, cells.rater_names, soft)
-
-
 def _say_if_poor(tables: list[Path], *, quick: bool) -> None:
-    from sfumato.evaluation.rows import aggregate, read_rows
-
     if quick:
         return
     scores: dict[str, list[float]] = {}
     for table in tables:
         for summary in aggregate(read_rows(table)):
-            # The temperature-scaled twins (+T) decide as their models do.
+            # Temperature-scaled methods (+T) decide as their models do.
             if summary.metric == "dice" and not summary.method.endswith("+T"):
                 scores.setdefault(summary.method, []).append(summary.mean)
     for name, values in scores.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sfumato.cli.dataset_option import DATASET_HELP
+from sfumato.cli.options import DATASET_HELP
 
 if TYPE_CHECKING:
     from sfumato.evaluation.case import Origin, Settings

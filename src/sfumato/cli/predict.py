@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 import typer
 
-from sfumato.cli.dataset_option import DatasetKind
+from sfumato.cli.options import Accelerator, DatasetLayout, chosen_device
 from sfumato.cli.progress import progress
-
-
-class _Shared(TypedDict):
-    """What a plain prediction and one with uncertainty take alike."""
-
-    soft: Literal["float32", "uint8"] | None
-    names: Sequence[str] | None
-    overwrite: bool
-    device: str
-    progress: Callable[[Iterable[str]], Iterable[str]]
+from sfumato.data import open_dataset
+from sfumato.errors import InputError
+from sfumato.model.predict import predict as predict_dataset
+from sfumato.model.uncertainty import Sampling, predict_with_uncertainty
 
 
 def predict(
@@ -35,12 +29,12 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the predictions.")],
-    kind: DatasetKind = "auto",
+    kind: DatasetLayout = "auto",
     soft: Annotated[
-        bool, typer.Option("--soft", help="Also write the graded prediction <case>_soft.nii.gz.")
+        bool, typer.Option("--soft", help="Also write the soft prediction <case>_soft.nii.gz.")
     ] = False,
     soft_format: Annotated[
-        Literal["float32", "uint8"], typer.Option(help="Numbers of the graded prediction.")
+        Literal["float32", "uint8"], typer.Option(help="Numbers of the soft prediction.")
     ] = "float32",
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,
     uncertainty: Annotated[
@@ -56,37 +50,25 @@ def predict(
     ] = None,
     samples: Annotated[int, typer.Option(help="Predictions per case with mcdropout.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of mcdropout.")] = 0,
-    accelerator: Annotated[
-        Literal["cpu", "gpu", "auto"], typer.Option(help="Where the network runs.")
-    ] = "auto",
+    accelerator: Accelerator = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing predictions.")] = False,
 ) -> None:
     """Predict every case: NIfTI files with the input's affine, spacing and resolution."""
-    import torch
-
-    from sfumato.data import open_dataset
-    from sfumato.errors import InputError
-    from sfumato.model.predict import predict as predict_dataset
-    from sfumato.model.uncertainty import Sampling, predict_with_uncertainty
-
-    if accelerator == "gpu" and not torch.cuda.is_available():
-        raise InputError("--accelerator gpu, but torch finds no GPU on this machine: use cpu or auto")
-    device = "cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    device = chosen_device(accelerator)
     if member and uncertainty != "ensemble":
         raise InputError("--member names a further member of --uncertainty ensemble: give that too")
-    shared: _Shared = {
-        "soft": soft_format if soft else None,
-        "names": case or None,
-        "overwrite": overwrite,
-        "device": device,
-        "progress": lambda names: progress(names, title="predict"),
-    }
-    dataset = open_dataset(data, layout=kind)
     if uncertainty is None:
-        written = predict_dataset(checkpoint, dataset, out, **shared)
+        job = partial(predict_dataset, checkpoint)
     else:
         sampling = Sampling(uncertainty, samples=samples, seed=seed)
-        written = predict_with_uncertainty(
-            [checkpoint, *(member or [])], dataset, out, sampling=sampling, **shared
-        )
+        job = partial(predict_with_uncertainty, [checkpoint, *(member or [])], sampling=sampling)
+    written = job(
+        open_dataset(data, layout=kind),
+        out,
+        soft=soft_format if soft else None,
+        names=case or None,
+        overwrite=overwrite,
+        device=device,
+        progress=partial(progress, title="predict"),
+    )
     typer.echo(f"{len(written)} cases predicted: {out}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfumato.cli.dataset_option import DatasetKind
+from sfumato.cli.options import DatasetLayout
 from sfumato.errors import DataError, GeometryError, MissingExtraError, SfumatoError, ValueRangeError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def report(
         str | None,
         typer.Option(help="The data set, where it no longer lies where the runs read it; as for train."),
     ] = None,
-    kind: DatasetKind = "auto",
+    kind: DatasetLayout = "auto",
     proposed: Annotated[
         str | None, typer.Option(help="Test every method against this one, as sfumato compare does.")
     ] = None,

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from torch import Tensor
 
 from sfumato import __version__
 from sfumato.checks import require_choice
-from sfumato.data.case import Case, CaseFiles
-from sfumato.data.dataset import assembled
-from sfumato.data.readers.cases import load_case
-from sfumato.data.readers.description import Description
-from sfumato.data.readers.files import NIFTI, read_volume, stem, suffix, write_volume
-from sfumato.errors import InputError, ValueRangeError
+from sfumato.data.case import Case
+from sfumato.data.loose import read_loose_case
+from sfumato.data.readers.files import NIFTI, suffix, write_volume
+from sfumato.errors import InputError, ValueRangeError, optional_libraries
+from sfumato.methods import Method
+from sfumato.methods import method as method_named
 from sfumato.output import atomic_output, require_free
-from sfumato.types import Spacing
-
-if TYPE_CHECKING:
-    from sfumato.methods import Method
+from sfumato.structures import Structures
 
 _FORMATS = (*NIFTI, ".tif", ".tiff")
 
@@ -57,8 +53,6 @@ def soften(
     is (rows, columns, 1, class) in NIfTI and one page per class in TIFF. Beside it, a .json file of the same
     name keeps the method, its options and the version.
     """
-    from sfumato.methods import method as method_named
-
     chosen = method_named(method)
     sidecar = out.with_name(out.name.removesuffix(suffix(out)) + ".json")
     if suffix(out) not in _FORMATS:
@@ -66,11 +60,16 @@ def soften(
     for path in (out, sidecar, *([preview] if preview else [])):
         require_free(path, overwrite=overwrite)
     require_choice("encoding", encoding, ("exact", "uint8"))
-    options = _options(set_ or [])
-    case, classes = _read((image, *(channel or ())), masks, num_classes)
+    if num_classes is not None and num_classes < 2:
+        raise ValueRangeError(f"--num-classes is {num_classes}: expected at least 2, with background")
+    draw = _preview() if preview else None
+    options, images = _options(set_ or []), (image, *(channel or ()))
+    case, dataset = read_loose_case(images, masks, num_classes=num_classes)
+    structures = Structures.numbered(max(2, dataset.num_classes))
     if len(masks) > 1 and not chosen.takes_raters:
         typer.echo(f"{method} takes one mask: using the majority vote of the {len(masks)} masks", err=True)
-    target = _target(chosen, case, classes, options, seed)
+    target = _target(chosen, case, structures, options, seed)
+    channels = list(structures.label_names.values() if chosen.kind.joint else structures.names)
     record = {
         "sfumato": __version__,
         "method": chosen.name,
@@ -78,12 +77,12 @@ def soften(
         "options": {**chosen.label_options, **options},
         "seed": seed,
         "kind": chosen.kind.name,
-        "channels": _channel_names(chosen, classes),
-        "num_classes": classes,
+        "channels": channels,
+        "num_classes": structures.num_classes,
         "spacing_mm": list(case.spacing),
         "shape": list(case.shape),
         "encoding": encoding,
-        "image": [path.name for path in (image, *(channel or ()))],
+        "image": [path.name for path in images],
         "masks": [path.name for path in masks],
         "raters": "each" if chosen.takes_raters else "majority vote" if len(masks) > 1 else "one",
     }
@@ -91,8 +90,9 @@ def soften(
     with atomic_output(sidecar, overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         with atomic_output(preview, overwrite=overwrite) if preview else nullcontext() as picture:
-            if picture is not None:
-                _draw_preview(picture, case, target, record)
+            if draw is not None and picture is not None:
+                figure = draw(case, target, kind=chosen.kind, channels=channels, title=chosen.name)
+                figure.savefig(picture, dpi=120, format="png")
             write_volume(
                 out,
                 target.movedim(0, -1).numpy(),
@@ -118,36 +118,16 @@ def _options(settings: list[str]) -> dict[str, object]:
     return options
 
 
-def _read(images: tuple[Path, ...], masks: list[Path], num_classes: int | None) -> tuple[Case, int]:
-    several = len(masks) > 1
-    files = CaseFiles(
-        name=stem(images[0]),
-        images=images,
-        mask=None if several else masks[0],
-        rater_masks=tuple(masks) if several else (),
-    )
-    if num_classes is not None and num_classes < 2:
-        raise ValueRangeError(f"--num-classes is {num_classes}: expected at least 2, with background")
-    declared = None if num_classes is None else {label: f"label {label}" for label in range(num_classes)}
-    dataset = assembled(images[0].parent, [files], (), Description(label_names=declared))
-    channels = sum(_channels_of(path) for path in images)
-    dataset = replace(dataset, channel_names=tuple(f"channel {number}" for number in range(channels)))
-    return load_case(files, dataset), max(2, dataset.num_classes)
-
-
-def _channels_of(path: Path) -> int:
-    volume = read_volume(path)
-    return volume.array.shape[-1] if volume.array.ndim > len(volume.spacing) else 1
-
-
-def _target(chosen: Method, case: Case, classes: int, options: dict[str, object], seed: int) -> Tensor:
+def _target(
+    chosen: Method, case: Case, structures: Structures, options: dict[str, object], seed: int
+) -> Tensor:
     if case.labels is None:
         raise InputError(f"case {case.name} has no mask")
     try:
         return chosen.target(
             case.labels,
             case.image,
-            num_classes=classes,
+            num_classes=structures.num_classes,
             spacing=case.spacing,
             labels_per_rater=case.labels_per_rater,
             options=options,
@@ -158,82 +138,8 @@ def _target(chosen: Method, case: Case, classes: int, options: dict[str, object]
         raise InputError(f"--set gives the label a value it cannot use: {error}") from error
 
 
-def _channel_names(chosen: Method, classes: int) -> list[str]:
-    if chosen.kind.joint:
-        return ["background", *(f"label {label}" for label in range(1, classes))]
-    return [f"label {label}" for label in range(1, classes)]
-
-
-# Okabe and Ito's palette: told apart by colour-blind readers too.
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-
-
-def _draw_preview(path: Path, case: Case, target: Tensor, record: dict[str, object]) -> None:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    names = cast("list[str]", record["channels"])
-    signed = record["kind"] == "signed"
-    labels = cast("Tensor", case.labels).numpy()
-    window, where = _best_view(labels, case.spacing)
-    # NIfTI's first axis runs to the right; a picture's first axis is its rows.
-    turn = np.transpose if case.affine is not None else np.asarray
-    shown = [axis for axis, part in enumerate(window) if isinstance(part, slice)]
-    steps = [case.spacing[axis] for axis in shown]
-    aspect = steps[1] / steps[0] if case.affine is not None else steps[0] / steps[1]
-    drawing = {
-        "origin": "lower" if case.affine is not None else "upper",
-        "aspect": aspect,
-        "interpolation": "nearest",
-    }
-    picture, hard = turn(case.image[0].numpy()[window]), turn(labels[window])
-    height = 2.6 * min(max(picture.shape[0] / picture.shape[1] * aspect, 0.4), 2.0) + 0.6
-    figure = Figure(figsize=(2.6 * (2 + len(names)) + 0.8, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2 + len(names))
-    for panel, title in zip(panels, ("image", "hard mask", *names), strict=True):
-        panel.set_title(title, fontsize=10)
-        panel.set_xticks([])
-        panel.set_yticks([])
-    for panel in panels[:2]:
-        # A few very bright voxels would leave the rest black.
-        panel.imshow(picture, cmap="gray", **drawing, **_grey_window(picture))
-    colours = mpl.colors.ListedColormap([_COLOURS[index % len(_COLOURS)] for index in range(hard.max() or 1)])
-    overlay = np.ma.masked_equal(hard, 0)
-    panels[1].imshow(overlay, cmap=colours, vmin=0.5, vmax=colours.N + 0.5, alpha=0.65, **drawing)
-    low, scale = (-1, "PuOr_r") if signed else (0, "cividis")
-    for panel, weights in zip(panels[2:], target.numpy(), strict=True):
-        mapped = panel.imshow(turn(weights[window]), cmap=scale, vmin=low, vmax=1, **drawing)
-    figure.colorbar(mapped, ax=list(panels[2:]), fraction=0.05)
-    figure.suptitle(f"{case.name}, {record['method']}{where}", fontsize=10)
-    figure.savefig(path, dpi=120, format="png")
-
-
-def _grey_window(picture: np.ndarray) -> dict[str, float]:
-    low, high = np.percentile(picture, (0.5, 99.5))
-    return {"vmin": float(low), "vmax": float(high)} if low < high else {}
-
-
-def _best_view(labels: np.ndarray, spacing: Spacing) -> tuple[tuple[int | slice, ...], str]:
-    """Give the window around the structure, in 3-D in the slice with most boundary, and its name."""
-    window: list[int | slice] = [slice(None)] * labels.ndim
-    where = ""
-    if labels.ndim == 3:
-        # Slices run across the longest voxel side: the plane in which the images were taken.
-        across = max(range(3), key=lambda axis: (spacing[axis], axis))
-        slices = np.moveaxis(labels, across, 0)
-        boundary = sum(
-            (np.diff(slices, axis=axis) != 0).reshape(len(slices), -1).sum(axis=1) for axis in (1, 2)
-        )
-        best = int(np.argmax(boundary))
-        window[across] = best
-        where = f", slice {best} of axis {across}"
-    flat = labels[tuple(window)]
-    shown = [axis for axis, part in enumerate(window) if isinstance(part, slice)]
-    for axis, found in zip(shown, np.nonzero(flat), strict=True):
-        if found.size:
-            low, high = int(found.min()), int(found.max()) + 1
-            margin = max(6, (high - low) // 3)
-            window[axis] = slice(max(0, low - margin), high + margin)
-    return tuple(window), where
+def _preview() -> Callable[..., Any]:
+    with optional_libraries():
+        # Late: only the preview needs the libraries of the report extra.
+        from sfumato.report.preview import soft_label_preview
+    return soft_label_preview

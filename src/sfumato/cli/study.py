@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from sfumato.cli.dataset_option import DatasetKind
 from sfumato.cli.notices import Notices
+from sfumato.cli.options import DatasetLayout
 from sfumato.cli.printing import print_comparison
 from sfumato.cli.report import assembled, with_tests
 from sfumato.data import Dataset, open_dataset
@@ -33,7 +33,7 @@ def study(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
-    kind: DatasetKind = "auto",
+    kind: DatasetLayout = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time; they share the cores.")] = 1,
 ) -> None:
     """Train methods x seeds x folds, then compare them and write the report.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sfumato.cli.dataset_option import DatasetKind
+from sfumato.cli.options import DatasetLayout
 from sfumato.cli.printing import print_summary
 from sfumato.data import Dataset, open_dataset
 from sfumato.errors import MissingExtraError, optional_libraries
@@ -32,7 +32,7 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
-    kind: DatasetKind = "auto",
+    kind: DatasetLayout = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run from its last finished epoch.")
     ] = False,

@@ -54,6 +54,7 @@ class Sweep:
     Attributes:
         run: The training's name.
         method: What tables call it.
+        dataset: The data set's name.
         seed: Its seed.
         fold: Its fold.
         thresholds: The candidates.
@@ -65,6 +66,7 @@ class Sweep:
 
     run: str
     method: str
+    dataset: str
     seed: int
     fold: int
     thresholds: tuple[float, ...]
@@ -233,6 +235,7 @@ def threshold_sweep(
     recipe = model.recipe
     return Sweep(
         run=model.run_name,
+        dataset=dataset.name,
         method=recipe.title,
         seed=recipe.seed,
         fold=recipe.split.fold,
