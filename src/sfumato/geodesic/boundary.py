@@ -22,7 +22,7 @@ def outer_boundary(inside: Tensor, axes: int) -> Tensor:
 
 
 def _beside(mask: Tensor, axes: int, *, beyond: bool) -> Tensor:
-    """Voxels with a face neighbour in ``mask``, which continues past the image as ``beyond``."""
+    """Return the voxels with a face neighbour in ``mask``, which continues past the image as ``beyond``."""
     beside = torch.zeros_like(mask)
     for axis in range(-axes, 0):
         target, flags = beside.movedim(axis, 0), mask.movedim(axis, 0)

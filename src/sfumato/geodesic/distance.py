@@ -39,7 +39,9 @@ def geodesic_distance(
     out: AnyArray | None = None,
     threads: int | None = None,
 ) -> AnyArray:
-    """Cost of the cheapest path from the seeds to every voxel.
+    """Compute the cost of the cheapest path from the seeds to every voxel.
+
+    Most uses need ``image``, ``seeds`` and ``spacing``, and choose a ``cost`` with its ``weight``.
 
     One move between neighbouring voxels ``length`` mm apart, over which the image changes by ``step``, costs
 
@@ -76,7 +78,7 @@ def geodesic_distance(
             meaning on a GPU.
 
     Returns:
-        Float32 distances shaped as ``seeds``, of ``image``'s kind (torch or NumPy) and device. 0 on seeds;
+        Float32 distances shaped as ``seeds``, torch or NumPy like ``image``, on its device. 0 on seeds;
         infinite where no path leads, everywhere if there is no seed.
 
     Raises:
@@ -110,7 +112,7 @@ def signed_geodesic_distance(
     weight: float = 0.5,
     cutoff: float = math.inf,
 ) -> AnyArray:
-    """Geodesic distance from a boundary set, positive inside and negative outside, in one transform.
+    """Compute the geodesic distance from a boundary set, positive inside and negative outside.
 
     Args:
         image: ``(*S)`` or ``(C, *S)``, or a batch ``(B, C, *S)``.
@@ -137,7 +139,7 @@ def signed_geodesic_distance(
 
 
 def euclidean_distance(mask: AnyArray, *, spacing: Sequence[float]) -> AnyArray:
-    """Straight-line distance in mm from every voxel to the nearest True voxel of ``mask``.
+    """Compute the straight-line distance in mm from every voxel to the nearest True voxel of ``mask``.
 
     Args:
         mask: Boolean ``(*S)``, or ``(K, *S)`` for several sets; torch or NumPy.

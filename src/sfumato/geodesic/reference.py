@@ -20,7 +20,7 @@ from sfumato.types import Array
 
 
 def edge_cost(cost: str, weight: float, length: float, difference: Sequence[float]) -> float:
-    """Cost of one move of ``length`` mm over which the channels change by ``difference``."""
+    """Compute the cost of one move of ``length`` mm over which the channels change by ``difference``."""
     if cost == "l1":
         return (1 - weight) * length + weight * sum(abs(d) for d in difference)
     norm = math.hypot(*difference)
@@ -34,7 +34,7 @@ def edge_cost(cost: str, weight: float, length: float, difference: Sequence[floa
 def neighbours(
     index: tuple[int, ...], shape: tuple[int, ...], spacing: Sequence[float]
 ) -> Iterator[tuple[tuple[int, ...], float]]:
-    """The 8 (2-D) or 26 (3-D) voxels around ``index`` that lie in the grid, with their distance in mm."""
+    """Find the 8 (2-D) or 26 (3-D) voxels around ``index`` in the grid, with their distance in mm."""
     for move in itertools.product((-1, 0, 1), repeat=len(shape)):
         other = tuple(i + m for i, m in zip(index, move, strict=True))
         if any(move) and all(0 <= i < side for i, side in zip(other, shape, strict=True)):
@@ -52,7 +52,7 @@ def geodesic_distance_reference(
     mask: Array | None = None,
     seed_cost: Array | None = None,
 ) -> Array:
-    """The definition of ``geodesic_distance``, for one seed set ``(*S)``.
+    """Compute ``geodesic_distance`` by its definition, for one seed set ``(*S)``.
 
     Returns:
         Float64 distances ``(*S)``; infinite where no path leads and above ``cutoff``.

@@ -88,7 +88,7 @@ class Task:
         return PaddedRows(image, self.spacing, self.plan, self.mask, dtype=np.float64)
 
     def reads(self, array: Array) -> bool:
-        """Whether the computation may read ``array``'s memory, so that results must not go there."""
+        """Tell whether the computation may read ``array``'s memory, so that results must not go there."""
         inputs = (self.image, self.starts, self.price, self.mask)
         return any(used is not None and np.may_share_memory(array, used) for used in inputs)
 
@@ -131,14 +131,14 @@ def boolean(name: str, array: ArrayLike) -> Array:
 
 
 def _signed(image: ArrayLike) -> ArrayLike:
-    """Unsigned 64-bit integers moved down into the signed ones that torch has; differences stay."""
+    """Move unsigned 64-bit integers down into the signed ones that torch has; differences stay."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint64:
         return image
     return (image ^ np.uint64(1 << 63)).view(np.int64)
 
 
 def _float32(pixels: torch.Tensor) -> tuple[Array, Array | None, float]:
-    """The image in float32, what that leaves of each value if anything, and the largest difference.
+    """Return the image in float32, what that leaves of each value if anything, and its largest difference.
 
     Other types than float32 are shifted to the middle of their range first: only differences count, and a
     large offset would cost their digits. What is left then makes them good to twice float32's digits.
@@ -171,7 +171,7 @@ def _float32(pixels: torch.Tensor) -> tuple[Array, Array | None, float]:
 
 
 def _halves(numbers: Array) -> tuple[Array, Array | None]:
-    """Float64 as the sum of two float32, of which the second is ``None`` where it is 0 everywhere."""
+    """Split float64 into a sum of two float32, of which the second is ``None`` where it is 0 everywhere."""
     first = numbers.astype(np.float32)
     second = (numbers - first).astype(np.float32)
     return first, second if second.any() else None

@@ -237,7 +237,7 @@ def reference_maps(distance: Tensor) -> Tensor:
 
 
 def _prepare(case: TargetCase, options: Options) -> Tensor | None:
-    """Skeletons or random seeds ``(K, *S)``; the device erodes by itself."""
+    """Return skeletons or random seeds ``(K, *S)``; the device erodes by itself."""
     if options["seeds"] == "erosion":
         return None
     return seed_voxels(

@@ -8,7 +8,7 @@ from sfumato.types import ArrayLike, Labels
 
 
 def hard_labels(soft: ArrayLike) -> Labels:
-    """Give every voxel the class with the largest weight.
+    """Find the class with the largest weight at every voxel.
 
     Of averaged raters this is their majority vote, ties included.
 

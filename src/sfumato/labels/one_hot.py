@@ -12,7 +12,7 @@ from sfumato.types import ArrayLike, Soft
 
 
 def one_hot(labels: ArrayLike, *, num_classes: int) -> Soft:
-    """Give every voxel weight 1 for its own class and 0 for the others.
+    """Put all the weight of every voxel on its own class.
 
     Args:
         labels: Class indices, ``(*S)``, integers in ``0 .. num_classes - 1``.

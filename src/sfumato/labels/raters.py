@@ -21,7 +21,7 @@ _TABLE = 2**20
 
 
 def average_raters(soft_per_rater: ArrayLike) -> Soft:
-    """Give every rater the same say: the mean over raters of their soft labels.
+    """Average the raters' soft labels, each with the same weight.
 
     Args:
         soft_per_rater: ``(D, K, *S)``, floating; one-hot labels per rater give mOH, SVLS labels mSVLS.
@@ -46,7 +46,7 @@ def average_raters(soft_per_rater: ArrayLike) -> Soft:
 
 
 def majority_vote(labels_per_rater: ArrayLike, *, num_classes: int) -> Labels:
-    """Give every voxel the class that most raters chose.
+    """Find the class that most raters chose at every voxel.
 
     Args:
         labels_per_rater: Class indices, ``(D, *S)``.
@@ -68,7 +68,7 @@ def majority_vote(labels_per_rater: ArrayLike, *, num_classes: int) -> Labels:
 def staple(
     labels_per_rater: ArrayLike, *, num_classes: int, max_iterations: int = 1000, tolerance: float = 1e-7
 ) -> Labels:
-    """Give every voxel the most probable class under STAPLE; see :func:`staple_probabilities`.
+    """Find the most probable class of every voxel under STAPLE; see :func:`staple_probabilities`.
 
     Returns:
         Class indices, ``(*S)``, int64. A tie goes to the lowest index.
@@ -127,7 +127,7 @@ def staple_probabilities(
 
 
 def _cases(answers: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The different columns of ``(D, voxels)``, which of them each voxel has, and how many voxels have it."""
+    """Return the different columns of ``(D, voxels)``, which of them each voxel has, and their counts."""
     codes, span = torch.zeros_like(answers[0]), 1
     for row in answers:
         # Renumbering keeps the codes few enough to count in a table, whatever the number of raters.
@@ -144,14 +144,14 @@ def _cases(answers: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _confusion(said: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """``theta[d, l, c]``: share of class ``c`` in which rater ``d`` says ``l``; 0 for an unused class."""
+    """Compute ``theta[d, l, c]``: the share of class ``c`` that rater ``d`` calls ``l``; 0 if unused."""
     mass = weights[:, None] * truth
     total = mass.sum(dim=0)
     return torch.einsum("dnl,nc->dlc", said, mass) / torch.where(total > 0, total, 1.0)
 
 
 def _posterior(said: Tensor, theta: Tensor, prior: Tensor) -> Tensor:
-    """Probability of every class in each case of answers, ``(cases, K)``."""
+    """Compute the probability of every class in each case of answers, ``(cases, K)``."""
     logs = torch.einsum("dnl,dlc->dnc", said, theta).log().sum(dim=0) + prior.log()
     # Answers that no class explains (each has a rater who never gives them): fall back on the votes.
     unexplained = (logs == -torch.inf).all(dim=1, keepdim=True)

@@ -13,7 +13,7 @@ __all__ = ["as_regions", "label_regions", "region_weights"]
 
 
 def as_regions(regions: ArrayLike, *, axes: int) -> Regions:
-    """Give region masks as booleans ``(R, *S)``.
+    """Check region masks and return them as booleans ``(R, *S)``.
 
     Args:
         regions: ``(R, *S)``, booleans or numbers that are 0 or 1.

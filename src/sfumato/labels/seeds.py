@@ -76,7 +76,7 @@ def seed_voxels(
 
 
 def explicit_seeds(seeds: ArrayLike, labels: Tensor, num_classes: int) -> Regions:
-    """Seeds ``(K, *S)`` taken as they are, checked, on the labels' device."""
+    """Check seeds ``(K, *S)`` that were given, and bring them to the labels' device."""
     seeds = as_tensor(seeds)
     if seeds.dtype != torch.bool:
         raise DTypeError(f"seeds have dtype {seeds.dtype}: give a boolean array (K, *S)")
@@ -88,7 +88,7 @@ def explicit_seeds(seeds: ArrayLike, labels: Tensor, num_classes: int) -> Region
 
 
 def _is_any(flags: Tensor) -> bool:
-    """Whether one is True; NumPy stops there, torch reads on."""
+    """Tell whether one is True; NumPy stops there, torch reads on."""
     return bool(flags.numpy().any() if flags.device.type == "cpu" else flags.any())
 
 
@@ -122,7 +122,7 @@ def _eroded(region: BoolArray, radius: int) -> BoolArray:
 
 
 def eroded(region: Tensor, radius: int) -> Tensor:
-    """As ``_eroded``, in torch: what a ball leaves of a region, on whatever device it lies."""
+    """Erode as ``_eroded``, in torch: what a ball leaves of a region, on whatever device it lies."""
     left = region.clone()
     padded = torch.nn.functional.pad(region, (radius, radius) * region.ndim, value=True)
     for offset in itertools.product(range(-radius, radius + 1), repeat=region.ndim):

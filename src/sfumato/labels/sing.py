@@ -120,7 +120,7 @@ def sing(
         edges = _edges(masks, rule, slice_axis)
         bodies = [_body(body, preset, group, masks) for group in channel_groups(raw, scale.channels)]
         images = [group[None] for group in groups]
-        ready.append(_Ready(masks[None], edges[None], images, [each[None, None] for each in bodies], [step]))
+        ready.append(_Ready(masks[None], edges[None], images, [body[None, None] for body in bodies], [step]))
     # All at once on a GPU, one by one on the CPU.
     maps = [_maps(item, preset, lam, margin) for item in ([_joined(ready)] if on_gpu else ready)]
     return torch.cat(maps) if batched else maps[0][0]
@@ -241,7 +241,7 @@ def _maps_on_device(ready: _Ready, lam: float, margin: float) -> list[Tensor]:
     start = torch.where(edges, 0.0, math.inf)
 
     def lengths(image: Tensor, weight: float, wanted: Tensor) -> Tensor:
-        """Distances from the edges: exact for all wanted voxels, infinite not far beyond."""
+        """Return the distances from the edges: exact for all wanted voxels, infinite not far beyond."""
         cost = PathCost("l1", weight)
         upper = device_distances(image, start, spacing=ready.spacing, cost=cost, allowed=wanted | edges)
         limits = _largest(upper, wanted, axes).flatten(2)[..., 0] * (1.0 + 2 * TIE)
@@ -311,7 +311,7 @@ def _box(voxels: Mask, steps: Sequence[int]) -> tuple[slice, ...]:
 
 
 def _prepare(case: TargetCase, options: Options) -> Tensor | None:
-    """Canny's edges ``(R, *S)``; the device finds the other boundaries by itself."""
+    """Return Canny's edges ``(R, *S)``; the device finds the other boundaries by itself."""
     if options["boundary"] != "canny":
         return None
     axis = options["slice_axis"]

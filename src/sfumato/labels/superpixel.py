@@ -96,7 +96,7 @@ def superpixel(
 
 
 def box_around(mask: Mask, voxels: int) -> tuple[slice, ...]:
-    """The part of the image within two superpixels of a mask that is not empty."""
+    """Return the part of the image within two superpixels of a mask that is not empty."""
     margin = 2 * math.ceil(voxels ** (1.0 / mask.ndim))
     places = mask.nonzero()
     low, high = places.amin(dim=0).tolist(), places.amax(dim=0).tolist()
@@ -106,10 +106,10 @@ def box_around(mask: Mask, voxels: int) -> tuple[slice, ...]:
 
 
 def superpixels(image: Image, spacing: Spacing, voxels: int, compactness: float) -> Labels:
-    """Number of the superpixel of every voxel, from 0, ``(*S)`` int64."""
+    """Number the superpixels: that of every voxel, from 0, ``(*S)`` int64."""
     channels_last = np.moveaxis(image.cpu().numpy().astype(np.float64), 0, -1)
     # scikit-image has no annotations.
-    found = slic(  # type: ignore[no-untyped-call]
+    numbers = slic(  # type: ignore[no-untyped-call]
         channels_last,
         n_segments=max(1, round(channels_last[..., 0].size / voxels)),
         compactness=compactness,
@@ -118,11 +118,11 @@ def superpixels(image: Image, spacing: Spacing, voxels: int, compactness: float)
         start_label=0,
         channel_axis=-1,
     )
-    return torch.from_numpy(found.astype(np.int64)).to(image.device)
+    return torch.from_numpy(numbers.astype(np.int64)).to(image.device)
 
 
 def superpixel_shares(masks: Tensor, numbers: Labels) -> RegionMaps:
-    """Share of each region in the superpixel that every voxel belongs to, ``(R, *S)``; exact at 0 and 1."""
+    """Compute each region's share in every voxel's superpixel, ``(R, *S)``; exact at 0 and 1."""
     flat = numbers.flatten()
     held = torch.bincount(flat)
     shares = [torch.bincount(flat[mask.flatten()], minlength=len(held)) / held for mask in masks]

@@ -72,8 +72,8 @@ def svls(
     # The weights are summed without the centre, so that they stay exact however narrow the Gaussian is.
     offsets = [offset for offset in itertools.product(*[range(-r, r + 1) for r in radii]) if any(offset)]
     weights = [
-        math.exp(-0.5 * sum((o * s / sigma) ** 2 for o, s in zip(each, steps, strict=True)))
-        for each in offsets
+        math.exp(-0.5 * sum((o * s / sigma) ** 2 for o, s in zip(offset, steps, strict=True)))
+        for offset in offsets
     ]
     total = math.fsum(weights)
     if total == 0.0:
@@ -116,7 +116,7 @@ def mixed_labels(
 
 
 def _radii(size: int | float, axes: int, spacing: Spacing | None) -> tuple[int, ...]:
-    """Voxels on either side of the centre, per axis."""
+    """Return the voxels on either side of the centre, per axis."""
     if spacing is not None:
         require_positive("size", size)
         # A width of exactly n voxels must not lose its last one to rounding.

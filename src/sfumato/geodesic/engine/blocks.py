@@ -34,20 +34,20 @@ class Blocks(NamedTuple):
 
     @classmethod
     def every(cls, count: int, shape: Sequence[int]) -> Blocks:
-        """All blocks of ``count`` sets ``(Z, Y, X)``."""
+        """Return all blocks of ``count`` sets ``(Z, Y, X)``."""
         size = -(-shape[2] // 64)
         words = np.full((shape[0] * shape[1], count), full_word(shape[2], size))
         return cls((0, 1, 2), size, words)
 
 
 def full_word(width: int, size: int) -> np.uint64:
-    """The bits of all blocks of ``size`` voxels in a row of ``width``."""
+    """Return the bits of all blocks of ``size`` voxels in a row of ``width``."""
     return np.uint64((1 << -(-width // size)) - 1)
 
 
 @register_jitable
 def run_of(word, size, width):
-    """First and one past the last voxel of a non-zero word's lowest run of bits, and the bits after it."""
+    """Return first and one past the last voxel of a word's lowest run of bits, and the bits after it."""
     first = lowest_bit(word)
     gap = ~(word >> uint64(first))
     last = first + (lowest_bit(gap) if gap else 64)

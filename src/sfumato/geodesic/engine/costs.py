@@ -114,12 +114,12 @@ def plan(cost: str, weight: float, spacing: Sequence[float], span: float, channe
 
 
 def weights_in(cost: Cost, dtype: Any) -> Cost:  # noqa: ANN401  # NumPy's type of a number
-    """The cost with weights of the type that its distances have."""
+    """Return the cost with weights of the type that its distances have."""
     return type(cost)(dtype(cost.length_weight), dtype(cost.step_weight))
 
 
 def lengths(ready: CostPlan, spacing: Sequence[float], dtype: Any = np.float32) -> Array:  # noqa: ANN401
-    """Length of the move ``(a, b, c)``, each 0 or 1, at ``[a, b, c]``, in the form that the kernels take."""
+    """Return the length of the move ``(a, b, c)`` of 0 and 1 at ``[a, b, c]``, as the kernels take it."""
     a, b, c = (np.arange(2) * step for step in spacing)
     squared = a[:, None, None] ** 2 + b[:, None] ** 2 + c**2
     if isinstance(ready.cost, Norm):
@@ -128,7 +128,7 @@ def lengths(ready: CostPlan, spacing: Sequence[float], dtype: Any = np.float32) 
 
 
 def shortest(ready: CostPlan, of: Array) -> float:
-    """What a move costs at least, from its ``lengths``."""
+    """Return what a move costs at least, from its ``lengths``."""
     length = float(min(of[0, 0, 1], of[0, 1, 0], of[1, 0, 0]))
     if isinstance(ready.cost, Norm):
         return math.sqrt(length)
@@ -140,19 +140,19 @@ def shortest(ready: CostPlan, of: Array) -> float:
 
 
 def edge(cost, images, i, j, length):
-    """Costs of sixteen moves, from voxels ``j ..`` to ``i ..``; in compiled code only."""
+    """Return the costs of sixteen moves, from voxels ``j ..`` to ``i ..``; in compiled code only."""
 
 
 def is_cheap(cost):
-    """Whether a move's cost takes neither a root nor a quotient; in compiled code only."""
+    """Tell whether a move's cost takes neither a root nor a quotient; in compiled code only."""
 
 
 def least_edge(cost, length):
-    """What moves of these lengths cost where the image does not change; in compiled code only."""
+    """Return what moves of these lengths cost where the image stays; in compiled code only."""
 
 
 def edge_of_one(cost, images, i, j, length):
-    """Cost of the one move from ``j`` to ``i``; in compiled code only."""
+    """Return the cost of the one move from ``j`` to ``i``; in compiled code only."""
 
 
 def fetch_images(images, i):
@@ -160,11 +160,11 @@ def fetch_images(images, i):
 
 
 def _step(channel, i, j):
-    """Differences of sixteen pairs of voxels."""
+    """Return the differences of sixteen pairs of voxels."""
 
 
 def _step_of_one(channel, i, j):
-    """As ``_step``, for one pair of voxels."""
+    """Subtract as ``_step``, for one pair of voxels."""
 
 
 def _absolute_sum(images, i, j):
@@ -176,11 +176,11 @@ def _square_sum(images, i, j):
 
 
 def _absolute_sum_of_one(images, i, j):
-    """As ``_absolute_sum``, for one voxel."""
+    """Sum as ``_absolute_sum``, for one voxel."""
 
 
 def _square_sum_of_one(images, i, j):
-    """As ``_square_sum``, for one voxel."""
+    """Sum as ``_square_sum``, for one voxel."""
 
 
 # The two parts of a value (Dekker 1971, doi:10.1007/BF01397083) are subtracted by themselves: where the two
@@ -245,7 +245,7 @@ def _square_sum_of_one_code(images, i, j):
 
 
 def _number(length):
-    """NumPy's type of the numbers that ``length`` holds, once or sixteen times."""
+    """Return NumPy's type of the numbers that ``length`` holds, once or sixteen times."""
     scalar = length.scalar if isinstance(length, LanesType) else length
     return np.float32 if scalar == types.float32 else np.float64
 

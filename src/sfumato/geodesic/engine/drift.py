@@ -30,7 +30,7 @@ _LOST = 64  # So many moves one after the other that float32 has lost make a pat
 
 
 def is_long(rows: PaddedRows, distance: Array, below: float = np.inf) -> bool:
-    """Whether the padded ``distance`` in float32 may have drifted by more than exact distances may.
+    """Tell whether the padded ``distance`` in float32 may have drifted more than exact distances may.
 
     Args:
         rows: The rows that it was solved in.
@@ -62,7 +62,7 @@ def is_long(rows: PaddedRows, distance: Array, below: float = np.inf) -> bool:
 
 @register_jitable
 def _parent(distance, images, cost, lengths, shape, pitch, i, trail):
-    """The voxel that ``i`` has its value from, or -1, and the move's rounding.
+    """Find the voxel that ``i`` has its value from, or -1, and the move's rounding.
 
     That voxel is nearer, unless the move costs nothing or is lost in float32: then it is not on ``trail``.
     """
@@ -97,7 +97,7 @@ def _parent(distance, images, cost, lengths, shape, pitch, i, trail):
 
 @compiled
 def _drift(distance, images, cost, lengths, shape, pitch, items):
-    """The largest sum of roundings on the way to any of ``items``, as a share of the distance there.
+    """Find the largest sum of roundings on the way to any of ``items``, as a share of the distance there.
 
     Returns:
         That share, infinite for an endless way or one of lost moves, and whether no way ended in a flat area.

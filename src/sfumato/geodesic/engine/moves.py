@@ -25,7 +25,7 @@ from sfumato.geodesic.engine.simd import (
 
 @register_jitable
 def pull(distance, images, cost, i, j, straight, diagonal, best):
-    """The best of ``best`` and the three moves to block ``i`` from the row whose same block is ``j``.
+    """Return the best of ``best`` and the three moves to block ``i`` from the row whose same block is ``j``.
 
     ``straight`` and ``diagonal`` are the moves' lengths, and their least costs, which may rule them out.
     """
@@ -41,7 +41,7 @@ def pull(distance, images, cost, i, j, straight, diagonal, best):
 
 @register_jitable
 def move(cost, length):
-    """A length in every lane, and what such a move costs at least."""
+    """Make what a move takes: a length in every lane, and what such a move costs at least."""
     lanes = splat(length)
     return lanes, least_edge(cost, lanes)
 

@@ -20,7 +20,7 @@ _EVERY_LANE = (1 << LANES) - 1
 
 @compiled
 def plant(distance, starts, price, todo, shape, pitch, group, box):
-    """Give every seed its price, and let it wait to be passed on; returns how many there are.
+    """Set every seed to its price, and let it wait to be passed on; returns how many there are.
 
     Args:
         distance: Padded distances, lowered in place.
@@ -101,7 +101,7 @@ def plant_free(distance, starts, words, aside, shape, pitch, group, box, planes)
 
 
 def seed_words(shape: Sequence[int], group: int, box: Sequence[Sequence[int]]) -> tuple[Array, np.uint64]:
-    """Words of bits for the rows of ``box`` and one row around: blocks with seeds, and with other voxels.
+    """Return words of bits for the rows of ``box`` and one around: blocks with seeds, and with other voxels.
 
     Returns:
         The words, which say that no block has seeds and every block within the volume has others; and the
@@ -123,7 +123,7 @@ def seed_words(shape: Sequence[int], group: int, box: Sequence[Sequence[int]]) -
 
 @compiled
 def mark(words, todo, height, box):
-    """Let the seeds wait to be passed on; returns the number of rows with seeds.
+    """Mark the seeds as waiting to be passed on; returns the number of rows with seeds.
 
     Nothing can be lowered below 0, so a block among blocks of seeds only has nothing to pass on.
 
@@ -154,7 +154,7 @@ def mark(words, todo, height, box):
 
 @compiled
 def seed_box(starts):
-    """First and one past the last seed per axis of ``(Z, Y, X)`` uint8 (or all 0), and their number."""
+    """Find first and one past the last seed per axis of ``(Z, Y, X)`` uint8 (or all 0), and their number."""
     depth, height, width = starts.shape
     z0, z1, y0, y1, x0, x1 = depth, 0, height, 0, width, 0
     count = 0

@@ -38,7 +38,7 @@ from sfumato.geodesic.engine.sweeps import (
 
 @register_jitable
 def _rise(keys, items, place, at, key, item):
-    """Put ``item`` at node ``at`` or above."""
+    """Move ``item`` up from node ``at`` of the heap to its place."""
     while at > 0:
         parent = (at - 1) >> 2
         if keys[parent] <= key:
@@ -54,7 +54,7 @@ def _rise(keys, items, place, at, key, item):
 
 @register_jitable
 def _sink(keys, items, place, size, key, item):
-    """Put ``item`` at the root or below, in a heap of ``size``."""
+    """Move ``item`` down from the root to its place, in a heap of ``size``."""
     at = 0
     while True:
         child = 4 * at + 1
@@ -77,7 +77,7 @@ def _sink(keys, items, place, size, key, item):
 
 @register_jitable
 def _enter(keys, items, place, size, key, item):
-    """Put ``item`` into the heap, or move it up; returns the heap, larger where it was full."""
+    """Push ``item`` onto the heap, or move it up; returns the heap, larger where it was full."""
     at = place[item]
     if at < 0:
         if size == keys.size:

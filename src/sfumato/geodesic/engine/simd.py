@@ -51,16 +51,16 @@ def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 
 def _call(builder: Any, name: str, value: Any) -> Any:
-    kind = "f32" if value.type == _VECTORS[types.float32] else "f64"
+    suffix = "f32" if value.type == _VECTORS[types.float32] else "f64"
     function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(value.type, [value.type]), f"llvm.{name}.v{LANES}{kind}"
+        builder.module, ir.FunctionType(value.type, [value.type]), f"llvm.{name}.v{LANES}{suffix}"
     )
     return builder.call(function, [value])
 
 
 @intrinsic
 def load(typingctx, array, index):
-    """The sixteen values of the one-dimensional ``array`` from ``index`` on."""
+    """Return the sixteen values of the one-dimensional ``array`` from ``index`` on."""
 
     def emit(context, builder, signature, args):
         address = _address(context, builder, signature.args[0], *args)
@@ -83,7 +83,7 @@ def store(typingctx, array, index, value):
 
 @intrinsic
 def splat(typingctx, value):
-    """The same number in every lane."""
+    """Return the same number in every lane."""
 
     def emit(context, builder, signature, args):
         nothing = ir.Constant(_VECTORS[value], ir.Undefined)
@@ -114,7 +114,7 @@ divide = _binary("fdiv", "Quotient of two vectors.")
 
 @intrinsic
 def absolute(typingctx, value):
-    """Absolute value of every lane."""
+    """Return the absolute value of every lane."""
 
     def emit(context, builder, signature, args):
         return _call(builder, "fabs", args[0])
@@ -124,7 +124,7 @@ def absolute(typingctx, value):
 
 @intrinsic
 def root(typingctx, value):
-    """Square root of every lane, correctly rounded."""
+    """Return the square root of every lane, correctly rounded."""
 
     def emit(context, builder, signature, args):
         return _call(builder, "sqrt", args[0])
@@ -134,7 +134,7 @@ def root(typingctx, value):
 
 @intrinsic
 def lower(typingctx, candidate, value):
-    """``candidate`` where it is smaller, else ``value``; a NaN in ``candidate`` never wins."""
+    """Return ``candidate`` where it is smaller, else ``value``; a NaN in ``candidate`` never wins."""
 
     def emit(context, builder, signature, args):
         return builder.select(builder.fcmp_ordered("<", *args), *args)
@@ -144,7 +144,7 @@ def lower(typingctx, candidate, value):
 
 @intrinsic
 def below(typingctx, candidate, value):
-    """Which lanes of ``candidate`` are smaller, as bits of an integer."""
+    """Return which lanes of ``candidate`` are smaller, as bits of an integer."""
 
     def emit(context, builder, signature, args):
         flags = builder.fcmp_ordered("<", *args)
@@ -180,7 +180,7 @@ from_right = _shift(
 
 @intrinsic
 def highest_bit(typingctx, bits):
-    """Index of the highest set bit of a non-zero 64-bit integer."""
+    """Return the index of the highest set bit of a non-zero 64-bit integer."""
 
     def emit(context, builder, signature, args):
         zeros = builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -191,7 +191,7 @@ def highest_bit(typingctx, bits):
 
 @intrinsic
 def lowest_bit(typingctx, bits):
-    """Index of the lowest set bit of a non-zero 64-bit integer."""
+    """Return the index of the lowest set bit of a non-zero 64-bit integer."""
 
     def emit(context, builder, signature, args):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))

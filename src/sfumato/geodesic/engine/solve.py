@@ -28,7 +28,7 @@ _THIN = 64  # A thread for fewer planes of seeds costs more than it saves.
 
 
 def default_threads() -> int:
-    """One in a worker process, else one per processor that this process may use."""
+    """Return one in a worker process, else one per processor that this process may use."""
     if multiprocessing.parent_process() is not None:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -50,7 +50,7 @@ def _each(work: Callable[[int], None], chosen: Sequence[int], threads: int) -> N
 
 
 def _aligned(size: int, dtype: Any) -> Array:  # noqa: ANN401  # NumPy's type of a number
-    """Uninitialised numbers of which the first starts a cache line."""
+    """Return uninitialised numbers of which the first starts a cache line."""
     raw = np.empty(size + LANES, dtype)
     start = -(raw.ctypes.data // raw.itemsize) % LANES
     return raw[start : start + size]
@@ -122,25 +122,25 @@ class PaddedRows:
         return rows
 
     def by_planes(self, work: Callable[[slice], None]) -> None:
-        """Call ``work`` for slabs of planes that together are all, in the field's threads."""
+        """Call ``work`` for slabs of planes that together are all, in its threads."""
         deep = max(1, _SLAB // (self.shape[1] * self.pitch))
         parts = -(-self.shape[0] // deep)
         run_side_by_side(lambda part: work(slice(part * deep, (part + 1) * deep)), parts, self.threads)
 
     def rows(self, padded: Array) -> Array:
-        """The rows ``(depth, height, pitch)`` of a padded array, in the rows' order."""
+        """Return the rows ``(depth, height, pitch)`` of a padded array, in the rows' order."""
         depth, height, _ = self.shape
         return padded[sweeps.ROW0 : sweeps.ROW0 + depth * height * self.pitch].reshape(
             depth, height, self.pitch
         )
 
     def view(self, padded: Array) -> Array:
-        """The voxels of a padded array, with the axes in the image's order."""
+        """Return the voxels of a padded array, with the axes in the image's order."""
         inner = self.rows(padded)[:, :, : self.shape[2]]
         return inner.transpose(tuple(np.argsort(self.order)))
 
     def _edges(self) -> tuple[float, float]:
-        """Mean cost of a move along the row, and of its image term, over a sample of rows."""
+        """Measure the mean cost of a move along the row, and of its image term, over a sample of rows."""
         stride = max(1, self.shape[0] * self.shape[1] // 256)
         step = 0.0
         for channel in self.images:
@@ -162,7 +162,7 @@ class PaddedRows:
         return typical, float(cost.step_weight) / max(float(cost.length_weight) * q, 1e-30)
 
     def empty(self, value: float = math.inf) -> Array:
-        """A padded array that holds ``value`` at voxels and infinity in the pads."""
+        """Return a padded array that holds ``value`` at voxels and infinity in the pads."""
         rows = _aligned(self.size, self.dtype)
         depth, height, width = self.shape
         rows[: sweeps.ROW0] = math.inf
@@ -178,7 +178,7 @@ class PaddedRows:
         return rows
 
     def copy(self, padded: Array) -> Array:
-        """The same values in other memory."""
+        """Return the same values in other memory."""
         rows = _aligned(self.size, self.dtype)
         rows[:] = padded
         return rows
@@ -206,12 +206,12 @@ class PaddedRows:
         self.solve_flags(distance, [(self.flags(starts), box)], prices, threads)
 
     def flags(self, starts: Array) -> Array:
-        """Seeds ``(Z, Y, X)`` bool in the rows' order, as the kernels take them."""
+        """Return seeds ``(Z, Y, X)`` bool in the rows' order, as the kernels take them."""
         allowed = starts if self.mask is None else starts & self.mask
         return np.ascontiguousarray(allowed.transpose(self.order)).view(np.uint8)
 
     def words(self) -> Array:
-        """What ``solve_flags`` notes down: words of bits per row of voxels, and for one row beyond."""
+        """Return words of bits per row of voxels, and for one row beyond, for ``solve_flags`` to note in."""
         return np.zeros((len(sweeps.WORDS), self.shape[0] * self.shape[1] + 1), np.uint64)
 
     def solve_flags(
@@ -222,7 +222,7 @@ class PaddedRows:
         threads: int = 1,
         todo: Array | None = None,
     ) -> None:
-        """As ``solve``, from several seed sets in the rows' order, each with a box around its seeds.
+        """Solve as ``solve``, from several seed sets in the rows' order, each with a box around its seeds.
 
         ``todo``, from ``words`` and all 0, ends with the blocks that have changed as its only bits.
         """
@@ -260,9 +260,9 @@ class PaddedRows:
 class _Run:
     """One transform under way: its bands, its slabs of planes, one per thread, and its budget."""
 
-    def __init__(self, field: PaddedRows, distance: Array, todo: Array, threads: int) -> None:
-        self.field, self.distance = field, distance
-        depth, height, _ = field.shape
+    def __init__(self, grid: PaddedRows, distance: Array, todo: Array, threads: int) -> None:
+        self.grid, self.distance = grid, distance
+        depth, height, _ = grid.shape
         slabs = min(threads, -(-2 * depth // TILE_ROWS))
         deep = _share(depth, slabs * -(-depth // (slabs * TILE_ROWS)))
         wide = _share(height, -(-height // (TILE_ROWS if depth > 1 else 8 * TILE_ROWS)))
@@ -278,18 +278,18 @@ class _Run:
             self.todo[slab][:, first:last] = todo[:, first:last]
             todo[:, first:last] = 0
         self.pulls = [0] * self.slabs
-        self.budget = BUDGET * depth * height * field.pitch // self.slabs
+        self.budget = BUDGET * depth * height * grid.pitch // self.slabs
 
     def _common(self, slab: int) -> tuple[Any, ...]:
-        field = self.field
+        grid = self.grid
         return (
-            self.distance, field.images, field.cost, field.lengths, self.todo[slab],
-            field.shape, field.pitch, field.group,
+            self.distance, grid.images, grid.cost, grid.lengths, self.todo[slab],
+            grid.shape, grid.pitch, grid.group,
         )  # fmt: skip
 
     def finish(self) -> None:
         """Run band after band until no value waits, or hand over to the heap."""
-        width = 4 * self.field.typical if self.field.texture > 2 else math.inf
+        width = 4 * self.grid.typical if self.grid.texture > 2 else math.inf
         low, bands = -1.0, 0
         while True:
             high = self._after(max(low, 0.0) + width, low)
@@ -312,7 +312,7 @@ class _Run:
 
     def _wake(self, low: float, high: float) -> tuple[int, float]:
         results: list[tuple[int, float]] = [(0, math.inf)] * self.slabs
-        limits = (self.field.dtype(low), self.field.dtype(high))
+        limits = (self.grid.dtype(low), self.grid.dtype(high))
 
         def work(slab: int) -> None:
             results[slab] = sweeps.wake(
@@ -327,7 +327,7 @@ class _Run:
 
         def work(slab: int) -> None:
             self.pulls[slab] += sweeps.relax(
-                *self._common(slab), self.field.dtype(limit), self.planes[slab], self.dirty[slab],
+                *self._common(slab), self.grid.dtype(limit), self.planes[slab], self.dirty[slab],
                 self.tile, 0, self.budget - self.pulls[slab],
             )  # fmt: skip
 
@@ -346,8 +346,8 @@ class _Run:
         return self.dirty[slab][1 + first // deep : 1 + -(-last // deep), 1:-1]
 
     def _exchange(self) -> None:
-        """Give each slab the bits that its neighbours have set in its first and last plane."""
-        height = self.field.shape[1]
+        """Pass each slab the bits that its neighbours have set in its first and last plane."""
+        height = self.grid.shape[1]
         for slab in range(self.slabs - 1):
             border = self.planes[slab][1]
             for giver, taker, plane in ((slab, slab + 1, border), (slab + 1, slab, border - 1)):
@@ -362,21 +362,21 @@ class _Run:
         self._exchange()
         for other in self.todo[1:]:
             self.todo[0] |= other
-        queue.finish(*self._common(0), self.field.dtype(limit))
+        queue.finish(*self._common(0), self.grid.dtype(limit))
 
     def _after(self, value: float, previous: float) -> float:
-        """``value`` as the field holds it, or the next number after ``previous`` if that is larger."""
-        kind = self.field.dtype
-        return float(max(kind(value), np.nextafter(kind(previous), kind(math.inf))))
+        """Return ``value`` as the rows hold it, or the next number after ``previous`` if that is larger."""
+        number = self.grid.dtype
+        return float(max(number(value), np.nextafter(number(previous), number(math.inf))))
 
 
 def _share(size: int, parts: int) -> int:
-    """The size of the largest of so many equal parts."""
+    """Return the size of the largest of so many equal parts."""
     return -(-size // parts)
 
 
 def _row_order(shape: Iterable[int]) -> tuple[int, ...]:
-    """Order of the axes that wastes least on pads: the last axis stays last unless it is short."""
+    """Choose the order of the axes that wastes least on pads: the last stays last unless it is short."""
     sizes = list(shape)
     waste = [(size // LANES + 1) * LANES / size for size in sizes]
     best = min(

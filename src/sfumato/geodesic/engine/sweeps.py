@@ -72,9 +72,9 @@ AHEAD = 4  # Rows: what is read so much later is brought into the cache now.
 
 
 @register_jitable
-def _backward(distance, images, cost, step, row, blocks, group, limit, marks):
-    """Carry changes leftwards along the row, after a rightward pass has left ``marks``."""
-    bits, first, last, waiting = marks
+def _backward(distance, images, cost, step, row, blocks, group, limit, state):
+    """Carry changes leftwards along the row, after a rightward pass has left ``state``."""
+    bits, first, last, waiting = state
     inner = first if group > 1 else uint64(0)
     need = (first >> ONE) | inner
     while need:
@@ -102,9 +102,9 @@ def _backward(distance, images, cost, step, row, blocks, group, limit, marks):
 
 
 @register_jitable
-def _settle_row(distance, images, cost, step, row, blocks, group, limit, marks):
-    """Run the moves within a row to rest, starting at the blocks in ``marks``."""
-    bits, first, last, waiting = marks
+def _settle_row(distance, images, cost, step, row, blocks, group, limit, state):
+    """Run the moves within a row to rest, starting at the blocks in ``state``."""
+    bits, first, last, waiting = state
     nothing = splat(distance.dtype.type(0))
     need = bits | (last << ONE) | (first >> ONE)
     while need:
@@ -135,9 +135,9 @@ def _settle_row(distance, images, cost, step, row, blocks, group, limit, marks):
 
 
 @register_jitable
-def _announce(todo, marks, z, y, depth, height):
+def _announce(todo, state, z, y, depth, height):
     """Set the bits of the blocks that a row's changes reach, in the eight rows around row ``(z, y)``."""
-    bits, first, last, _ = marks
+    bits, first, last, _ = state
     bits |= (first >> ONE) | (last << ONE)
     row = z * height + y
     for side, step in ((BEFORE_PLANE, 1), (AFTER_PLANE, -1)):
@@ -201,12 +201,12 @@ def wake(distance, images, cost, lengths, todo, shape, pitch, group, limits, pla
                                 if value >= limits[1] and value < lowest:
                                     lowest = value
             if bits:
-                marks = _settle_row(
+                state = _settle_row(
                     distance, images, cost, step, row, blocks, group, new, (bits, first, last, keep)
                 )
-                _announce(todo, marks, z, y, depth, height)
-                keep = marks[3]
-                todo[CHANGED, r] |= marks[0] | keep
+                _announce(todo, state, z, y, depth, height)
+                keep = state[3]
+                todo[CHANGED, r] |= state[0] | keep
                 a, b = z // tile[0] + 1, y // tile[1] + 1
                 for c in range(a - 1, a + 2):
                     for d in range(b - 1, b + 2):
@@ -217,7 +217,7 @@ def wake(distance, images, cost, lengths, todo, shape, pitch, group, limits, pla
 
 @register_jitable
 def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, box, forward):
-    """One sweep over the rows of ``box`` in one order; returns moves pulled and which sides changed."""
+    """Sweep once over the rows of ``box`` in one order; returns moves pulled and which sides changed."""
     depth, height, _ = shape
     z0, z1, y0, y1 = box
     sz, sy = forward
@@ -292,10 +292,10 @@ def _sweep(distance, images, cost, lengths, todo, shape, pitch, group, limit, bo
                         carried = k + 1 if over else carried
                         need |= over << ONE
             if bits:
-                marks = (bits, first, last, waiting)
-                marks = _backward(distance, images, cost, step, row, blocks, group, limit, marks)
-                _announce(todo, marks, z, y, depth, height)
-                bits, waiting = marks[0], marks[3]
+                state = (bits, first, last, waiting)
+                state = _backward(distance, images, cost, step, row, blocks, group, limit, state)
+                _announce(todo, state, z, y, depth, height)
+                bits, waiting = state[0], state[3]
                 if 0 <= z + sz < depth:
                     around = bits | (bits << ONE) | (bits >> ONE)
                     fetch_blocks(distance, images, row + sz * height * pitch, around, group)

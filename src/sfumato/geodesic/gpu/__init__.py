@@ -19,13 +19,13 @@ LOG = logging.getLogger(__name__)
 
 
 def takes(image: object) -> bool:
-    """Whether the kernels run where ``image`` lies; elsewhere the CPU engine computes."""
+    """Tell whether the kernels run where ``image`` lies; elsewhere the CPU engine computes."""
     return isinstance(image, Tensor) and image.is_cuda and works()
 
 
 @functools.cache
 def works() -> bool:
-    """Whether Triton and the C compiler for its launcher are there."""
+    """Tell whether Triton and the C compiler for its launcher are there."""
     if importlib.util.find_spec("triton") is None:
         LOG.warning("Triton is not installed: geodesic distances of GPU tensors are computed on the CPU")
         return False

@@ -27,7 +27,7 @@ def device_distances(
     allowed: Tensor | None = None,
     work: Work | None = None,
 ) -> Tensor:
-    """Distances of every seed set of every item.
+    """Compute the distances of every seed set of every item.
 
     Args:
         image: ``(B, C, *S)``, two or three spatial axes, any real type, finite.

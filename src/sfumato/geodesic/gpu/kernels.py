@@ -42,32 +42,32 @@ EPSILON = tl.constexpr(1e-5)
 
 @triton.jit
 def jump_of(index: tl.constexpr, plane, pitch):
-    """How far away in memory the neighbour with this number lies; of 0 .. 26 the 13th is the voxel itself."""
+    """Compute how far away in memory a neighbour lies; of 0 .. 26 the 13th is the voxel itself."""
     return (index // 9 - 1) * plane + (index // 3 % 3 - 1) * pitch + (index % 3 - 1)
 
 
 @triton.jit
-def kind_of(index: tl.constexpr):
-    """Where the move's length is found: 4, 2 and 1 for a step along the first, second and third axis."""
+def length_index(index: tl.constexpr):
+    """Return where the move's length stands: 4, 2 and 1 for a step along the first, second and third axis."""
     return (index // 9 != 1) * 4 + (index // 3 % 3 != 1) * 2 + (index % 3 != 1) * 1
 
 
 @triton.jit
 def exists(index: tl.constexpr, inside, a, b, c, depth, height, width):
-    """Where the voxel is one to work on and has this neighbour in the image."""
+    """Tell where the voxel is one to work on and has this neighbour in the image."""
     da: tl.constexpr = index // 9 - 1
     db: tl.constexpr = index // 3 % 3 - 1
     dc: tl.constexpr = index % 3 - 1
-    found = inside & (a + da >= 0) & (a + da < depth)
-    found = found & (b + db >= 0) & (b + db < height)
-    return found & (c + dc >= 0) & (c + dc < width) & (index != 13)
+    there = inside & (a + da >= 0) & (a + da < depth)
+    there = there & (b + db >= 0) & (b + db < height)
+    return there & (c + dc >= 0) & (c + dc < width) & (index != 13)
 
 
 @triton.jit
 def move_cost(
     length, own, other, stride, valid, length_weight, step_weight, FORM: tl.constexpr, CHANNELS: tl.constexpr
 ):
-    """Costs of one move into each voxel, with the operations and their order as on the CPU."""
+    """Compute the costs of one move into each voxel, with the operations and their order as on the CPU."""
     total = tl.zeros(valid.shape, tl.float32)
     single: tl.constexpr = CHANNELS == 1
     for channel in tl.static_range(CHANNELS):
@@ -103,7 +103,7 @@ def relax_tiles(
     COUNTED: tl.constexpr,
     A: tl.constexpr, B: tl.constexpr, C: tl.constexpr, ROUNDS: tl.constexpr,
 ):  # fmt: skip
-    """One pass over the marked tiles of every set; the grid is (tiles, sets).
+    """Relax the marked tiles of every set once; the grid is (tiles, sets).
 
     Args:
         distance: ``(sets, tiles_a * A + 2 SOLID, tiles_b * B + 2, tiles_c * C + 2)`` float32, lowered in
@@ -172,7 +172,7 @@ def relax_tiles(
             costs = ()
             for index in tl.static_range(first, last):
                 valid = exists(index, inside, a, b, c, depth, height, width)
-                length = tl.load(lengths + item * 8 + kind_of(index))
+                length = tl.load(lengths + item * 8 + length_index(index))
                 other = own + jump_of(index, height * width, width)
                 cost = move_cost(
                     length, own, other, volume, valid, length_weight, step_weight, FORM, CHANNELS

@@ -18,7 +18,7 @@ from sfumato.geodesic.engine import costs
 TILES = {2: (1, 16, 32), 3: (8, 8, 8)}  # A tile's sides, by the number of axes: powers of two.
 _WARPS = 8
 _ROUNDS = 32
-_PASSES = 8  # Between two looks at the marks: each look makes the host wait for the device.
+_PASSES = 8  # Between two looks at what is left to do: each look makes the host wait for the device.
 _LARGEST = 2**31 - 1  # Voxels of one set, rim included: the kernels count them in 32 bits.
 _FORMS = {costs.Sum: 0, costs.Norm: 1, costs.Product: 2, costs.Ratio: 3}
 
@@ -69,7 +69,7 @@ class Tiling:
         return tuple(count * width + 2 * rim for count, width, rim in sides)
 
     def inner(self, padded: Tensor) -> Tensor:
-        """The image's own voxels of padded arrays ``(sets, *padded)``."""
+        """Return the image's own voxels of padded arrays ``(sets, *padded)``."""
         sides = zip(self.rims, self.shape, strict=True)
         return padded[(slice(None), *(slice(rim, rim + side) for rim, side in sides))]
 
@@ -85,7 +85,7 @@ def solve(
     work: Work | None = None,
     tile: tuple[int, int, int] | None = None,
 ) -> Tensor:
-    """Distances to the fixed point, for all items and seed sets at once.
+    """Solve for the distances at the fixed point, for all items and seed sets at once.
 
     Args:
         image: ``(N, C, Z, Y, X)`` float32.
@@ -119,7 +119,7 @@ def solve(
     distance = start.new_full((items * sets, *tiling.padded), math.inf)
     inner = tiling.inner(distance)
     inner.copy_(first.masked_fill(first > bound.view(-1, 1, 1, 1), math.inf))
-    lengths = torch.stack([torch.from_numpy(costs.lengths(plan, each)) for each in spacing]).to(image.device)
+    lengths = torch.stack([torch.from_numpy(costs.lengths(plan, step)) for step in spacing]).to(image.device)
     _run(distance, tiling, image, allowed, lengths, bound, plan, sets, work)
     result = (inner * scale).view(start.shape)
     return result.masked_fill_(result > limits.view(items, sets, 1, 1, 1), math.inf)

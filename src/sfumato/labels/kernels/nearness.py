@@ -78,7 +78,7 @@ def nearness_labels(
 
 
 def _zeros(shape: tuple[int, ...]) -> Array:
-    """Float32 zeros, which cost nothing until they are written to.
+    """Return float32 zeros, which cost nothing until they are written to.
 
     Many sets write here and there. In pages of 2 MiB, which NumPy asks for, most memory would be made for
     nothing.

@@ -72,7 +72,7 @@ class _Neighbourhoods:
         self.first = int(counts.argmax()) if 2 * counts.max() > counts.sum() else None
 
     def solve_union(self) -> None:
-        """One transform over the whole image; on the way, the first set's."""
+        """Solve once over the whole image; on the way, for the first set alone."""
         sets = list(zip(self.starts, self.boxes, strict=True))
         self.union = self.grid.empty()
         if self.first is not None:
@@ -83,7 +83,7 @@ class _Neighbourhoods:
         self.farthest = self._highest()
 
     def _highest(self) -> float:
-        """The largest finite ``Dmin``, as the rows hold it."""
+        """Return the largest finite ``Dmin``, as the rows hold it."""
         highest = list[float]()
 
         def measure(planes: slice) -> None:

@@ -74,7 +74,7 @@ def _bend(values, distance, end):
 
 @register_jitable
 def _limit(values, near, ends, total):
-    """The weights of ``exp(-end)`` where ``total`` is 0: every class that is near is at its end there."""
+    """Set the weights ``exp(-end)`` where ``total`` is 0: every class that is near is at its end there."""
     for x in range(len(total)):
         if total[x] == ZERO:
             first = np.float32(np.inf)
