@@ -1,6 +1,8 @@
 """A label's row says what its function takes; a batch's targets are those of its items."""
 
+import importlib.util
 import inspect
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from scipy import ndimage
 
 from sfumato import labels
+from sfumato.labels import table
 from sfumato.labels.definition import TargetBatch, TargetCase, label_of
 from sfumato.labels.seeds import eroded
 from sfumato.labels.table import LABELS
@@ -69,6 +72,27 @@ def test_a_function_becomes_a_label_by_its_parameters_names():
     assert (label.options, label.needs_image, label.takes_raters) == ({"share": 0.5}, True, False)
     case = TargetCase(torch.tensor([0, 1]), torch.tensor([[0.0, 2.0]]), Structures.numbered(2), (3.0,))
     assert label.make(case, {"share": 0.25}).tolist() == [[0.0, 3.25]]
+
+
+def test_a_file_that_ends_in_a_row_is_all_that_a_label_needs(tmp_path, monkeypatch):
+    text = """
+from sfumato.labels.definition import label_of
+from sfumato.labels.one_hot import one_hot
+from sfumato.structures import CLASSES
+
+def faint(labels, *, num_classes, strength=0.7):
+    return strength * one_hot(labels, num_classes=num_classes)
+
+LABEL = label_of(faint, "faint", "Faint", CLASSES)
+"""
+    (tmp_path / "faint.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(labels, "__path__", [*labels.__path__, str(tmp_path)])
+    spec = importlib.util.spec_from_file_location("sfumato.labels.table", table.__file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    monkeypatch.delitem(sys.modules, "sfumato.labels.faint")
+    assert set(again.LABELS) == {*LABELS, "faint"}
+    assert again.LABELS["faint"].options == {"strength": 0.7}
 
 
 def test_every_label_has_a_name_and_a_title_of_its_own():
