@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-SHAPES := sfumato.labels,sfumato.losses,sfumato.metrics,sfumato.activations,sfumato.decode,sfumato.geodesic.distance,typechecker.check
+# Shapes are checked in the label modules one by one: Numba could not compile checked kernels.
+LABELS := $(patsubst src/sfumato/labels/%.py,sfumato.labels.%,$(wildcard src/sfumato/labels/[a-z]*.py))
+SHAPED := $(LABELS) sfumato.losses sfumato.metrics sfumato.activations sfumato.decode sfumato.geodesic.distance
+SHAPES := $(shell echo $(SHAPED) typechecker.check | tr ' ' ',')
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
 .PHONY: demo test check bench docs format clean

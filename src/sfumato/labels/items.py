@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sfumato.checks import as_tensor
@@ -10,7 +9,7 @@ from sfumato.errors import ShapeError
 from sfumato.types import ArrayLike
 
 
-def split(name: str, value: ArrayLike | str | None, count: int, *, batched: bool) -> Sequence[Any]:
+def split(name: str, value: ArrayLike | str | None, count: int, *, batched: bool) -> list[Any]:
     """Return what each of ``count`` images gets; a name, or nothing, holds for all of them.
 
     Raises:
@@ -18,7 +17,7 @@ def split(name: str, value: ArrayLike | str | None, count: int, *, batched: bool
     """
     if value is None or isinstance(value, str):
         return [value] * count
-    items: Sequence[Any] = as_tensor(value) if batched else [value]  # type: ignore[assignment]
+    items = list(as_tensor(value)) if batched else [value]
     if len(items) != count:
         raise ShapeError(f"{name} has {len(items)} items, but image has {count}: give one for each")
     return items
