@@ -83,7 +83,7 @@ def test_the_dtype_is_kept(dtype):
 
 def test_every_activation_keeps_its_range():
     logits = 5 * logits_of((2, 3, 4, 5))
-    ranges = {"softmax": (0, 1), "sigmoid": (0, 1), "tanh": (-1, 1), "norm_relu": (0, 1)}
+    ranges = {"softmax": (0, 1), "sigmoid": (0, 1), "tanh": (-1, 1), "norm-relu": (0, 1)}
     assert set(ranges) == set(ACTIVATIONS)
     for name, (low, high) in ranges.items():
         found = ACTIVATIONS[name](logits)
@@ -92,6 +92,16 @@ def test_every_activation_keeps_its_range():
         assert found.max() > 0.9
     torch.testing.assert_close(ACTIVATIONS["softmax"](logits).sum(1), torch.ones(2, 4, 5))
     torch.testing.assert_close(ACTIVATIONS["tanh"](logits), 2 * ACTIVATIONS["sigmoid"](2 * logits) - 1)
+
+
+def test_options_are_those_of_the_signature_and_can_be_changed():
+    row = ACTIVATIONS["norm-relu"]
+    assert row.options == {"scope": "sample"}
+    assert ACTIVATIONS["softmax"].options == {}
+    logits = logits_of((3, 2, 4, 5))
+    changed = row.with_options({"scope": "batch"})
+    assert torch.equal(changed(logits), norm_relu(logits, scope="batch"))
+    assert changed.options == {"scope": "batch"}
 
 
 def test_what_does_not_fit_is_named():

@@ -14,7 +14,7 @@ import sfumato
 
 SOURCE = Path(sfumato.__file__).parent
 ROOT = SOURCE.parents[1]
-BASE = {"types", "errors", "checks", "output"}
+BASE = {"types", "errors", "checks", "output", "rows"}
 FREE = {"numpy", "scipy", "torch"}
 # Declared, and needed without an import of ours: what uses it stands behind.
 INDIRECT = {

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato.decode import (
+    DECODERS,
     THRESHOLDS,
     ThresholdSearch,
     argmax_labels,
@@ -40,6 +41,19 @@ def test_a_value_at_the_threshold_is_not_above_it():
     prediction = torch.tensor([[[0.0, 1e-6, -1e-6]]])
     assert threshold_regions(prediction, threshold=0.0).tolist() == [[[False, True, False]]]
     assert threshold_labels(prediction, threshold=0.0).tolist() == [[0, 1, 0]]
+
+
+def test_decoders_read_the_kind_they_are_for():
+    prediction = torch.tensor([[0.6, 0.2, 0.4], [0.4, 0.3, 0.55]])
+    assert DECODERS["argmax"].labels(prediction).tolist() == [0, 1, 1]
+    assert DECODERS["argmax"].regions(prediction).tolist() == [[False, True, True]]
+    assert DECODERS["half"].labels(prediction).tolist() == [1, 0, 2]
+    assert DECODERS["tuned"].labels(prediction, threshold=0.25).tolist() == [1, 2, 2]
+    assert (
+        DECODERS["zero"].regions(2 * prediction - 1).tolist() == DECODERS["half"].regions(prediction).tolist()
+    )
+    with pytest.raises(ValueRangeError, match="the decoder argmax takes no threshold, but one is given"):
+        DECODERS["argmax"].labels(prediction, threshold=0.5)
 
 
 def slow_best(predictions, references, thresholds):

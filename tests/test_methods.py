@@ -284,7 +284,7 @@ def test_thresholds_are_fixed_tuned_or_refused():
     assert method("softseg").decode(prediction, threshold=0.3).tolist() == [[0, 1, 1]]
     assert method("softseg").decode_regions(prediction, threshold=0.3).tolist() == [[[False, True, True]]]
     assert method("singr").decode(prediction - 0.3).tolist() == [[0, 1, 1]]
-    with pytest.raises(ValueRangeError, match="'ce' decodes by argmax"):
+    with pytest.raises(ValueRangeError, match="the decoder argmax takes no threshold"):
         method("ce").decode(prediction, threshold=0.5)
 
 

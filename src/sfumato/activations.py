@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sfumato.checks import require_choice
 from sfumato.errors import ShapeError
+from sfumato.structures import CLASSES, REGIONS, SIGNED, TARGET_KINDS, TargetKind
 from sfumato.types import Batch
 
 # Below this peak the scaled gradient would overflow float32; such a channel counts as nearly empty.
@@ -16,17 +21,17 @@ _SMALLEST_PEAK = 1e-12
 
 
 def softmax(logits: Tensor) -> Batch:
-    """Give class probabilities, summing to 1 over the channels, ``(B, K, *S)``."""
+    """Compute class probabilities, summing to 1 over the channels, ``(B, K, *S)``."""
     return torch.softmax(logits, dim=1)
 
 
 def sigmoid(logits: Tensor) -> Batch:
-    """Give one probability per channel, each in ``(0, 1)``, ``(B, R, *S)``."""
+    """Compute one probability per channel, each in ``(0, 1)``, ``(B, R, *S)``."""
     return torch.sigmoid(logits)
 
 
 def tanh(logits: Tensor) -> Batch:
-    """Give one signed value per channel, each in ``(-1, 1)``, ``(B, R, *S)``."""
+    """Compute one signed value per channel, each in ``(-1, 1)``, ``(B, R, *S)``."""
     return torch.tanh(logits)
 
 
@@ -37,8 +42,8 @@ def norm_relu(logits: Tensor, *, scope: str = "sample") -> Batch:
     ``scope="batch"``, what the released code does: the maximum over the whole tensor, so that a case depends
     on the others of its batch, and with several channels a division by their sum.
 
-    A weakness of the method itself: where no logit of a channel is above 0, the channel's gradient is 0, and
-    a network that comes to give only such logits for every sample learns it no more. A training says so.
+    A weakness of the method itself: where no logit of a channel is above 0, the channel's gradient is 0. A
+    network that predicts only such logits never learns that channel again; training warns of it.
 
     Args:
         logits: ``(B, C, *S)``, floating.
@@ -76,11 +81,48 @@ def norm_relu(logits: Tensor, *, scope: str = "sample") -> Batch:
     return scaled.to(logits.dtype)
 
 
-Activation = Callable[[Tensor], Tensor]
+@dataclass(frozen=True)
+class Activation:
+    """One activation, as recipes and methods know it.
+
+    Attributes:
+        name: What a recipe calls it.
+        title: What a table calls it.
+        function: From logits ``(B, C, *S)`` to a prediction; its other arguments are options with defaults.
+        kinds: The targets whose range it has.
+    """
+
+    name: str
+    title: str
+    function: Callable[..., Tensor]
+    kinds: tuple[TargetKind, ...] = tuple(TARGET_KINDS.values())
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option with its default."""
+        return defaults_of(self.function)
+
+    def with_options(self, options: Mapping[str, Any]) -> Activation:
+        """Return the activation with other defaults."""
+        return replace(self, function=partial(self.function, **options)) if options else self
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Turn logits into a prediction in the target's range."""
+        return self.function(logits)
+
+
+def defaults_of(function: Callable[..., object]) -> dict[str, Any]:
+    """Return every parameter of a signature that has a default, with it."""
+    parameters = inspect.signature(function).parameters.values()
+    return {row.name: row.default for row in parameters if row.default is not inspect.Parameter.empty}
+
 
 ACTIVATIONS: dict[str, Activation] = {
-    "softmax": softmax,
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "norm_relu": norm_relu,
+    row.name: row
+    for row in (
+        Activation("softmax", "softmax", softmax, (CLASSES,)),
+        Activation("sigmoid", "sigmoid", sigmoid, (REGIONS,)),
+        Activation("tanh", "tanh", tanh, (SIGNED,)),
+        Activation("norm-relu", "norm_relu", norm_relu, (REGIONS,)),
+    )
 }

@@ -1,22 +1,24 @@
-"""Decoders: from a graded prediction to hard labels or region masks."""
+"""Decoders: from a soft prediction to hard labels or region masks."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sfumato.checks import require_between, require_same_shape
 from sfumato.errors import InputError, ShapeError, ValueRangeError
+from sfumato.structures import CLASSES, REGIONS, SIGNED, TargetKind
 from sfumato.types import Labels, Regions
 
 THRESHOLDS: tuple[float, ...] = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
 def argmax_labels(prediction: Tensor) -> Labels:
-    """Give every voxel the channel with the largest prediction.
+    """Return the channel with the largest prediction, voxel by voxel.
 
     Args:
         prediction: ``(K, *S)``.
@@ -32,7 +34,7 @@ def argmax_labels(prediction: Tensor) -> Labels:
 
 
 def threshold_regions(prediction: Tensor, *, threshold: float) -> Regions:
-    """Give every channel's voxels that lie above the threshold; those equal to it are left out.
+    """Return the voxels of every channel that lie above the threshold; equal ones do not.
 
     Args:
         prediction: ``(R, *S)``.
@@ -49,7 +51,7 @@ def threshold_regions(prediction: Tensor, *, threshold: float) -> Regions:
 
 
 def threshold_labels(prediction: Tensor, *, threshold: float) -> Labels:
-    """Give every voxel the largest channel among those above the threshold, counted from 1.
+    """Return the largest channel among those above the threshold, counted from 1, voxel by voxel.
 
     Args:
         prediction: ``(R, *S)``, channel ``r`` standing for label ``r + 1``.
@@ -66,8 +68,74 @@ def threshold_labels(prediction: Tensor, *, threshold: float) -> Labels:
     return torch.where(largest > threshold, channel + 1, 0)
 
 
+@dataclass(frozen=True)
+class Decoder:
+    """One way from a prediction to labels and masks, as recipes and methods know it.
+
+    Attributes:
+        name: What a recipe calls it.
+        title: What a table calls it.
+        kinds: The targets whose predictions it reads.
+        threshold: In the prediction's unit; ``None``: the largest channel wins.
+        tuned: A model's training finds a better threshold, with :class:`ThresholdSearch`.
+    """
+
+    name: str
+    title: str
+    kinds: tuple[TargetKind, ...]
+    threshold: float | None
+    tuned: bool = False
+
+    def labels(self, prediction: Tensor, *, threshold: float | None = None) -> Labels:
+        """Turn a prediction ``(C, *S)`` into labels ``(*S)``, int64.
+
+        For regions: the largest channel among those above the threshold, counted from 1; 0 where there is
+        none.
+
+        Args:
+            prediction: ``(C, *S)``, activated.
+            threshold: In place of the decoder's own.
+
+        Raises:
+            ValueRangeError: a threshold is given, but the decoder is argmax.
+        """
+        value = self._threshold(threshold)
+        return argmax_labels(prediction) if value is None else threshold_labels(prediction, threshold=value)
+
+    def regions(self, prediction: Tensor, *, threshold: float | None = None) -> Regions:
+        """Turn a prediction ``(C, *S)`` into region masks; arguments and errors as in :meth:`labels`.
+
+        Returns:
+            ``(R, *S)``, boolean; of classes one mask per foreground label, ``R = K - 1``.
+        """
+        value = self._threshold(threshold)
+        if value is not None:
+            return threshold_regions(prediction, threshold=value)
+        labels = argmax_labels(prediction)
+        return torch.stack([labels == index for index in range(1, len(prediction))])
+
+    def _threshold(self, threshold: float | None) -> float | None:
+        if self.threshold is None and threshold is not None:
+            raise ValueRangeError(
+                f"the decoder {self.name} takes no threshold, but one is given: {threshold}"
+            )
+        return self.threshold if threshold is None else threshold
+
+
+# A threshold is searched in [0, 1], so signed maps have none.
+DECODERS: dict[str, Decoder] = {
+    row.name: row
+    for row in (
+        Decoder("argmax", "argmax", (CLASSES,), None),
+        Decoder("half", "half", (REGIONS,), 0.5),
+        Decoder("zero", "zero", (SIGNED,), 0.0),
+        Decoder("tuned", "tuned", (REGIONS,), 0.5, tuned=True),
+    )
+}
+
+
 class ThresholdSearch:
-    """Finds the threshold with the highest mean Dice, one case at a time.
+    """A search for the threshold with the highest mean Dice, one case at a time.
 
     The mean is over cases and regions alike, one value each. A region that is empty in both reference and
     prediction counts 1, one that is empty in only one of them 0. Only the sums are kept, so any number of
@@ -114,7 +182,7 @@ class ThresholdSearch:
             self._count += 1
 
     def mean_dice(self) -> dict[float, float]:
-        """Mean Dice per threshold.
+        """Return the mean Dice per threshold.
 
         Raises:
             InputError: no case was counted.
@@ -125,7 +193,7 @@ class ThresholdSearch:
         return dict(zip(self.thresholds, means.tolist(), strict=True))
 
     def best(self) -> float:
-        """The threshold with the highest mean Dice; among equals the nearest to 0.5, then the lower.
+        """Return the threshold with the highest mean Dice; among equals the nearest to 0.5, then the lower.
 
         Raises:
             InputError: no case was counted.
@@ -171,7 +239,7 @@ def tune_threshold(
 
 
 def _above(bins: Tensor, count: int) -> Tensor:
-    """Number of values above each of ``count`` thresholds, from the bins of the values."""
+    """Count the values above each of ``count`` thresholds, from the bins of the values."""
     histogram = torch.bincount(bins, minlength=count + 1).cpu()
     return histogram.flip(0).cumsum(0).flip(0)[1:]
 

@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import pkgutil
-from importlib import import_module
-
 from sfumato import labels
 from sfumato.labels.definition import Label
+from sfumato.rows import rows_of
 
-_MODULES = [
-    import_module(f"{labels.__name__}.{module.name}")
-    for module in pkgutil.iter_modules(labels.__path__)
-    if module.name != __name__.rpartition(".")[2]
-]
-
-LABELS: dict[str, Label] = {
-    label.name: label for module in _MODULES for label in vars(module).values() if isinstance(label, Label)
-}
+LABELS: dict[str, Label] = rows_of(labels, Label)

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from sfumato.checks import require_positive, require_same_shape
 from sfumato.errors import ValueRangeError
-from sfumato.losses.base import Activation, checked_pair, reduced, require_reduction
+from sfumato.losses.base import ActivationFunction, checked_pair, reduced, require_reduction
+from sfumato.losses.definition import Loss
+from sfumato.structures import CLASSES, REGIONS
 
 
 class AdaptiveWingLoss(nn.Module):
@@ -49,7 +51,7 @@ class AdaptiveWingLoss(nn.Module):
         theta: float = 0.5,
         epsilon: float = 1.0,
         alpha: float = 2.1,
-        other_act: Activation | None = None,
+        other_act: ActivationFunction | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
@@ -103,3 +105,6 @@ def foreground_weight_map(target: Tensor, *, omega: float = 10.0, threshold: flo
     pool = nn.functional.max_pool2d if target.ndim == 4 else nn.functional.max_pool3d
     near = pool((target > threshold).to(target.dtype), kernel_size=3, stride=1, padding=1)
     return 1.0 + omega * near
+
+
+LOSS = Loss("adaptive-wing", "Adaptive Wing", AdaptiveWingLoss, (CLASSES, REGIONS))

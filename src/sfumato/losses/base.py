@@ -7,15 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sfumato import activations
 from sfumato.checks import require_choice, require_same_shape
 from sfumato.errors import InputError, ShapeError
 
 REDUCTIONS: tuple[str, ...] = ("mean", "sum", "none")
-Activation = Callable[[Tensor], Tensor]
+ActivationFunction = Callable[[Tensor], Tensor]
 
 
 def checked_pair(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Give both as floats of at least 32 bits, refusing shapes that torch would broadcast.
+    """Return both as floats of at least 32 bits, refusing shapes that torch would broadcast.
 
     Half precision is widened here, so a loss is the same inside and outside autocast.
 
@@ -29,8 +30,10 @@ def checked_pair(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return input.to(wide), target.to(wide)
 
 
-def chosen_activation(*, sigmoid: bool, softmax: bool, other_act: Activation | None) -> Activation | None:
-    """Give the one activation asked for, or ``None``.
+def chosen_activation(
+    *, sigmoid: bool, softmax: bool, other_act: ActivationFunction | None
+) -> ActivationFunction | None:
+    """Return the one activation asked for, or ``None``.
 
     Raises:
         InputError: more than one is asked for.
@@ -40,13 +43,8 @@ def chosen_activation(*, sigmoid: bool, softmax: bool, other_act: Activation | N
     if sigmoid:
         return torch.sigmoid
     if softmax:
-        return over_channels
+        return activations.softmax
     return other_act
-
-
-def over_channels(logits: Tensor) -> Tensor:
-    """Softmax over the channels of ``(B, C, *S)``."""
-    return torch.softmax(logits, dim=1)
 
 
 def require_reduction(reduction: str) -> None:
@@ -55,7 +53,7 @@ def require_reduction(reduction: str) -> None:
 
 
 def reduced(values: Tensor, reduction: str) -> Tensor:
-    """Mean, sum, or the values as they are."""
+    """Return the mean, the sum, or the values as they are."""
     if reduction == "mean":
         return values.mean()
     return values.sum() if reduction == "sum" else values

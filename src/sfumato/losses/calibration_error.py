@@ -7,8 +7,16 @@ from torch import Tensor, nn
 
 from sfumato.checks import require_between, require_choice
 from sfumato.errors import ShapeError, ValueRangeError
-from sfumato.losses.base import Activation, checked_pair, chosen_activation, reduced, require_reduction
+from sfumato.losses.base import (
+    ActivationFunction,
+    checked_pair,
+    chosen_activation,
+    reduced,
+    require_reduction,
+)
+from sfumato.losses.definition import Loss
 from sfumato.losses.overlap import DiceCELoss
+from sfumato.structures import CLASSES, REGIONS
 
 BINNINGS: tuple[str, ...] = ("hard", "soft")
 
@@ -58,7 +66,7 @@ class AverageCalibrationErrorLoss(nn.Module):
         include_background: bool = True,
         sigmoid: bool = False,
         softmax: bool = False,
-        other_act: Activation | None = None,
+        other_act: ActivationFunction | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
@@ -175,3 +183,12 @@ class DiceCEACELoss(nn.Module):
 def _per_bin(values: Tensor, bins: Tensor, num_bins: int) -> Tensor:
     """Sum of ``(B, K, voxels)`` in every bin, ``(B, K, num_bins)``."""
     return values.new_zeros((*values.shape[:2], num_bins)).scatter_add(2, bins, values)
+
+
+DICE_CE_ACE = Loss(
+    "dice-ce-ace",
+    "Dice + cross-entropy + ACE",
+    DiceCEACELoss,
+    (CLASSES, REGIONS),
+    {"softmax": {"softmax": True}, "sigmoid": {"sigmoid": True}},
+)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from sfumato.checks import require_between
 from sfumato.losses.base import checked_pair, reduced, require_reduction
+from sfumato.losses.definition import Loss
+from sfumato.structures import CLASSES, REGIONS
 
 
 class SoftCrossEntropyLoss(nn.Module):
@@ -93,3 +95,15 @@ class FocalLoss(nn.Module):
         # gamma below 1: the floor keeps it finite and the product, a tiny number times a tiny number, 0.
         rest = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).eps ** 2)
         return -(rest**self.gamma) * log_p
+
+
+SOFT_CROSS_ENTROPY = Loss(
+    "soft-cross-entropy",
+    "soft cross-entropy",
+    SoftCrossEntropyLoss,
+    (CLASSES, REGIONS),
+    {"softmax": {}, "sigmoid": {"sigmoid": True}},
+)
+FOCAL = Loss(
+    "focal", "focal", FocalLoss, (CLASSES, REGIONS), {"softmax": {}, "sigmoid": {"use_softmax": False}}
+)

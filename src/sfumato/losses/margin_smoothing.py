@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from sfumato.checks import require_between
 from sfumato.losses.base import checked_pair
+from sfumato.losses.definition import Loss
+from sfumato.structures import CLASSES
 
 
 class MarginBasedLabelSmoothingLoss(nn.Module):
@@ -45,3 +47,6 @@ class MarginBasedLabelSmoothingLoss(nn.Module):
         entropy = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
         below = logits.amax(dim=1, keepdim=True) - logits
         return entropy + self.weight * torch.relu(below - self.margin).mean()
+
+
+LOSS = Loss("mbls", "MbLS", MarginBasedLabelSmoothingLoss, (CLASSES,), {"softmax": {}})

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from sfumato.checks import require_between, require_choice, require_positive
 from sfumato.errors import ValueRangeError
 from sfumato.losses.base import checked_pair
+from sfumato.losses.definition import Loss
+from sfumato.structures import CLASSES
 from sfumato.types import Batch
 
 
@@ -88,3 +90,6 @@ def _weighted_sum(values: Tensor, taps: Tensor, axis: int) -> Tensor:
         there = values.narrow(axis, max(offset, 0), width)
         total.narrow(axis, max(-offset, 0), width).add_(there * taps[offset + half])
     return total
+
+
+LOSS = Loss("nacl", "NACL", NeighborAwareCalibrationLoss, (CLASSES,), {"softmax": {}})

@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from sfumato.checks import require_between, require_choice
 from sfumato.errors import InputError, ShapeError
 from sfumato.losses.base import (
-    Activation,
+    ActivationFunction,
     checked_pair,
     chosen_activation,
     reduced,
     require_reduction,
 )
 from sfumato.losses.cross_entropy import SoftCrossEntropyLoss
+from sfumato.losses.definition import Loss
+from sfumato.structures import CLASSES, REGIONS
 
 
 class OverlapLoss(nn.Module):
@@ -64,7 +66,7 @@ class OverlapLoss(nn.Module):
         include_background: bool = True,
         sigmoid: bool = False,
         softmax: bool = False,
-        other_act: Activation | None = None,
+        other_act: ActivationFunction | None = None,
         smooth_nr: float = 1e-5,
         smooth_dr: float = 1e-5,
         batch: bool = False,
@@ -133,7 +135,7 @@ class DiceLoss(OverlapLoss):
         include_background: bool = True,
         sigmoid: bool = False,
         softmax: bool = False,
-        other_act: Activation | None = None,
+        other_act: ActivationFunction | None = None,
         smooth_nr: float = 1e-5,
         smooth_dr: float = 1e-5,
         batch: bool = False,
@@ -203,7 +205,7 @@ class JaccardMetricLoss(OverlapLoss):
         include_background: bool = True,
         sigmoid: bool = False,
         softmax: bool = False,
-        other_act: Activation | None = None,
+        other_act: ActivationFunction | None = None,
         smooth_nr: float = 1e-5,
         smooth_dr: float = 1e-5,
         batch: bool = False,
@@ -291,3 +293,15 @@ class DiceCELoss(nn.Module):
         dice: Tensor = self.dice(input, target)
         entropy: Tensor = self.cross_entropy(input, target)
         return self.lambda_dice * dice + self.lambda_ce * entropy
+
+
+DICE = Loss("dice", "Dice", DiceLoss, (CLASSES, REGIONS))
+DICE_SEMIMETRIC = Loss("dice-semimetric", "Dice semimetric", DiceSemimetricLoss, (CLASSES, REGIONS))
+JACCARD_METRIC = Loss("jaccard-metric", "Jaccard metric", JaccardMetricLoss, (CLASSES, REGIONS))
+DICE_CE = Loss(
+    "dice-ce",
+    "Dice + cross-entropy",
+    DiceCELoss,
+    (CLASSES, REGIONS),
+    {"softmax": {"softmax": True}, "sigmoid": {"sigmoid": True}},
+)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.checks import require_between
-from sfumato.losses.base import Activation, checked_pair, reduced, require_reduction
+from sfumato.losses.base import ActivationFunction, checked_pair, reduced, require_reduction
+from sfumato.losses.definition import Loss
+from sfumato.structures import SIGNED
 
 
 class RegressionLoss(nn.Module):
@@ -26,7 +28,7 @@ class RegressionLoss(nn.Module):
         UnknownNameError: ``reduction`` is not known.
     """
 
-    def __init__(self, *, other_act: Activation | None = None, reduction: str = "mean") -> None:
+    def __init__(self, *, other_act: ActivationFunction | None = None, reduction: str = "mean") -> None:
         super().__init__()
         require_reduction(reduction)
         self.activation, self.reduction = other_act, reduction
@@ -89,7 +91,7 @@ class FocalL1Loss(RegressionLoss):
         eps: float = 0.0,
         denominator: bool = True,
         scale: float = 1.0,
-        other_act: Activation | None = None,
+        other_act: ActivationFunction | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__(other_act=other_act, reduction=reduction)
@@ -139,7 +141,7 @@ class ProductLoss(RegressionLoss):
         self,
         *,
         weight_l1: float = 1.0,
-        other_act: Activation | None = None,
+        other_act: ActivationFunction | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__(other_act=other_act, reduction=reduction)
@@ -152,3 +154,11 @@ class ProductLoss(RegressionLoss):
         size = shared + (prediction**2).sum(dim=axes) + (target**2).sum(dim=axes)
         product = -shared / torch.where(size > 0, size, 1.0)
         return product + self.weight_l1 * (prediction - target).abs().mean(dim=axes)
+
+
+L1 = Loss("l1", "L1", L1Loss)
+L2 = Loss("l2", "L2", L2Loss)
+# Its weight takes 0 for the boundary between the two sides, which only signed maps have.
+FOCAL_L1 = Loss("focal-l1", "Focal-L1", FocalL1Loss, (SIGNED,))
+# Of maps in [0, 1] too the minimum lies at Z = S: sum Z^2 + sum S^2 is at least 2 sum SZ, equal only there.
+PRODUCT = Loss("product", "product", ProductLoss)

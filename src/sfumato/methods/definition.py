@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from sfumato.activations import ACTIVATIONS
 from sfumato.checks import as_tensor
-from sfumato.decode import argmax_labels, threshold_labels, threshold_regions
-from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
+from sfumato.decode import DECODERS
+from sfumato.errors import InputError, ShapeError, UnknownNameError
 from sfumato.geodesic import gpu
 from sfumato.labels.definition import Label, TargetBatch, TargetCase, When
 from sfumato.labels.table import LABELS
-from sfumato.losses.named import build_loss
+from sfumato.losses.table import LOSSES
 from sfumato.structures import Structures, TargetKind
 from sfumato.types import ArrayLike, Spacing
 
@@ -24,7 +24,8 @@ Options = Mapping[str, object]
 RegionValues = Mapping[str, Sequence[int]]
 
 _LABELS: dict[str, Label] = {label.title: label for label in LABELS.values()}
-_FIXED_THRESHOLDS = {"half": 0.5, "zero": 0.0, "tuned": 0.5}
+_LOSSES = {loss.title: loss for loss in LOSSES.values()}
+_ACTIVATIONS = {row.title: row for row in ACTIVATIONS.values()}
 
 
 @dataclass(frozen=True)
@@ -207,12 +208,11 @@ class Method:
             UnknownNameError: an option is not one of the loss's.
         """
         chosen = self._chosen("loss option", self.loss_options, options)
-        activation = ACTIVATIONS[self.activation]
-        return build_loss(self.loss, activation_name=self.activation, activation=activation, options=chosen)
+        return _LOSSES[self.loss].build(_ACTIVATIONS[self.activation], chosen)
 
     def activate(self, logits: Tensor) -> Tensor:
         """Turn logits ``(B, C, *S)`` into a prediction in the target's range."""
-        return ACTIVATIONS[self.activation](logits)
+        return _ACTIVATIONS[self.activation](logits)
 
     def probabilities(self, prediction: Tensor, *, batched: bool | None = None) -> Tensor:
         """Turn a prediction into class probabilities, background first, that sum to 1.
@@ -255,8 +255,7 @@ class Method:
         Raises:
             ValueRangeError: a threshold is given, but the decoder is argmax.
         """
-        value = self._threshold(threshold)
-        return argmax_labels(prediction) if value is None else threshold_labels(prediction, threshold=value)
+        return DECODERS[self.decoder].labels(prediction, threshold=threshold)
 
     def decode_regions(self, prediction: Tensor, *, threshold: float | None = None) -> Tensor:
         """Turn a prediction ``(C, *S)`` into region masks, boolean.
@@ -271,11 +270,7 @@ class Method:
         Raises:
             ValueRangeError: a threshold is given, but the decoder is argmax.
         """
-        value = self._threshold(threshold)
-        if value is not None:
-            return threshold_regions(prediction, threshold=value)
-        labels = argmax_labels(prediction)
-        return torch.stack([labels == index for index in range(1, len(prediction))])
+        return DECODERS[self.decoder].regions(prediction, threshold=threshold)
 
     def finished(self, target: Tensor) -> Tensor:
         """Give the moved target ``(channels, *S)`` as the loss wants it.
@@ -283,13 +278,6 @@ class Method:
         Methods that ``binarise`` get it hard again: regions rounded at 0.5, classes one-hot at the largest.
         """
         return self.kind.hardened(target) if self.binarise else target
-
-    def _threshold(self, threshold: float | None) -> float | None:
-        if self.decoder == "argmax":
-            if threshold is not None:
-                raise ValueRangeError(f"method {self.name!r} decodes by argmax: it takes no threshold")
-            return None
-        return _FIXED_THRESHOLDS[self.decoder] if threshold is None else threshold
 
     def _chosen(self, kind: str, defaults: Options, options: Options | None) -> dict[str, Any]:
         for key in options or {}:

@@ -1,0 +1,9 @@
+"""Every loss by its name in recipes: the rows that the loss files end with."""
+
+from __future__ import annotations
+
+from sfumato import losses
+from sfumato.losses.definition import Loss
+from sfumato.rows import rows_of
+
+LOSSES: dict[str, Loss] = rows_of(losses, Loss)

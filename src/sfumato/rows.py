@@ -1,0 +1,26 @@
+"""Tables whose rows stand at the end of the files that they are about."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from types import ModuleType
+from typing import Protocol, TypeVar
+
+
+class Named(Protocol):
+    """A row of a table."""
+
+    @property
+    def name(self) -> str:
+        """What recipes call it."""
+
+
+Row = TypeVar("Row", bound=Named)
+
+
+def rows_of(package: ModuleType, row_type: type[Row]) -> dict[str, Row]:
+    """Return the rows that the modules of a package hold, by name."""
+    names = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+    values = [value for name in names for value in vars(import_module(name)).values()]
+    return {value.name: value for value in values if isinstance(value, row_type)}
