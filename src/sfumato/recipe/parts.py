@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
 
+from sfumato.errors import InputError
 from sfumato.methods import Method, method
 
 
@@ -54,6 +55,9 @@ def compose(
     Raises:
         UnknownNameError: there is no such method, part or option.
     """
+    for part, choice in (("label", label), ("activation", activation), ("loss", loss), ("decoder", decoder)):
+        if choice.name is not None or (choice.options and part in ("activation", "decoder")):
+            raise InputError(f"{part} of method {name!r} cannot be replaced")
     chosen = method(name)
     chosen.make_loss(loss.options)
     return replace(

@@ -66,16 +66,16 @@ def validated(model: type[Model], content: object, *, noun: str, source: str) ->
 
 
 def _sentence(model: type[Part], problem: Any) -> str:  # noqa: ANN401 - pydantic's error dictionaries are untyped
-    path, kind = tuple(problem["loc"]), problem["type"]
+    path, error = tuple(problem["loc"]), problem["type"]
     name = ".".join(str(part) for part in path)
-    if kind == "missing":
+    if error == "missing":
         return f"missing key {name!r}; known here: {', '.join(_known_keys(model, path[:-1]))}"
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+    if error in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _known_keys(model, path[:-1])
         near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         return f"unknown key {name!r}{hint}; known here: {', '.join(known)}"
-    if kind != "value_error":
+    if error != "value_error":
         return f"{name}: {problem['msg']}, found {problem['input']!r}"
     message = str(problem["msg"].removeprefix("Value error, "))
     # A message about one key of a part begins with that key.
