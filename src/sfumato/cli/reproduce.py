@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from sfumato.cli.console import wide_console
 from sfumato.cli.notices import Notices
@@ -20,9 +18,10 @@ from sfumato.reproduction.costs import Speed, cost, hours_note, read_speeds
 from sfumato.reproduction.data import require_sound
 from sfumato.reproduction.experiments import EXPERIMENTS, Experiment, experiment
 from sfumato.reproduction.run import Reproduction, SideBySide, compare, open_folder, prepare, request, train
-from sfumato.reproduction.tables import HEADINGS, RIGHT, blocks, caption, gaps, write_tables
+from sfumato.reproduction.tables import caption, gaps, side_by_side_tables, write_tables
 from sfumato.runs.lock import sole_writer
 from sfumato.study.outcomes import require_all
+from sfumato.tables.terminal import terminal
 
 SHARED = "as above"  # in the list, in place of trainings that stand there already
 
@@ -160,13 +159,8 @@ def _print_tables(work: Reproduction, results: SideBySide) -> None:
     console = wide_console()
     kinds = {*work.datasets, *results.shown}
     shown = [cell for cell in results.cells if cell.part.kind in kinds]
-    for block in blocks(shown):
-        table = Table(title=Text(block.title, style="bold"), box=SIMPLE_HEAD, header_style="bold")
-        for heading in HEADINGS:
-            table.add_column(heading, justify="right" if heading in RIGHT else "left", no_wrap=True)
-        for line in block.lines:
-            table.add_row(*(Text(text) for text in line))
-        console.print(table)
+    for table in side_by_side_tables(shown):
+        console.print(terminal(table))
     place = f"tables: {work.out / work.experiment.name}.csv, .md, .tex"
     for text in (caption(shown), *gaps(results.cells), *results.notes, place):
         console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -28,9 +28,8 @@ from sfumato.reproduction.experiments import Experiment
 from sfumato.reproduction.finished import Finished
 from sfumato.reproduction.published import SCGM_DICE_PER_CENTRE
 from sfumato.reproduction.run import SMOKE_NOTE
-from sfumato.reproduction.side_by_side import Cell
-from sfumato.reproduction.tables import HEADINGS, blocks, caption, gaps
-from sfumato.tables.table import record_table
+from sfumato.reproduction.side_by_side import Compared
+from sfumato.reproduction.tables import caption, gaps, side_by_side_tables
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ class Drawn(NamedTuple):
     figure: Figure
 
 
-def draw(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> list[Drawn]:
+def draw(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> list[Drawn]:
     """Draw the figures of an experiment; one that has none, or no number for it, gives an empty list.
 
     Args:
@@ -65,15 +64,15 @@ def draw(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, Repor
 Found = Iterator[tuple[str, str, Figure | None]]
 
 
-def _nothing(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+def _nothing(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
     return iter(())
 
 
-def _alpha(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+def _alpha(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
     yield experiment.name, "Score against the smoothing factor; rings: published numbers", alpha_sweep(cells)
 
 
-def _pairs(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+def _pairs(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
     yield (
         experiment.name,
         "Hard labels and SiNGR per network; rings: published numbers",
@@ -81,7 +80,7 @@ def _pairs(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, Rep
     )
 
 
-def _reliability(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+def _reliability(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
     panels = {}
     for part in experiment.content.data:
         if part.kind in runs:
@@ -92,7 +91,7 @@ def _reliability(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[st
     yield experiment.name, text, reliability_panels(panels)
 
 
-def _softseg(experiment: Experiment, cells: Sequence[Cell], runs: Mapping[str, ReportData]) -> Found:
+def _softseg(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
     scgm = runs.get("scgm")
     names = [training.name for training in experiment.content.trainings]
     if scgm is not None:
@@ -158,7 +157,7 @@ _UNDATED = {".svg": {"Date": None}}  # the same figure is the same file
 
 def write_reports(
     experiment: Experiment,
-    cells: Sequence[Cell],
+    cells: Sequence[Compared],
     drawn: Sequence[Drawn],
     datasets: Mapping[str, Dataset],
     out: Path,
@@ -195,12 +194,7 @@ def write_reports(
     return pages
 
 
-def _section(cells: Sequence[Cell], drawn: Sequence[Drawn]) -> Section:
-    tables = tuple(
-        record_table(block.title, [dict(zip(HEADINGS, line, strict=True)) for line in block.lines])
-        for block in blocks(cells)
-    )
+def _section(cells: Sequence[Compared], drawn: Sequence[Drawn]) -> Section:
     text = " ".join((caption(cells), *gaps(cells)))
-    return Section(
-        "Published and ours", text, tables, tuple((each.name, each.text, each.figure) for each in drawn)
-    )
+    figures = tuple((figure.name, figure.text, figure.figure) for figure in drawn)
+    return Section("Published and ours", text, tuple(side_by_side_tables(cells)), figures)

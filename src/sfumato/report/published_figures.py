@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sfumato.report.data import ReliabilityBin, ValueBin
 from sfumato.report.figures import WIDTH, whole_range_if_flat
 from sfumato.report.style import INK, MUTED, pens
-from sfumato.reproduction.side_by_side import Cell
+from sfumato.reproduction.side_by_side import Compared
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ ZERO = 0.01  # up to here a prediction says nothing
 PLACES: Numbers = np.linspace(-0.2, 1.2, 561)  # where a density is drawn
 
 
-def alpha_sweep(cells: Sequence[Cell]) -> Figure | None:
+def alpha_sweep(cells: Sequence[Compared]) -> Figure | None:
     """Draw each metric against the smoothing factor, one line per data set (GeoLS, figure 3).
 
     A training's factor is its label's ``alpha``, 0 without one. Bars are our spread; a ring is the published
@@ -68,11 +68,11 @@ def alpha_sweep(cells: Sequence[Cell]) -> Figure | None:
     return figure
 
 
-def _alpha(cell: Cell) -> float:
+def _alpha(cell: Compared) -> float:
     return float(cell.training.label.options.get("alpha", 0.0))
 
 
-def _ring(axes: Axes, places: Sequence[float], cells: Sequence[Cell], *, colour: str = INK) -> None:
+def _ring(axes: Axes, places: Sequence[float], cells: Sequence[Compared], *, colour: str = INK) -> None:
     """Mark published numbers; they get a place in the legend once."""
     _, labels = axes.get_legend_handles_labels()
     values = [cell.published.value for cell in cells if cell.published]
@@ -83,7 +83,7 @@ def _ring(axes: Axes, places: Sequence[float], cells: Sequence[Cell], *, colour:
         )
 
 
-def paired_networks(cells: Sequence[Cell]) -> Figure | None:
+def paired_networks(cells: Sequence[Compared]) -> Figure | None:
     """Draw hard labels and SiNGR side by side per network, a panel per data set and metric (SiNGR, figure 3).
 
     The pairs are the trainings of one architecture, in their order. Bars are our means and spreads; a ring is
@@ -94,7 +94,7 @@ def paired_networks(cells: Sequence[Cell]) -> Figure | None:
     """
     if all(cell.missing for cell in cells):
         return None
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str], list[Compared]] = {}
     for cell in cells:
         groups.setdefault((cell.part.dataset, cell.metric), []).append(cell)
     columns = min(len(groups), 3)
@@ -110,7 +110,7 @@ def paired_networks(cells: Sequence[Cell]) -> Figure | None:
     return figure
 
 
-def _pairs(axes: Axes, cells: Sequence[Cell]) -> None:
+def _pairs(axes: Axes, cells: Sequence[Compared]) -> None:
     networks = list(dict.fromkeys(cell.training.architecture for cell in cells))
     kinds = list(dict.fromkeys(cell.training.method for cell in cells))
     for side, (method, colour) in enumerate(zip(kinds, (HARD, SOFT), strict=False)):

@@ -15,7 +15,7 @@ from sfumato.reproduction.data import Source, data_folder, find_sources
 from sfumato.reproduction.experiments import EXPERIMENTS, FILE, Experiment, experiment
 from sfumato.reproduction.finished import Finished, finished_runs, reasons
 from sfumato.reproduction.plan import chosen_trainings, planned_runs
-from sfumato.reproduction.side_by_side import Cell, side_by_side
+from sfumato.reproduction.side_by_side import Compared, side_by_side
 from sfumato.reproduction.smoke import CASES, smoke_cases, smoke_recipe
 from sfumato.runs.lock import holds_anything, sole_writer
 from sfumato.study.executors import Executor
@@ -79,7 +79,7 @@ class SideBySide:
         notes: What a reader must know besides.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Compared, ...]
     finished: Mapping[str, Finished]
     notes: tuple[str, ...]
 

@@ -16,7 +16,7 @@ from sfumato.statistics.tidy import Rows, tidy
 from sfumato.statistics.units import AVERAGE, labels, scores_of
 
 NO_RUN = "no finished run"
-Kind = SpreadKind | Literal["std_over_runs_and_cases"]
+SpreadMeaning = SpreadKind | Literal["std_over_runs_and_cases"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Ours:
 
     mean: float
     spread: float
-    kind: Kind
+    kind: SpreadMeaning
     count: int
     undefined: int = 0
 
 
 @dataclass(frozen=True)
-class Cell:
+class Compared:
     """One place of a table: what is printed there, and what came out here.
 
     Attributes:
@@ -86,7 +86,7 @@ def side_by_side(
     values: Mapping[str, Rows],
     *,
     absent: Mapping[tuple[str, str], str] | None = None,
-) -> tuple[Cell, ...]:
+) -> tuple[Compared, ...]:
     """Put every number of an experiment beside ours.
 
     Args:
@@ -105,7 +105,7 @@ def side_by_side(
     Raises:
         InputError: a training has two values for one seed, fold and case.
     """
-    cells: list[Cell] = []
+    cells: list[Compared] = []
     for part in experiment.content.data:
         rows = _one_column(tidy(values[part.kind])) if part.kind in values else None
         for metric, measure in part.metrics.items():
@@ -115,7 +115,9 @@ def side_by_side(
                     kind = _spread_kind(experiment, part, printed, metric)
                     ours = _ours(rows, measure, names, training.name, kind)
                     reason = (absent or {}).get((part.kind, training.name), NO_RUN)
-                    cells.append(Cell(part, training, metric, structure, measure.unit, printed, ours, reason))
+                    cells.append(
+                        Compared(part, training, metric, structure, measure.unit, printed, ours, reason)
+                    )
     return tuple(cells)
 
 
@@ -133,7 +135,9 @@ def published_row(
     return None
 
 
-def _spread_kind(experiment: Experiment, part: DataPart, row: PublishedRow | None, metric: str) -> Kind:
+def _spread_kind(
+    experiment: Experiment, part: DataPart, row: PublishedRow | None, metric: str
+) -> SpreadMeaning:
     """The table's kind of spread: of the number itself, else of the same metric elsewhere in the tables."""
     if part.spread == "pooled":
         return "std_over_runs_and_cases"
@@ -149,7 +153,7 @@ def _one_column(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ours(
-    rows: pd.DataFrame | None, measure: Measure, structures: Sequence[str], method: str, kind: Kind
+    rows: pd.DataFrame | None, measure: Measure, structures: Sequence[str], method: str, kind: SpreadMeaning
 ) -> Ours:
     if rows is None:
         return Ours(math.nan, math.nan, kind, 0)
@@ -163,7 +167,7 @@ def _ours(
     return Ours(mean * factor, spread * factor, kind, count, undefined)
 
 
-def _averaged(rows: pd.DataFrame, method: str, kind: Kind) -> tuple[float, float, int]:
+def _averaged(rows: pd.DataFrame, method: str, kind: SpreadMeaning) -> tuple[float, float, int]:
     if kind in ("std_over_cases", "none"):
         alone = [scores.of(method) for scores in scores_of(rows, "case") if scores.structure != AVERAGE]
         pairs = [_mean_and_deviation(list(values)) for values in alone]
