@@ -93,7 +93,7 @@ class Bench:
         for seed in range(self.sets):
             image, masks = self.volume(shape, 1, seed)
             edge = inner_boundary(masks[:, :1], 3)
-            work, cost = solving.Work(), PathCost("l1", weight)
+            work, cost = solving.SolverWork(), PathCost("l1", weight)
             start = torch.where(edge, 0.0, torch.inf)
             found = device_distances(image, start, spacing=[STEP], cost=cost, work=work)
             self.same(

@@ -85,7 +85,7 @@ def test_a_winding_corridor_over_many_tiles_is_followed_to_its_end():
     image = np.random.default_rng(3).normal(size=(1, 1, *shape)).astype(np.float32)
     seeds = np.zeros((1, 1, *shape), bool)
     seeds[0, 0, 0, 0] = True
-    work = solving.Work()
+    work = solving.SolverWork()
     found = device_distances(
         torch.from_numpy(image).to(DEVICE), starts(seeds).to(DEVICE), spacing=[(1.0, 1.5)],
         cost=PathCost("l1", 0.3), allowed=torch.from_numpy(mask)[None, None].to(DEVICE), work=work,

@@ -3,7 +3,8 @@ import torch
 
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.labels import label_regions, one_hot
-from sfumato.labels.regions import as_regions, region_weights
+from sfumato.labels.regions import as_regions
+from sfumato.structures import region_weights
 
 
 def test_regions_may_share_labels():

@@ -35,8 +35,7 @@ from sfumato.evaluation.files import (
 from sfumato.evaluation.raters import evaluate_agreement, evaluate_rater_maps, evaluate_rater_masks
 from sfumato.evaluation.rows import Row
 from sfumato.labels import hard_labels, majority_vote
-from sfumato.labels.regions import region_weights
-from sfumato.structures import with_background
+from sfumato.structures import region_weights, with_background
 from sfumato.types import Spacing
 
 Pairs = Mapping[str, tuple[Path, ReferenceFiles]]

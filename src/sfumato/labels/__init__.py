@@ -9,13 +9,13 @@ from sfumato.labels.interpolated import interpolated
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.ordinal import ordinal
 from sfumato.labels.raters import average_raters, majority_vote, staple, staple_probabilities
-from sfumato.labels.regions import label_regions
 from sfumato.labels.seeds import seed_voxels
 from sfumato.labels.signed_distance import signed_distance
 from sfumato.labels.sing import sing
 from sfumato.labels.superpixel import superpixel
 from sfumato.labels.svls import svls
 from sfumato.labels.uniform import uniform
+from sfumato.structures import label_regions
 
 __all__ = [
     "Boundary",

@@ -6,10 +6,7 @@ import torch
 
 from sfumato.checks import as_tensor
 from sfumato.errors import ShapeError, ValueRangeError
-from sfumato.structures import label_regions, region_weights
 from sfumato.types import ArrayLike, Regions
-
-__all__ = ["as_regions", "label_regions", "region_weights"]
 
 
 def as_regions(regions: ArrayLike, *, axes: int) -> Regions:

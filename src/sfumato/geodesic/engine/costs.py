@@ -68,14 +68,14 @@ class Ratio(NamedTuple):
     step_weight: float
 
 
-Cost = Sum | Norm | Product | Ratio
+CostForm = Sum | Norm | Product | Ratio
 
 
 @dataclass(frozen=True)
 class CostPlan:
     """A cost made ready for the kernels: the inner loop's form, the image's factor and the distances'."""
 
-    cost: Cost  # weights in Python's numbers; ``weights_in`` gives them the kernels' type
+    cost: CostForm  # weights in Python's numbers; ``weights_in`` gives them the kernels' type
     power: int  # the image is multiplied by 2^power
     scale: float  # distances are multiplied by scale
     uses_image: bool
@@ -107,13 +107,13 @@ def plan(cost: str, weight: float, spacing: Sequence[float], span: float, channe
     safe = size < _SAFE and 1 / _SAFE < short / mantissa <= long / mantissa < _SAFE
     if cost == "l2":
         return CostPlan(Norm(1.0, 1.0), power, mantissa, uses_image=True, is_safe=safe, length=1 / mantissa)
-    form: Cost = Product(1.0, 1.0)
+    form: CostForm = Product(1.0, 1.0)
     if weight < 1:
         form = Ratio(1 - weight, weight)
     return CostPlan(form, 0, 1.0, uses_image=True, is_safe=safe and weight > 1 / _SAFE, length=1.0)
 
 
-def weights_in(cost: Cost, dtype: Any) -> Cost:  # noqa: ANN401  # NumPy's type of a number
+def weights_in(cost: CostForm, dtype: Any) -> CostForm:  # noqa: ANN401  # NumPy's type of a number
     """Return the cost with weights of the type that its distances have."""
     return type(cost)(dtype(cost.length_weight), dtype(cost.step_weight))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sfumato.checks import require_spacing
 from sfumato.errors import DTypeError, ValueRangeError
-from sfumato.geodesic.gpu.solve import Work, solve
+from sfumato.geodesic.gpu.solve import SolverWork, solve
 from sfumato.geodesic.task import PathCost
 
 _EXACT = (torch.float32, torch.int8, torch.uint8, torch.int16, torch.bool)  # All fit into float32.
@@ -25,7 +25,7 @@ def device_distances(
     cost: PathCost,
     limits: Tensor | None = None,
     allowed: Tensor | None = None,
-    work: Work | None = None,
+    work: SolverWork | None = None,
 ) -> Tensor:
     """Compute the distances of every seed set of every item.
 

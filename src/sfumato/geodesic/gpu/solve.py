@@ -24,7 +24,7 @@ _FORMS = {costs.Sum: 0, costs.Norm: 1, costs.Product: 2, costs.Ratio: 3}
 
 
 @dataclass
-class Work:
+class SolverWork:
     """What a call did, for benchmarks.
 
     Attributes:
@@ -82,7 +82,7 @@ def solve(
     plan: costs.CostPlan,
     limits: Tensor,
     allowed: Tensor | None = None,
-    work: Work | None = None,
+    work: SolverWork | None = None,
     tile: tuple[int, int, int] | None = None,
 ) -> Tensor:
     """Solve for the distances at the fixed point, for all items and seed sets at once.
@@ -148,7 +148,7 @@ def _run(
     bound: Tensor,
     plan: costs.CostPlan,
     sets: int,
-    work: Work | None,
+    work: SolverWork | None,
 ) -> None:
     """Lower ``distance`` to the fixed point: launch passes until no tile is marked."""
     from sfumato.geodesic.gpu import kernels
