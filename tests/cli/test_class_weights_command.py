@@ -8,9 +8,9 @@ import torch
 import yaml
 
 from sfumato.cli.app import run
-from sfumato.cli.report import assembled
 from sfumato.data import load_case, open_dataset, write_volume
 from sfumato.evaluation.rows import read_rows
+from sfumato.report.assemble import assemble
 from tiny_cases import tiny_recipe
 from weight_cases import write_weights
 
@@ -37,7 +37,7 @@ def test_from_check_to_report_without_any_mask(tmp_path, capsys):
     assert run(["train", "--no-report", str(recipe), "--data", str(root), "--out", str(out)]) == 0
     assert "the target is the data set's own class weights" in (out / "log.txt").read_text()
     assert 0 < json.loads((out / "finished.json").read_text())["threshold"] < 1
-    (shown,) = assembled(out, source=str(root)).cases
+    (shown,) = assemble(out, source=str(root)).cases
     assert torch.equal(shown.predictions["softseg"].target, answers[shown.name].soft[1:])
     assert run(["predict", str(out), str(root), "--out", str(tmp_path / "pred"), "--soft"]) == 0
     assert run(["evaluate", str(tmp_path / "pred"), str(root), "--out", str(tmp_path / "t.csv")]) == 0

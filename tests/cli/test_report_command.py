@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import typer
 
-from sfumato.cli.report import assembled, report
+from sfumato.cli.report import report
 from sfumato.data import write_volume
 from sfumato.errors import FileFormatError, GeometryError, OutputExistsError, SfumatoError, ValueRangeError
 from sfumato.evaluation.rows import Row, write_rows
+from sfumato.report import assemble
+from sfumato.structures import REGIONS as REGION_MAPS
+from sfumato.structures import SIGNED
 
 SHAPE, SPACING = (8, 10, 4), (1.0, 1.5, 3.0)
 AFFINE = np.diag([*SPACING, 1.0])
@@ -88,13 +91,13 @@ def test_page_is_written_with_the_cases_of_the_data_set(runs, tmp_path, capsys):
 
 
 def test_cases_carry_predictions_soft_maps_targets_and_uncertainty(runs):
-    cases = {case.name: case for case in assembled(runs).cases}
+    cases = {case.name: case for case in assemble(runs).cases}
     said = cases["p1"].predictions
     assert np.array_equal(np.asarray(said["svls"].labels), mask(1))
     assert np.array_equal(np.asarray(cases["p1"].reference), mask())
     assert tuple(said["svls"].soft.shape) == (2, *SHAPE)
     assert tuple(said["singr"].soft.shape) == (1, *SHAPE)
-    assert said["singr"].kind == "signed"
+    assert said["singr"].kind is SIGNED
     assert float(said["svls"].uncertainty.max()) == 0.5
     assert said["singr"].uncertainty is not None
     assert cases["p2"].predictions["svls"].uncertainty is None
@@ -105,14 +108,14 @@ def test_cases_carry_predictions_soft_maps_targets_and_uncertainty(runs):
 def test_soft_label_of_the_viewer_follows_the_run_s_recipe(runs):
     run = runs / "svls-seed0-fold0"
     (run / "recipe.yaml").write_text("method: svls\nlabel: {sigma: 0.3}\npatch: {size: [32, 32, 32]}\n")
-    narrow = assembled(runs, max_cases=1).cases[0].predictions["svls"].target
+    narrow = assemble(runs, max_cases=1).cases[0].predictions["svls"].target
     (run / "recipe.yaml").write_text("method: svls\npatch: {size: [32, 32, 32]}\n")
-    wide = assembled(runs, max_cases=1).cases[0].predictions["svls"].target
+    wide = assemble(runs, max_cases=1).cases[0].predictions["svls"].target
     assert float((narrow - wide).abs().max()) > 0.01
     (run / "recipe.yaml").write_text(
         "method: svls\nlabel: {unknown_option: 1}\npatch: {size: [32, 32, 32]}\n"
     )
-    assert assembled(runs, max_cases=1).cases[0].predictions["svls"].target is None
+    assert assemble(runs, max_cases=1).cases[0].predictions["svls"].target is None
 
 
 def test_soft_label_of_a_named_run_is_that_of_its_recipes_method_and_regions(runs):
@@ -122,7 +125,7 @@ def test_soft_label_of_a_named_run_is_that_of_its_recipes_method_and_regions(run
     (run / "recipe.yaml").write_text(
         "method: singr\nname: SiNG (0.5)\nlabel: {}\nregions: {a: [1], b: [1]}\npatch: {size: [32, 32, 32]}\n"
     )
-    (titled,) = (said for said in assembled(runs).cases[0].predictions.values() if said.kind == "signed")
+    (titled,) = (said for said in assemble(runs).cases[0].predictions.values() if said.kind is SIGNED)
     target = titled.target
     assert target.shape == (2, *SHAPE)
     assert np.array_equal(np.asarray(target[1]) > 0, mask() > 0)
@@ -157,11 +160,11 @@ def softmax_of_regions(runs, data_set) -> Path:
 def test_soft_values_of_labels_are_added_up_to_the_regions_of_the_run(softmax_of_regions):
     for run in (softmax_of_regions / "singr-seed0-fold0").rglob("*.json"):
         run.unlink()
-    data = assembled(softmax_of_regions)
+    data = assemble(softmax_of_regions)
     case = data.cases[0]
     said = case.predictions["svls"]
     assert data.label_names == {0: "background", 1: "whole", 2: "core"}
-    assert said.kind == "regions"
+    assert said.kind is REGION_MAPS
     assert said.soft[:, 0, 0, 0].tolist() == pytest.approx([0.5, 0.2])
     reference = np.asarray(case.reference)
     assert np.array_equal(reference > 0, mask() > 0)
@@ -172,7 +175,7 @@ def test_soft_values_of_labels_are_added_up_to_the_regions_of_the_run(softmax_of
 
 
 def test_run_of_other_regions_than_the_legend_is_left_out_of_the_viewer_by_name(softmax_of_regions):
-    data = assembled(softmax_of_regions)
+    data = assemble(softmax_of_regions)
     # Folders come in the order of their names: singr, of plain labels, gives the legend.
     assert data.label_names[1] == "edema"
     assert set(data.cases[0].predictions) == {"singr"}
@@ -188,15 +191,15 @@ def test_soft_prediction_stored_as_bytes_keeps_its_values(runs):
     write_volume(path, soft, affine=AFFINE, spacing=SPACING, encoding="uint8", overwrite=True)
     said = json.loads((files / "prediction.json").read_text())
     (files / "prediction.json").write_text(json.dumps(said | {"soft": "uint8"}))
-    cases = {case.name: case for case in assembled(runs).cases}
+    cases = {case.name: case for case in assemble(runs).cases}
     found = cases["p1"].predictions["svls"].soft
     assert found[:, 0, 0, 0].tolist() == pytest.approx([0.0, 1.0])
     assert found[:, 3, 3, 3].tolist() == pytest.approx([0.4, 0.0])
 
 
 def test_worst_and_best_cases_are_read_first(runs):
-    assert [case.name for case in assembled(runs, max_cases=2).cases] == ["p2", "p1"]
-    assert assembled(runs, max_cases=0).cases == ()
+    assert [case.name for case in assemble(runs, max_cases=2).cases] == ["p2", "p1"]
+    assert assemble(runs, max_cases=0).cases == ()
 
 
 def test_data_that_moved_away_leave_the_viewer_out_with_a_note(runs, data_set, tmp_path):
@@ -219,7 +222,7 @@ def test_data_given_by_name_and_not_there_are_an_error(runs, tmp_path):
 def test_runs_that_do_not_say_where_the_data_lie_get_a_note(runs):
     for path in runs.glob("*/environment.json"):
         path.unlink()
-    data = assembled(runs)
+    data = assemble(runs)
     assert data.cases == ()
     assert "give --data" in data.notes[0]
 
@@ -227,7 +230,7 @@ def test_runs_that_do_not_say_where_the_data_lie_get_a_note(runs):
 def test_prediction_on_another_grid_is_named(runs, data_set):
     save(runs / "svls-seed0-fold0" / "predictions" / "p2.nii.gz", np.zeros((3, 4, 5), dtype=np.uint8))
     with pytest.raises(GeometryError, match=r"prediction of p2 in .* has shape \(3, 4, 5\)"):
-        assembled(runs, source=str(data_set))
+        assemble(runs, source=str(data_set))
 
 
 def test_existing_page_is_refused_before_any_work(tmp_path):

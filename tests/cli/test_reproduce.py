@@ -282,7 +282,7 @@ def test_smoke_trains_the_seeds_that_are_asked_for_and_says_that_jobs_change_not
 def test_page_leaves_out_what_the_tables_leave_out(tmp_path, monkeypatch):
     options = {}
     monkeypatch.setattr(
-        "sfumato.cli.reproduce_report.assembled",
+        "sfumato.cli.reproduce_report.assemble",
         lambda _, **given: options.update(given) or ReportData("t", rows=()),
     )
     found = experiment("svls-table1")

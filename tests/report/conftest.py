@@ -21,6 +21,7 @@ from sfumato.evaluation.diagrams import (
 from sfumato.evaluation.rows import Row, write_rows
 from sfumato.metrics.calibration.reliability import ReliabilityBins
 from sfumato.report import Overlay, RaterPanel, ReportCase, load_runs, write_report
+from sfumato.structures import CLASSES, SIGNED
 
 SHAPE, SPACING = (9, 12, 5), (1.0, 0.8, 3.0)
 CASES = ("case_01", "case_02", "case_03", "case_04", "case_05")
@@ -107,12 +108,12 @@ def made_up_case(name, *, shape=SHAPE, spacing=SPACING, seed=0):
     image = torch.from_numpy(draw.normal(size=(1, *shape)).astype(np.float32))
     entropy = draw.random(shape).astype(np.float32)
     predictions = {
-        "ce": Overlay(torch.from_numpy(labels), torch.from_numpy(soft), "classes", torch.from_numpy(entropy)),
-        "geols": Overlay(torch.from_numpy(labels), None, "classes"),
+        "ce": Overlay(torch.from_numpy(labels), torch.from_numpy(soft), CLASSES, torch.from_numpy(entropy)),
+        "geols": Overlay(torch.from_numpy(labels), None, CLASSES),
         "singr": Overlay(
             torch.from_numpy(reference),
             torch.from_numpy(hot[1:] * 2 - 1),
-            "signed",
+            SIGNED,
             target=torch.from_numpy(hot[1:]),
         ),
     }

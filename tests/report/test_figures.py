@@ -9,6 +9,7 @@ from sfumato.report import Overlay, ReliabilityBin, ReportCase, ReportData, figu
 from sfumato.report.data import ValueBin
 from sfumato.report.runs import load_runs
 from sfumato.report.style import pens
+from sfumato.structures import REGIONS
 
 
 def drawn(figure):
@@ -182,7 +183,7 @@ def test_more_than_six_methods_take_a_second_pair_of_rows(made_up):
 @pytest.mark.parametrize("fill", [0, 1])
 def test_empty_and_full_references_are_drawn(fill):
     labels = torch.full((4, 5, 1), fill, dtype=torch.int64)
-    overlay = Overlay(labels, torch.ones(1, 4, 5, 1), "regions")
+    overlay = Overlay(labels, torch.ones(1, 4, 5, 1), REGIONS)
     case = ReportCase("c", torch.zeros(1, 4, 5, 1), labels, (1.0, 1.0, 1.0), {"a": overlay})
     drawn(pictures.case_overlay(case, ("a",), {}))
     drawn(pictures.case_overlay(ReportCase("c", case.image, None, case.spacing, {}), ("a",), {}))

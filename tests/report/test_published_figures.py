@@ -39,7 +39,9 @@ def ring(axes):
 
 
 def test_alpha_sweep_has_a_line_per_data_set_and_rings_at_the_published_numbers():
-    figure = alpha_sweep(cells("geols-figure3", lambda cell: 80 + 10 * cell.training.label.get("alpha", 0.0)))
+    figure = alpha_sweep(
+        cells("geols-figure3", lambda cell: 80 + 10 * cell.training.label.options.get("alpha", 0.0))
+    )
     dice, distance = figure.axes
     lines = [container.lines[0] for container in dice.containers]
     assert [list(line.get_xdata()) for line in lines] == [[0.0, 0.05, 0.1, 0.2, 0.3]] * 2

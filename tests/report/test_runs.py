@@ -4,7 +4,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from sfumato.errors import FileFormatError
+from sfumato.errors import FileFormatError, UnknownNameError
 from sfumato.evaluation.case import Origin
 from sfumato.evaluation.diagrams import reliability_points, write_points
 from sfumato.evaluation.rows import write_rows
@@ -112,6 +112,14 @@ def test_overlapping_regions_name_the_classes_in_their_order(runs_folder, tmp_pa
         '{"method": "ce", "regions": {"whole": [1, 2], "core": [2]}}'
     )
     assert load_runs(tmp_path).label_names == {0: "background", 1: "whole", 2: "core"}
+
+
+def test_unknown_kind_of_prediction_is_refused(runs_folder, tmp_path):
+    run = tmp_path / "ce-seed0-fold0"
+    shutil.copytree(runs_folder / "ce-seed0-fold0", run)
+    (run / "predictions" / "prediction.json").write_text('{"method": "ce", "kind": "sorted"}')
+    with pytest.raises(UnknownNameError, match="kind of prediction 'sorted'"):
+        load_runs(tmp_path)
 
 
 def test_reliability_of_a_temperature_scaled_twin_goes_by_its_own_name(tmp_path):

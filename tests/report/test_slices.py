@@ -14,6 +14,7 @@ from sfumato.report.slices import (
     view,
     window,
 )
+from sfumato.structures import TARGET_KINDS
 
 
 def test_volume_is_shown_with_the_earlier_axis_right_and_the_later_one_up():
@@ -68,7 +69,7 @@ def test_grey_runs_from_black_to_white_whatever_the_image():
     assert np.array_equal(grey(colours) == 1.0, np.eye(3, 4, dtype=bool))
 
 
-@pytest.mark.parametrize("kind", ["classes", "regions", "signed"])
+@pytest.mark.parametrize("kind", TARGET_KINDS)
 def test_foreground_maps_are_weights_of_the_foreground(kind):
     weights = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
     stored = {
@@ -76,7 +77,7 @@ def test_foreground_maps_are_weights_of_the_foreground(kind):
         "regions": weights,
         "signed": weights * 2 - 1,
     }[kind]
-    overlay = Overlay(torch.zeros(3, 4, dtype=torch.int64), stored, kind)
+    overlay = Overlay(torch.zeros(3, 4, dtype=torch.int64), stored, TARGET_KINDS[kind])
     np.testing.assert_allclose(foreground_maps(stored, overlay), weights.numpy(), atol=1e-6)
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sfumato.errors import ShapeError, UnknownNameError, ValueRangeError
+from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.report import Overlay, RaterPanel, ReportCase, viewer
 from sfumato.report.viewer import payload, sheet
+from sfumato.structures import CLASSES
 from sfumato.tables.results import CaseLine
 
 
@@ -101,7 +102,7 @@ def test_large_case_is_cropped_to_its_structures_and_thinned(made_up, monkeypatc
 def test_case_of_many_noisy_layers_is_thinned_until_it_fits(made_up, monkeypatch):
     case = made_up.case("noisy", shape=(40, 30, 20), spacing=(1.0, 1.0, 1.0))
     noise = torch.rand(3, 40, 30, 20, generator=torch.Generator().manual_seed(0))
-    said = Overlay(case.predictions["ce"].labels, noise, "classes")
+    said = Overlay(case.predictions["ce"].labels, noise, CLASSES)
     case = ReportCase("noisy", case.image, case.reference, case.spacing, {f"m{i}": said for i in range(4)})
     monkeypatch.setattr(viewer, "FEWEST_VOXELS", 500)
     found = payload([case], lines=(), label_names={}, budget=120_000)
@@ -121,14 +122,12 @@ def test_arrays_that_do_not_fit_the_image_are_refused():
     with pytest.raises(ShapeError, match="reference has shape"):
         ReportCase("c", image, labels.T, (1.0, 1.0), {})
     with pytest.raises(ShapeError, match="labels of ce for c has shape"):
-        ReportCase("c", image, labels, (1.0, 1.0), {"ce": Overlay(labels[:2], None, "classes")})
+        ReportCase("c", image, labels, (1.0, 1.0), {"ce": Overlay(labels[:2], None, CLASSES)})
     with pytest.raises(ShapeError, match="soft of ce for c has shape"):
-        ReportCase("c", image, labels, (1.0, 1.0), {"ce": Overlay(labels, torch.zeros(2, 5, 4), "classes")})
+        ReportCase("c", image, labels, (1.0, 1.0), {"ce": Overlay(labels, torch.zeros(2, 5, 4), CLASSES)})
     with pytest.raises(ShapeError, match="spacing has 3 values"):
         ReportCase("c", image, labels, (1.0, 1.0, 1.0), {})
     with pytest.raises(ShapeError, match="two or three spatial axes"):
         ReportCase("c", torch.zeros(4, 5), None, (1.0,), {})
-    with pytest.raises(UnknownNameError, match="kind of prediction"):
-        ReportCase("c", image, labels, (1.0, 1.0), {"ce": Overlay(labels, None, "sorted")})
     with pytest.raises(ValueRangeError, match="1 rater names for 2 raters"):
         RaterPanel("p", image, labels[None].repeat(2, 1, 1), ("Ada",), {})

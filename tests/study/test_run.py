@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato.cli.report import assembled
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import DataError
 from sfumato.evaluation.diagrams import read_points
@@ -16,6 +15,7 @@ from sfumato.methods import METHODS
 from sfumato.metrics import dice
 from sfumato.model.model import Model, recipe_device
 from sfumato.recipe.recipe import parse_recipe
+from sfumato.report.assemble import assemble
 from sfumato.study import run as study_run
 from sfumato.study.run import complete_run
 from sfumato.training import fit as training_fit
@@ -219,6 +219,6 @@ def test_data_of_a_run_are_found_again(tmp_path, monkeypatch, given, kind):
     recipe = parse_recipe(tiny_recipe(2) | {"method": "ce", "epochs": 1}, source="test")
     folder = complete_run(recipe, data, tmp_path / "run")
     monkeypatch.chdir(tmp_path / "data")
-    shown = assembled(folder.path)
+    shown = assemble(folder.path)
     assert shown.notes == ()
     assert {case.name for case in shown.cases} == {row.case for row in shown.rows if row.case}

@@ -13,7 +13,6 @@ import typer
 
 from sfumato.cli.printing import print_summary
 from sfumato.cli.progress import progress
-from sfumato.cli.report import assembled
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import OutputExistsError
 from sfumato.evaluation.agreement import agreement_rows, agreement_table
@@ -21,6 +20,7 @@ from sfumato.evaluation.rows import aggregate, read_rows, write_rows
 from sfumato.recipe.files import recipe_file
 from sfumato.recipe.recipe import Recipe, read_recipe
 from sfumato.report import write_report
+from sfumato.report.assemble import assemble
 from sfumato.report.raters import rater_panel
 from sfumato.study.outcomes import METRICS as TABLE
 from sfumato.study.run import complete_run
@@ -96,7 +96,7 @@ def _report(out: Path, *, quick: bool, seconds: float) -> Path:
             "nothing about the methods; run the demo without --quick for that."
         )
     title = "Six ways to train on soft labels: hippocampus MRI"
-    data = assembled(out / "runs", title=title, max_cases=4 if quick else 8)
+    data = assemble(out / "runs", title=title, max_cases=4 if quick else 8)
     cells = open_dataset("sample:cells")
     rated = [load_case(files, cells) for files in cells.cases]
     panel = rater_panel(cells, next(case for case in rated if case.name == RATED_CELL))

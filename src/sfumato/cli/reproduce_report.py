@@ -9,10 +9,10 @@ from typing import NamedTuple, TypeVar
 
 from matplotlib.figure import Figure
 
-from sfumato.cli.report import assembled
 from sfumato.data import Dataset
 from sfumato.output import atomic_output
 from sfumato.report import ReportData, Section, write_report
+from sfumato.report.assemble import assemble
 from sfumato.report.figures import pooled_bins, styled
 from sfumato.report.progress import progress_panels, slice_text
 from sfumato.report.published_figures import (
@@ -187,7 +187,7 @@ def write_reports(
             data = ReportData(title, rows=(), introduction=experiment.content.title, notes=(SMOKE_NOTE,))
         else:
             others = finished[kind].others
-            data = assembled(out / kind / "runs", source=dataset, title=title, without=others)
+            data = assemble(out / kind / "runs", source=dataset, title=title, without=others)
         mine = [cell for cell in cells if cell.part.kind == kind]
         data = replace(data, sections=(_section(mine, drawn),))
         pages.append(write_report(data, out / kind / "report.html", overwrite=True))

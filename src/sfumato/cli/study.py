@@ -12,9 +12,9 @@ import typer
 from sfumato.cli.notices import Notices
 from sfumato.cli.options import DatasetLayout
 from sfumato.cli.printing import print_comparison
-from sfumato.cli.report import assembled, with_tests
 from sfumato.data import Dataset, open_dataset
 from sfumato.report import write_report
+from sfumato.report.assemble import assemble, with_tests
 from sfumato.runs.lock import sole_writer
 from sfumato.statistics.comparison import Comparison, compare_methods
 from sfumato.statistics.tidy import tidy
@@ -66,7 +66,7 @@ def _report(out: Path, planned: Study, dataset: Dataset, outcomes: Sequence[Outc
     if strangers:
         notes.append(f"{', '.join(strangers)}: not in the plan, so in this report but not in the comparison")
     comparison = _compare(out, planned, [each.folder for each in outcomes if each.state != "failed"])
-    data = assembled(out / "runs", source=dataset)
+    data = assemble(out / "runs", source=dataset)
     data = replace(data, notes=(*data.notes, *notes))
     if comparison is not None:
         data = with_tests(data, comparison)

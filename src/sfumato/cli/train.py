@@ -71,10 +71,10 @@ def _write_report(folder: RunFolder, dataset: Dataset) -> None:
         try:
             with optional_libraries():
                 # Late: a training needs no report, and so not the libraries of its extra.
-                from sfumato.cli.report import assembled
                 from sfumato.report import write_report
+                from sfumato.report.assemble import assemble
         except MissingExtraError as error:
             LOG.warning("no report.html: %s; then sfumato report", error)
             return
-        write_report(assembled(folder.path, source=dataset), page, overwrite=True)
+        write_report(assemble(folder.path, source=dataset), page, overwrite=True)
         LOG.info("wrote %s", page.name)

@@ -3,6 +3,7 @@
 from sfumato.errors import optional_libraries
 
 with optional_libraries():
+    from sfumato.report.assemble import assemble, with_tests
     from sfumato.report.data import (
         Overlay,
         Progression,
@@ -25,7 +26,9 @@ __all__ = [
     "ReportData",
     "Section",
     "ValueBin",
+    "assemble",
     "load_runs",
     "run_folders",
+    "with_tests",
     "write_report",
 ]

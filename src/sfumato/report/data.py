@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from sfumato.checks import require_choice, require_same_shape, require_spacing
+from sfumato.checks import require_same_shape, require_spacing
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.evaluation.rows import Row
+from sfumato.structures import TargetKind
 from sfumato.tables.table import Table
 from sfumato.types import ArrayLike, Spacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Kind = Literal["classes", "regions", "signed"]
 BinSet = Literal["all", "foreground", "boundary"]
 BIN_SETS: tuple[BinSet, ...] = ("all", "foreground", "boundary")
 
@@ -94,16 +94,15 @@ class Overlay:
 
     Attributes:
         labels: Predicted class per voxel, ``(*S)``, integers, 0 the background.
-        soft: Graded prediction ``(C, *S)``, or ``None``.
-        kind: ``classes``: ``C`` counts the background first, values 0 to 1; ``regions``: one map per
-            foreground structure, 0 to 1; ``signed``: likewise, -1 to 1.
+        soft: Soft prediction ``(channels, *S)``, or ``None``.
+        kind: Its kind.
         uncertainty: One value per voxel, ``(*S)``, at least 0, or ``None``.
         target: The soft label that the method is trained with, shaped and scaled as ``soft``, or ``None``.
     """
 
     labels: ArrayLike
     soft: ArrayLike | None
-    kind: Kind
+    kind: TargetKind
     uncertainty: ArrayLike | None = None
     target: ArrayLike | None = None
 
@@ -141,7 +140,6 @@ class ReportCase:
             require_same_shape("reference", self.reference.shape, f"image of {self.name}", space)
         for method, overlay in self.predictions.items():
             place = f"of {method} for {self.name}"
-            require_choice(f"kind of prediction {place}", overlay.kind, ("classes", "regions", "signed"))
             require_same_shape(f"labels {place}", overlay.labels.shape, "image", space)
             for name in ("soft", "target"):
                 array = getattr(overlay, name)

@@ -5,7 +5,6 @@ Every number comes from ``metrics.csv``, the scores of cases, and ``diagrams.csv
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from sfumato.evaluation.agreement import agreement_table
 from sfumato.evaluation.diagrams import Point, points_file, read_points
 from sfumato.evaluation.rows import SCALED, Row, read_rows
 from sfumato.report.data import BIN_SETS, BinSet, Progression, ReliabilityBin, ReportData, ValueBin
+from sfumato.report.predicted import PredictedRun, predicted_run, read_text, shown_names
 
 METRICS = "metrics.csv"
 SNAPSHOTS = "snapshots.npz"
@@ -67,7 +67,8 @@ def load_runs(folder: Path | str, *, title: str = "", without: Container[str] = 
     diagrams = {path: read_points(path / METRICS) for path in folders}
     run_methods = {row.run: row.method for row in rows}
     run_methods |= {point.run: point.method for path in folders for point in diagrams[path]}
-    described = {names[path]: _json(path / "predictions" / "prediction.json") for path in folders}
+    predicted = {path: predicted_run(path) for path in folders}
+    structures = next((run.structures for run in predicted.values() if run.structures), None)
     datasets = sorted({row.dataset for row in rows if row.dataset})
     return ReportData(
         title=title or f"Soft labels on {', '.join(datasets) or Path(folder).name}",
@@ -79,14 +80,10 @@ def load_runs(folder: Path | str, *, title: str = "", without: Container[str] = 
         progressions={
             names[path]: _progression(path / SNAPSHOTS) for path in folders if _has(path, SNAPSHOTS)
         },
-        recipes={names[path]: _text(path / "recipe.yaml") for path in folders if _has(path, "recipe.yaml")},
-        environments={
-            names[path]: _text(path / "environment.json")
-            for path in folders
-            if _has(path, "environment.json")
-        },
-        methods=run_methods | _methods(names, described, tables, diagrams),
-        label_names=_label_names(described),
+        recipes=_texts(names, "recipe.yaml"),
+        environments=_texts(names, "environment.json"),
+        methods=run_methods | _methods(names, predicted, tables, diagrams),
+        label_names=shown_names(structures) if structures else {},
         agreement=agreement_table(rows),
     )
 
@@ -108,6 +105,10 @@ def _each_run(
     return found
 
 
+def _texts(names: Mapping[Path, str], file: str) -> dict[str, str]:
+    return {name: read_text(path / file) for path, name in names.items() if _has(path, file)}
+
+
 def _run_name(path: Path) -> str:
     return path.resolve().name
 
@@ -118,51 +119,17 @@ def _has(path: Path, name: str) -> bool:
 
 def _methods(
     names: Mapping[Path, str],
-    described: Mapping[str, Mapping[str, object]],
+    predicted: Mapping[Path, PredictedRun],
     tables: Mapping[Path, Sequence[Row]],
     diagrams: Mapping[Path, Sequence[Point]],
 ) -> dict[str, str]:
-    """Name each folder's method: as its rows do, the temperature-scaled twin's aside."""
+    """Name each folder's method: as its rows do, the temperature-scaled model's aside."""
     found = {}
     for path, name in names.items():
         methods = [row.method for row in tables[path]] + [point.method for point in diagrams[path]]
         own = [method for method in methods if not method.endswith(SCALED)]
-        found[name] = own[0] if own else str(described[name].get("method") or name.rsplit("-seed", 1)[0])
+        found[name] = own[0] if own else predicted[path].method or name.rsplit("-seed", 1)[0]
     return found
-
-
-def _label_names(described: dict[str, dict[str, object]]) -> dict[int, str]:
-    """Name the classes; data sets of overlapping regions count these, in their order, from 1."""
-    for content in described.values():
-        regions, labels = content.get("regions"), content.get("label_names")
-        if isinstance(regions, dict) and regions:
-            return {0: "background"} | {index: str(name) for index, name in enumerate(regions, start=1)}
-        if isinstance(labels, dict):
-            return {int(index): str(name) for index, name in labels.items()}
-        if isinstance(labels, list):
-            return {index: str(name) for index, name in enumerate(labels)}
-    return {}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"cannot read {path}: {error}") from error
-
-
-def _json(path: Path) -> dict[str, object]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise FileFormatError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise FileFormatError(
-            f"{path} holds {type(content).__name__}: expected an object of names and values"
-        )
-    return content
 
 
 def _progression(path: Path) -> Progression:

@@ -46,12 +46,8 @@ def grey(image: ArrayLike) -> Array:
 
 def foreground_maps(soft: ArrayLike, overlay: Overlay) -> Array:
     """Give one map in [0, 1] per foreground structure, ``(R, *S)``, of a prediction or target."""
-    maps = numbers(soft)
-    if overlay.kind == "classes":
-        maps = maps[1:]
-    if overlay.kind == "signed":
-        maps = (maps + 1.0) / 2.0
-    return np.asarray(np.clip(np.nan_to_num(maps), 0.0, 1.0), dtype=np.float32)
+    maps = numbers(overlay.kind.to_unit(as_tensor(soft)))
+    return np.clip(np.nan_to_num(maps[1:] if overlay.kind.joint else maps), 0.0, 1.0)
 
 
 def across(spacing: Spacing) -> int | None:

@@ -163,7 +163,7 @@ def _others(axis: int) -> tuple[int, ...]:
 
 def _method(overlay: Overlay, cut: Any) -> dict[str, Any]:  # noqa: ANN401 - a local function
     found: dict[str, Any] = {
-        "kind": overlay.kind,
+        "kind": overlay.kind.name,
         "labels": sheet(cut(whole(overlay.labels)).astype(np.uint8)),
     }
     for name, maps in (("soft", overlay.soft), ("target", overlay.target)):
