@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tifffile
 
 from sfumato.checks import require_choice
 from sfumato.data.phantoms import anatomies
@@ -189,8 +190,6 @@ def _write_lgg(root: Path, case: _Case) -> None:
 
 
 def _save_picture(path: Path, array: np.ndarray, photometric: str) -> None:
-    import tifffile
-
     with atomic_output(path) as temporary:
         tifffile.imwrite(temporary, np.ascontiguousarray(array), photometric=photometric)
 

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import nibabel
 import numpy as np
+import tifffile
+from PIL import Image, UnidentifiedImageError
 
 from sfumato.checks import require_spacing
 from sfumato.data.case import SliceStack, VolumePath
@@ -191,8 +193,6 @@ def _numbers(values: Any) -> str:  # noqa: ANN401 - any sequence of numbers
 
 
 def _read_picture(path: Path) -> Volume:
-    from PIL import Image, UnidentifiedImageError
-
     try:
         with Image.open(path) as picture:
             picture.load()
@@ -205,8 +205,6 @@ def _read_picture(path: Path) -> Volume:
 
 
 def _read_tiff(path: Path) -> Volume:
-    import tifffile
-
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[0]
@@ -355,15 +353,11 @@ def _nifti_image(
 
 
 def _save_tiff(path: Path, array: np.ndarray, axes: int) -> None:
-    import tifffile
-
     pages = np.moveaxis(array, -1, 0) if array.ndim > axes else array
     tifffile.imwrite(path, pages, photometric="minisblack", compression="zlib")
 
 
 def _save_png(path: Path, array: np.ndarray) -> None:
-    from PIL import Image
-
     if array.ndim != 2 or array.dtype not in (np.uint8, np.uint16):
         raise ShapeError(
             f"a PNG holds one 2-D label map, found {array.shape} {array.dtype}: write .nii.gz or .tif"
