@@ -1,10 +1,12 @@
 """Networks by name: shapes, errors, and that they learn."""
 
+import inspect
+
 import pytest
 import torch
 
 from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
-from sfumato.networks import build, size_divisor
+from sfumato.networks import NETWORKS, build, size_divisor
 
 SMALL = {"channels": [4, 8, 8], "res_units": 1}
 
@@ -53,10 +55,19 @@ def test_unknown_network_and_option_are_suggested():
 
 
 def test_network_that_does_not_exist_in_2d_names_those_that_do():
-    with pytest.raises(ShapeError, match=r"'unet3d' has 3 spatial axes, not 2; with 2 there are unet, basic"):
+    with pytest.raises(
+        ShapeError, match=r"'unet3d' has 3 spatial axes, not 2; with 2 there are basic-unet, iva"
+    ):
         build("unet3d", in_channels=1, out_channels=2, image_size=(16, 16))
     with pytest.raises(ShapeError, match=r"'ivadomed-unet2d' has 2 spatial axes, not 3"):
         build("ivadomed-unet2d", in_channels=1, out_channels=2, axes=3)
+
+
+def test_every_network_stands_at_the_end_of_a_file_of_its_own():
+    assert len(NETWORKS) == 12
+    files = {inspect.getfile(network.builder) for network in NETWORKS.values()}
+    assert len(files) == len(NETWORKS)
+    assert all(network.name == name for name, network in NETWORKS.items())
 
 
 def test_axes_of_a_network_that_has_one_number_need_not_be_given():

@@ -57,17 +57,17 @@ class SelfAttention(nn.Module):
 
 
 def split_heads(tokens: Tensor, heads: int) -> Tensor:
-    """From ``(B, tokens, width)`` to ``(B, heads, tokens, width / heads)``."""
+    """Split the heads: ``(B, tokens, width)`` to ``(B, heads, tokens, width / heads)``."""
     return tokens.view(*tokens.shape[:2], heads, -1).transpose(1, 2)
 
 
 def join_heads(tokens: Tensor) -> Tensor:
-    """From ``(B, heads, tokens, width / heads)`` to ``(B, tokens, width)``."""
+    """Join the heads: ``(B, heads, tokens, width / heads)`` to ``(B, tokens, width)``."""
     return tokens.transpose(1, 2).flatten(2)
 
 
 def perceptron(shape: AttentionShape) -> nn.Sequential:
-    """Two linear layers with GELU between them and dropout after each."""
+    """Build two linear layers with GELU between them and dropout after each."""
     return nn.Sequential(
         nn.Linear(shape.width, shape.mlp_width),
         nn.GELU(),
@@ -95,7 +95,7 @@ class DropPath(nn.Module):
         self.probability = probability
 
     def forward(self, branch: Tensor) -> Tensor:
-        """The branch ``(B, ...)``, or zeros where it is dropped."""
+        """Return the branch ``(B, ...)``, or zeros where it is dropped."""
         if not self.training or self.probability == 0:
             return branch
         kept = torch.rand(len(branch), device=branch.device) >= self.probability

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from sfumato.errors import ValueRangeError
-from sfumato.networks.definition import require_dropout, require_levels
+from sfumato.networks.definition import Network, require_dropout, require_levels
 
 # Five levels of the encoder, and the block after the last upsampling.
 WIDTHS = (32, 32, 64, 128, 256, 32)
@@ -30,9 +30,9 @@ def basic_unet(
     channels: Sequence[int] = WIDTHS,
     dropout: float = 0.1,
 ) -> nn.Module:
-    """MONAI's ``BasicUNet``: two 3x3x3 convolutions per level, max-pooling, transposed convolutions up.
+    """Build MONAI's ``BasicUNet``: two convolutions per level, max-pooling, transposed convolutions up.
 
-    Affine instance normalisation, LeakyReLU of slope 0.1, convolutions with bias.
+    Affine instance normalisation, LeakyReLU of slope 0.1, convolutions of 3 voxels a side with bias.
 
     Args:
         in_channels: Image channels.
@@ -64,3 +64,6 @@ def basic_unet(
         features=tuple(channels),
         dropout=dropout,
     )
+
+
+NETWORK = Network("basic-unet", basic_unet, axes=(2, 3), divisor=16, norm_at_bottom=True)

@@ -1,4 +1,4 @@
-"""Networks by name: the one visible table, and what every one of them shares."""
+"""Build networks by name, and check what every one of them shares."""
 
 from __future__ import annotations
 
@@ -7,34 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
-from sfumato.networks.basic_unet import basic_unet
 from sfumato.networks.definition import InputCheck, Network
-from sfumato.networks.eoformer import eoformer
-from sfumato.networks.ivadomed_unet2d import ivadomed_unet2d
-from sfumato.networks.nestedformer import nestedformer
-from sfumato.networks.segresnet import segresnet
-from sfumato.networks.svls_unet3d import svls_unet3d
-from sfumato.networks.swin_unetr import swin_unetr
-from sfumato.networks.transbts import transbts
-from sfumato.networks.unet import unet
-from sfumato.networks.unet3d import unet3d
-from sfumato.networks.unet_plus_plus_3d import unet_plus_plus_3d
-from sfumato.networks.unetr import unetr
-
-NETWORKS: Mapping[str, Network] = {
-    "unet": Network(unet, axes=(2, 3), divisor="channels", norm_at_bottom=True),
-    "basic-unet": Network(basic_unet, axes=(2, 3), divisor=16, norm_at_bottom=True),
-    "unet3d": Network(unet3d, axes=(3,), divisor=1),
-    "svls-unet3d": Network(svls_unet3d, axes=(3,), divisor=1),
-    "ivadomed-unet2d": Network(ivadomed_unet2d, axes=(2,), divisor=1),
-    "unet++3d": Network(unet_plus_plus_3d, axes=(3,), divisor=16, norm_at_bottom=True),
-    "segresnet": Network(segresnet, axes=(2, 3), divisor="blocks_down"),
-    "unetr": Network(unetr, axes=(2, 3), divisor=16, fixed_size=True),
-    "swin-unetr": Network(swin_unetr, axes=(2, 3), divisor=32, norm_at_bottom=True),
-    "transbts": Network(transbts, axes=(3,), divisor=8, fixed_size=True),
-    "nestedformer": Network(nestedformer, axes=(3,), divisor=32, fixed_size=True),
-    "eoformer": Network(eoformer, axes=(3,), divisor="channels", first_halves=True),
-}
+from sfumato.networks.table import NETWORKS
 
 
 def build(
@@ -109,7 +83,7 @@ def build(
 
 
 def size_divisor(name: str, options: Mapping[str, object]) -> int:
-    """Give the number that every side of the network's input must be a multiple of.
+    """Return the number that every side of the network's input must be a multiple of.
 
     Args:
         name: A key of :data:`NETWORKS`.
@@ -125,7 +99,7 @@ def size_divisor(name: str, options: Mapping[str, object]) -> int:
 
 
 def needs_image_size(name: str) -> bool:
-    """Does the network take only the image size that it was built for?
+    """Return whether the network takes only the image size that it was built for.
 
     Raises:
         UnknownNameError: no such network.

@@ -33,7 +33,7 @@ class ConcatenatingUNet(nn.Module):
         self.mode = mode
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
+        """Compute the logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
         features, skips = image, []
         for level, block in enumerate(self.encoder):
             features = block(halved(features) if level else features)
@@ -58,5 +58,5 @@ def halved(features: Tensor) -> Tensor:
 
 
 def groups_for(channels: int, groups: int) -> int:
-    """``groups`` where they divide ``channels`` evenly, else 1."""
+    """Return ``groups`` where they divide ``channels`` evenly, else 1."""
     return groups if channels % groups == 0 else 1

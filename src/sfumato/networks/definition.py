@@ -1,4 +1,4 @@
-"""What the table of networks holds, and the checks that every network shares."""
+"""A network as recipes know it, and the checks that every network shares."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ GIVEN = ("in_channels", "out_channels", "axes", "image_size")
 
 @dataclass(frozen=True)
 class Network:
-    """One row of the table.
+    """One network, as recipes know it.
 
-    Args:
+    Attributes:
+        name: What a recipe calls it.
         builder: Makes the module from ``in_channels``, ``out_channels``, its own options, ``axes`` where
             ``axes`` below holds several, and ``image_size`` where ``fixed_size`` is set.
         axes: The numbers of spatial axes for which the network exists.
         divisor: Every side is a multiple of this; or the name of the option that holds one entry per level,
             each level halving the grid, but the first only where ``first_halves`` is set.
-        fixed_size: Do layers depend on the image size?
-        norm_at_bottom: Is the coarsest grid, one voxel per ``divisor``, scaled by its own mean and variance?
-        first_halves: Does the first level see half the image's grid already?
+        fixed_size: Layers depend on the image size.
+        norm_at_bottom: The coarsest grid, one voxel per ``divisor``, is scaled by its own mean and variance.
+        first_halves: The first level sees half the image's grid already.
     """
 
+    name: str
     builder: Callable[..., nn.Module]
     axes: tuple[int, ...]
     divisor: int | str
@@ -44,7 +46,7 @@ class Network:
         return {name: part.default for name, part in parameters.items() if name not in GIVEN}
 
     def divisor_with(self, options: Mapping[str, object]) -> int:
-        """The number that every side must be a multiple of, with these options."""
+        """Return the number that every side must be a multiple of, with these options."""
         if isinstance(self.divisor, int):
             return self.divisor
         levels = options.get(self.divisor, self.options[self.divisor])
@@ -63,7 +65,7 @@ class InputCheck:
         axes: Spatial axes that it was built for.
         divisor: Every side is a multiple of this.
         fixed_size: The only size it takes, or None.
-        norm_at_bottom: Is the coarsest grid scaled by its own mean and variance?
+        norm_at_bottom: The coarsest grid is scaled by its own mean and variance.
 
     Raises:
         ShapeError: wrong number of axes, channels, or voxels; the message names both.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sfumato.errors import ValueRangeError
 from sfumato.networks.attention import DropPath, channel_norm, join_heads, split_heads
-from sfumato.networks.definition import require_dropout, require_levels
+from sfumato.networks.definition import Network, require_dropout, require_levels
 from sfumato.networks.eoformer_edges import EdgeConv3d, laplace_filter, sobel_filters
 
 HEAD_WIDTH = 32
@@ -28,7 +28,7 @@ def eoformer(
     last_filters: int = 16,
     dropout: float = 0.1,
 ) -> nn.Module:
-    """Separable convolutions, then attention of linear cost, on the way down; Sobel and Laplace blocks up.
+    """Build EoFormer: attention of linear cost on the way down, Sobel and Laplace blocks on the way up.
 
     The first convolution already halves the grid. Every level has two blocks, each a token mixer and a
     perceptron of four times the width, both added to their input. Mixers of the first two levels: 1x1x1
@@ -118,7 +118,7 @@ class EoFormer(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
+        """Compute the logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
         features, skips = image, []
         for down, blocks in zip(self.down, self.encoder, strict=True):
             features = blocks(down(features))
@@ -137,8 +137,8 @@ class Residual(nn.Module):
         width: Feature channels.
         mixer: From ``(B, width, *S)`` to the same shape.
         drop_path: Probability of dropping a branch in training.
-        scaled: Has the input of each sum a learned scale per channel?
-        weighted: Has the norm a learned weight per channel?
+        scaled: The input of each sum has a learned scale per channel.
+        weighted: The norm has a learned weight per channel.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Residual(nn.Module):
         self.scales = nn.Parameter(torch.ones(2, width, 1, 1, 1)) if scaled else None
 
     def forward(self, features: Tensor) -> Tensor:
-        """From ``(B, width, *S)`` to the same shape."""
+        """Mix the voxels of ``(B, width, *S)``, keeping the shape."""
         for place, branch in enumerate((self.mixer, self.mlp)):
             weight = None if self.weights is None else self.weights[place]
             kept = features if self.scales is None else self.scales[place] * features
@@ -171,7 +171,7 @@ class SquaredReLU(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Voxel by voxel, any shape."""
+        """Scale voxel by voxel, any shape."""
         return self.scale * torch.relu(features) ** 2 + self.bias
 
 
@@ -190,7 +190,7 @@ class LinearAttention(nn.Module):
         self.projection = nn.Linear(width, width, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """From ``(B, width, *S)`` to the same shape."""
+        """Mix the voxels of ``(B, width, *S)``, keeping the shape."""
         tokens = features.flatten(2).transpose(1, 2)
         parts = self.queries_keys_values(tokens).chunk(3, dim=-1)
         queries, keys, values = (split_heads(part, self.heads) for part in parts)
@@ -262,3 +262,6 @@ def _pointwise(before: int, after: int) -> nn.Conv3d:
 
 def _enlarging(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(nn.GroupNorm(1, before), nn.ConvTranspose3d(before, after, kernel_size=2, stride=2))
+
+
+NETWORK = Network("eoformer", eoformer, axes=(3,), divisor="channels", first_halves=True)

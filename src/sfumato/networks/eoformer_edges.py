@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def sobel_filters() -> Tensor:
-    """Three 3x3x3 filters, ``(3, 3, 3, 3)``: the derivative along each axis, smoothed along the others.
+    """Return three filters, ``(3, 3, 3, 3)``: the derivative along each axis, smoothed along the others.
 
     Along its axis a filter is ``(1, 0, -1)``, along the others ``(1, 2, 1)``; its sum is 0.
     """
@@ -23,7 +23,7 @@ def sobel_filters() -> Tensor:
 
 
 def laplace_filter() -> Tensor:
-    """One 3x3x3 filter, ``(1, 3, 3, 3)``: -6 in the middle, 1 at the six nearest voxels, 0 elsewhere."""
+    """Return one 3x3x3 filter, ``(1, 3, 3, 3)``: -6 in the middle, 1 at the six nearest voxels, else 0."""
     laplace = torch.zeros(1, 3, 3, 3)
     laplace[0, 1, 1, 1] = -6
     for axis, step in product(range(3), (0, 2)):
@@ -56,10 +56,10 @@ class EdgeConv3d(nn.Module):
         self.register_buffer("filters", filters)
 
     def kernel(self) -> Tensor:
-        """The folded kernel, ``(width, width, 3, 3, 3)``."""
+        """Return the folded kernel, ``(width, width, 3, 3, 3)``."""
         edges = torch.einsum("fo,foi,fabc->oiabc", self.scale, self.mixing, self.filters)
         return self.direct.weight + edges
 
     def forward(self, features: Tensor) -> Tensor:
-        """From ``(B, width, *S)`` to the same shape."""
+        """Convolve ``(B, width, *S)``, keeping the shape."""
         return functional.conv3d(features, self.kernel(), self.direct.bias, padding=1)

@@ -8,7 +8,7 @@ from torch import nn
 
 from sfumato.checks import require_between
 from sfumato.networks.concatenating import ConcatenatingUNet
-from sfumato.networks.definition import require_count, require_dropout
+from sfumato.networks.definition import Network, require_count, require_dropout
 
 
 def ivadomed_unet2d(
@@ -20,7 +20,9 @@ def ivadomed_unet2d(
     dropout: float = 0.3,
     norm_momentum: float = 0.1,
 ) -> nn.Module:
-    """Two layers per level: 3x3 convolution, ReLU, batch normalisation, dropout of channels, in this order.
+    """Build ivadomed's U-Net.
+
+    Two layers per level: 3x3 convolution, ReLU, batch normalisation, dropout of channels, in this order.
 
     The width doubles per level; the bottom has the width of the level above it. Max-pooling down, bilinear
     interpolation with aligned corners up, skips concatenated, 3x3 head.
@@ -77,3 +79,6 @@ def ivadomed_unet2d(
     decoder = [block(above + below, above) for above, below in reversed(list(pairwise(widths)))]
     head = nn.Conv2d(filters, out_channels, kernel_size=3, padding=1)
     return ConcatenatingUNet(encoder, decoder, head, mode="bilinear")
+
+
+NETWORK = Network("ivadomed-unet2d", ivadomed_unet2d, axes=(2,), divisor=1)

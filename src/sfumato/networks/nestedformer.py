@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sfumato.errors import ValueRangeError
 from sfumato.networks.attention import AttentionShape
-from sfumato.networks.definition import require_count, require_dropout, require_heads, require_levels
+from sfumato.networks.definition import Network, require_count, require_dropout, require_heads, require_levels
 from sfumato.networks.nestedformer_encoder import GlobalPoolEncoder
 from sfumato.networks.nestedformer_fusion import Fusion
 
@@ -28,7 +28,7 @@ def nestedformer(
     tokens: int = 32,
     dropout: float = 0.1,
 ) -> nn.Module:
-    """An encoder per image channel (a modality), fusion at the bottom, gated skips, one decoder.
+    """Build NestedFormer: an encoder per channel (a modality), fusion at the bottom, gated skips, a decoder.
 
     The grid is halved four times. At the bottom, attention runs within every modality along the third axis,
     across the other two, and in windows; then across modalities through a few learned tokens. The fused
@@ -109,7 +109,7 @@ class NestedFormer(nn.Module):
         self.head = nn.Conv3d(channels[0], out_channels, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
+        """Compute the logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
         levels = [encoder(image[:, place : place + 1]) for place, encoder in enumerate(self.encoders)]
         fused = self.fusion([features[-1] for features in levels])
         features = self.bottom(torch.cat(fused, dim=1))
@@ -144,7 +144,7 @@ class ResidualConv(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """From ``(B, before, *S)`` to ``(B, after, *S)``."""
+        """Convolve ``(B, before, *S)`` to ``(B, after, *S)``."""
         added: Tensor = self.shortcut(features) + self.layers(features)
         return added
 
@@ -179,3 +179,6 @@ class _Up(nn.Module):
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         refined: Tensor = self.refine(torch.cat([skip, self.enlarge(features)], dim=1))
         return refined
+
+
+NETWORK = Network("nestedformer", nestedformer, axes=(3,), divisor=32, fixed_size=True)

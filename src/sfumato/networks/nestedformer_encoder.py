@@ -24,7 +24,7 @@ class GlobalPool(nn.Module):
         self.spread = nn.Linear(1, prod(grid))
 
     def forward(self, features: Tensor) -> Tensor:
-        """From ``(B, C, *grid)`` to the same shape."""
+        """Pool ``(B, C, *grid)``, keeping the shape."""
         means = features.flatten(2).mean(dim=-1, keepdim=True)
         spread: Tensor = self.spread(means)
         return spread.reshape(features.shape)
@@ -49,7 +49,7 @@ class PoolBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """From ``(B, width, *grid)`` to the same shape."""
+        """Mix ``(B, width, *grid)``, keeping the shape."""
         features = features + self.pool(features)
         added: Tensor = features + self.mlp(features)
         return added
@@ -73,7 +73,7 @@ class GlobalPoolEncoder(nn.Module):
             self.levels.append(nn.Sequential(_normed(above, below, stride=2), *blocks))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Features of every level, finest first, of one channel ``(B, 1, *S)``."""
+        """Compute the features of every level, finest first, of one channel ``(B, 1, *S)``."""
         features = [self.stem(image)]
         for level in self.levels:
             features.append(level(features[-1]))

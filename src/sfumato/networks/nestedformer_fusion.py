@@ -33,7 +33,7 @@ class Fusion(nn.Module):
         self.across = nn.ModuleList(CrossModalityLayer(shape, modalities) for _ in range(layers))
 
     def forward(self, modalities: Sequence[Tensor]) -> list[Tensor]:
-        """One tensor ``(B, width, *grid)`` per modality, in and out."""
+        """Fuse one tensor ``(B, width, *grid)`` per modality, keeping the shapes."""
         shape = modalities[0].shape
         voxels = []
         for features, positions in zip(modalities, self.positions, strict=True):
@@ -71,7 +71,7 @@ class TriOrientedLayer(nn.Module):
         self.window_mlp = nn.Sequential(nn.LayerNorm(shape.width), perceptron(shape))
 
     def forward(self, voxels: Tensor) -> Tensor:
-        """From ``(B, *grid, width)`` to the same shape."""
+        """Attend within ``(B, *grid, width)``, keeping the shape."""
         normed = self.line_norm(voxels)
         vertical = self.vertical(normed.flatten(0, 2)).view(normed.shape)
         plane = normed.movedim(3, 1)
@@ -106,7 +106,7 @@ class WindowAttention(nn.Module):
         self.register_buffer("places", places, persistent=False)
 
     def forward(self, voxels: Tensor) -> Tensor:
-        """From ``(B, *grid, width)`` to the same shape."""
+        """Attend within ``(B, *grid, width)``, keeping the shape."""
         result = torch.empty_like(voxels)
         corners = (range(0, side, step) for side, step in zip(voxels.shape[1:4], self.window, strict=True))
         bias = self.bias[self.places]
@@ -138,7 +138,7 @@ class CrossModalityLayer(nn.Module):
         self.mlp = nn.Sequential(nn.LayerNorm(shape.width), perceptron(shape))
 
     def forward(self, tokens: Tensor, modalities: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Tokens ``(B, T, width)`` and voxels ``(B, V, width)`` of every modality, in and out."""
+        """Exchange tokens ``(B, T, width)`` and voxels ``(B, V, width)`` between the modalities."""
         tokens = tokens + self.exchange(self.token_norm(tokens))
         keys = split_heads(tokens, self.heads)
         changed = []

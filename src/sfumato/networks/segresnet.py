@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from sfumato.errors import ValueRangeError
-from sfumato.networks.definition import require_dropout, require_levels
+from sfumato.networks.definition import Network, require_dropout, require_levels
 
 
 def segresnet(
@@ -20,7 +20,7 @@ def segresnet(
     blocks_up: Sequence[int] = (1, 1, 1),
     dropout: float = 0.1,
 ) -> nn.Module:
-    """MONAI's ``SegResNet``, without the variational branch of the paper.
+    """Build MONAI's ``SegResNet``, without the variational branch of the paper.
 
     Group normalisation with 8 groups; upsampling is linear interpolation after a 1x1x1 convolution.
 
@@ -67,3 +67,6 @@ def segresnet(
         blocks_up=tuple(blocks_up),
         dropout_prob=dropout,
     )
+
+
+NETWORK = Network("segresnet", segresnet, axes=(2, 3), divisor="blocks_down")

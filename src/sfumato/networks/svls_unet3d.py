@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from sfumato.networks.concatenating import ConcatenatingUNet, groups_for
-from sfumato.networks.definition import require_count, require_levels
+from sfumato.networks.definition import Network, require_count, require_levels
 
 
 def svls_unet3d(
@@ -18,7 +18,9 @@ def svls_unet3d(
     channels: Sequence[int] = (16, 32, 64, 128, 256, 512),
     groups: int = 8,
 ) -> nn.Module:
-    """Two layers per level, each 3x3x3 convolution without bias, ReLU and group normalisation, in this order.
+    """Build the U-Net of SVLS.
+
+    Two layers per level, each 3x3x3 convolution without bias, ReLU and group normalisation, in this order.
 
     The first layer of an encoder level has half the level's width, but no less than what comes in.
     Max-pooling down, nearest-neighbour interpolation up, skips concatenated, 1x1x1 head.
@@ -67,3 +69,6 @@ def _layer(before: int, after: int, groups: int) -> list[nn.Module]:
         nn.ReLU(inplace=True),
         nn.GroupNorm(groups_for(after, groups), after),
     ]
+
+
+NETWORK = Network("svls-unet3d", svls_unet3d, axes=(3,), divisor=1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sfumato.checks import require_choice
 from sfumato.errors import ValueRangeError
-from sfumato.networks.definition import require_dropout, require_levels
+from sfumato.networks.definition import Network, require_dropout, require_levels
 
 # The eight voxels of a 2x2x2 block in the order in which MONAI 1.0.1 joins them: two come twice, and the
 # offsets (1, 1, 0) and (0, 1, 1) never.
@@ -45,7 +45,7 @@ class PublishedMerging(nn.Module):
         self.reduction = nn.Linear(8 * dim, 2 * dim, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """From ``(B, *S, dim)`` to ``(B, *S/2, 2 dim)``."""
+        """Merge ``(B, *S, dim)`` to ``(B, *S/2, 2 dim)``."""
         parts = [features[:, i::2, j::2, k::2] for i, j, k in PUBLISHED_OFFSETS]
         merged: Tensor = self.reduction(self.norm(torch.cat(parts, dim=-1)))
         return merged
@@ -63,7 +63,9 @@ def swin_unetr(
     merging: str = "all",
     dropout: float = 0.1,
 ) -> nn.Module:
-    """MONAI's ``SwinUNETR``: attention inside windows of 7 voxels a side, every second layer shifted by half.
+    """Build MONAI's ``SwinUNETR``.
+
+    Attention inside windows of 7 voxels a side, every second layer shifted by half.
 
     Patches of 2 voxels a side, perceptrons of four times the width, instance normalisation without weights.
 
@@ -119,3 +121,6 @@ def swin_unetr(
         downsample=downsample,
     )
     return network
+
+
+NETWORK = Network("swin-unetr", swin_unetr, axes=(2, 3), divisor=32, norm_at_bottom=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sfumato.errors import ValueRangeError
 from sfumato.networks.attention import AttentionShape, SelfAttention, perceptron
-from sfumato.networks.definition import require_count, require_dropout, require_heads
+from sfumato.networks.definition import Network, require_count, require_dropout, require_heads
 
 GROUPS = 8
 STRIDE = 8
@@ -31,7 +31,7 @@ def transbts(
     dropout: float = 0.1,
     stem_dropout: float = 0.2,
 ) -> nn.Module:
-    """Residual convolutions down to an eighth of the grid, a transformer over its voxels, convolutions up.
+    """Build TransBTS: convolutions down to an eighth of the grid, a transformer there, convolutions up.
 
     Encoder widths ``filters`` times 1, 2, 4, 8 with 1, 2, 2, 4 residual blocks; a 3x3x3 convolution makes
     tokens of ``width``, each with a learned position.
@@ -127,7 +127,7 @@ class TransBTS(nn.Module):
         self.head = nn.Conv3d(widths[0], out_channels, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
+        """Compute the logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
         features = self.blocks[0](self.stem(image))
         skips = []
         for down, block in zip(self.down, self.blocks[1:], strict=True):
@@ -157,7 +157,7 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(_Layer(shape) for _ in range(layers))
 
     def forward(self, features: Tensor) -> Tensor:
-        """From ``(B, width, *S)`` to the same shape."""
+        """Transform ``(B, width, *S)``, keeping the shape."""
         tokens: Tensor = self.dropout(features.flatten(2).transpose(1, 2) + self.positions)
         for layer in self.layers:
             tokens = layer(tokens)
@@ -229,3 +229,6 @@ def _normed(before: int, after: int) -> list[nn.Module]:
         nn.BatchNorm3d(after),
         nn.ReLU(inplace=True),
     ]
+
+
+NETWORK = Network("transbts", transbts, axes=(3,), divisor=8, fixed_size=True)

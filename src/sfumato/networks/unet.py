@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sfumato.networks.definition import require_dropout, require_levels
+from sfumato.networks.definition import Network, require_dropout, require_levels
 
 
 def unet(
@@ -19,7 +19,7 @@ def unet(
     norm: str = "instance",
     dropout: float = 0.0,
 ) -> nn.Module:
-    """MONAI's U-Net: one level per entry of ``channels``, each level halving the grid.
+    """Build MONAI's U-Net: one level per entry of ``channels``, each level halving the grid.
 
     Args:
         in_channels: Image channels.
@@ -56,3 +56,6 @@ def unet(
         norm=norm,
         dropout=dropout,
     )
+
+
+NETWORK = Network("unet", unet, axes=(2, 3), divisor="channels", norm_at_bottom=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from sfumato.networks.concatenating import ConcatenatingUNet, groups_for
-from sfumato.networks.definition import require_count, require_levels
+from sfumato.networks.definition import Network, require_count, require_levels
 
 
 def unet3d(
@@ -18,7 +18,9 @@ def unet3d(
     channels: Sequence[int] = (64, 128, 256, 512),
     groups: int = 8,
 ) -> nn.Module:
-    """Two layers per level, each group normalisation, 3x3x3 convolution without bias and ReLU.
+    """Build the U-Net of pytorch-3dunet.
+
+    Two layers per level, each group normalisation, 3x3x3 convolution without bias and ReLU.
 
     The first layer of an encoder level has half the level's width, but no less than what comes in.
     Max-pooling down, nearest-neighbour interpolation up, skips concatenated, 1x1x1 head.
@@ -71,3 +73,6 @@ def _layer(before: int, after: int, groups: int) -> list[nn.Module]:
         nn.Conv3d(before, after, kernel_size=3, padding=1, bias=False),
         nn.ReLU(inplace=True),
     ]
+
+
+NETWORK = Network("unet3d", unet3d, axes=(3,), divisor=1)

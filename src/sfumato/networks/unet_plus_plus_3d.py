@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from sfumato.networks.basic_unet import WIDTHS, require_six_widths
-from sfumato.networks.definition import require_dropout
+from sfumato.networks.definition import Network, require_dropout
 
 
 class LastOutput(nn.Module):
@@ -18,7 +18,7 @@ class LastOutput(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
+        """Compute the logits ``(B, K, *S)`` of images ``(B, C, *S)``."""
         logits: Tensor = self.network(image)[-1]
         return logits
 
@@ -26,7 +26,7 @@ class LastOutput(nn.Module):
 def unet_plus_plus_3d(
     *, in_channels: int, out_channels: int, channels: Sequence[int] = WIDTHS, dropout: float = 0.1
 ) -> nn.Module:
-    """MONAI's ``BasicUNetPlusPlus`` without deep supervision: the "UnetPP3D" of SiNGR's code.
+    """Build MONAI's ``BasicUNetPlusPlus`` without deep supervision, the "UnetPP3D" of SiNGR's code.
 
     Args:
         in_channels: Image channels.
@@ -63,3 +63,6 @@ def unet_plus_plus_3d(
     for head in ("final_conv_0_1", "final_conv_0_2", "final_conv_0_3"):
         setattr(network, head, nn.Identity())
     return LastOutput(network)
+
+
+NETWORK = Network("unet++3d", unet_plus_plus_3d, axes=(3,), divisor=16, norm_at_bottom=True)

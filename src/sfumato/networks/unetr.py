@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sfumato.networks.definition import require_dropout, require_heads
+from sfumato.networks.definition import Network, require_dropout, require_heads
 
 
 def unetr(
@@ -21,7 +21,7 @@ def unetr(
     heads: int = 12,
     dropout: float = 0.1,
 ) -> nn.Module:
-    """MONAI's ``UNETR``: 12 transformer layers on patches of 16 voxels a side, tapped after 3, 6 and 9.
+    """Build MONAI's ``UNETR``: 12 transformer layers on patches of 16 voxels, tapped after 3, 6 and 9.
 
     Instance normalisation without weights; queries, keys and values without bias.
 
@@ -73,3 +73,6 @@ def unetr(
             if hasattr(block, unused):
                 setattr(block, unused, nn.Identity())
     return network
+
+
+NETWORK = Network("unetr", unetr, axes=(2, 3), divisor=16, fixed_size=True)

@@ -1,0 +1,10 @@
+"""Every network by its name in recipes: the rows that the network files end with."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from sfumato.networks.definition import Network
+from sfumato.rows import rows_of
+
+NETWORKS: dict[str, Network] = rows_of(import_module(__package__), Network)
