@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfumato.errors import FileFormatError
 from sfumato.networks import NETWORKS
-from sfumato.reproduction.costs import WORK, Speed, Work, cost, hours_note, read_speeds
+from sfumato.reproduction.costs import WORK, Speed, StepWork, cost, hours_note, read_speeds
 from sfumato.reproduction.experiments import EXPERIMENTS, experiment
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -141,7 +141,7 @@ def test_half_precision_keeps_less(networks):
 @pytest.mark.parametrize("name", ["basic-unet", "svls-unet3d", "ivadomed-unet2d"])
 def test_work_in_the_table_is_what_the_benchmark_counts(networks, name):
     row = networks.row_of(name)
-    again = Work(round(row["teraflop_per_megavoxel"], 3), round(row["gigabytes_per_megavoxel"], 1))
+    again = StepWork(round(row["teraflop_per_megavoxel"], 3), round(row["gigabytes_per_megavoxel"], 1))
     assert (again.teraflop, again.gigabytes) == pytest.approx(
         (WORK[name].teraflop, WORK[name].gigabytes), 0.01
     )

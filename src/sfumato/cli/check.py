@@ -29,41 +29,39 @@ def check(
     """Read every file of DATA, print what it holds, and list every problem; status 2 if there is one."""
     console = wide_console()
     with console.status("reading …") as status:
-        found = inspect_dataset(
+        seen = inspect_dataset(
             data, layout=kind, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
         )
-    if found.dataset is not None:
-        _print_summary(console, found, found.dataset)
-    for warning in found.warnings:
+    if seen.dataset is not None:
+        _print_summary(console, seen, seen.dataset)
+    for warning in seen.warnings:
         console.print(f"note: {escape(warning)}", highlight=False, soft_wrap=True)
-    if found.problems:
-        raise DataError(found.problems)
+    if seen.problems:
+        raise DataError(seen.problems)
     console.print("no problems found")
 
 
-def _print_summary(console: Console, found: Inspection, dataset: Dataset) -> None:
+def _print_summary(console: Console, seen: Inspection, dataset: Dataset) -> None:
     table = Table(title=f"Data set {escape(dataset.name)}", show_header=False)
     if dataset.expected_cases is not None:
         table.add_row("cases", f"found {len(dataset.cases)} of {dataset.expected_cases} expected")
-    readable = f"{sum(found.shapes.values())} readable of {len(dataset.cases)}"
+    readable = f"{sum(seen.shapes.values())} readable of {len(dataset.cases)}"
     table.add_row("cases" if dataset.expected_cases is None else "", readable)
     table.add_row("channels", escape(", ".join(dataset.channel_names)))
-    table.add_row("spacing, mm", _counted({_times(key): count for key, count in found.spacings.items()}))
-    sizes = sorted(found.shapes)
+    table.add_row("spacing, mm", _counted({_times(key): count for key, count in seen.spacings.items()}))
+    sizes = sorted(seen.shapes)
     if sizes and len({len(shape) for shape in sizes}) == 1:
         low, high = (tuple(pick(side) for side in zip(*sizes, strict=True)) for pick in (min, max))
         table.add_row("voxels", _times(low) if low == high else f"{_times(low)} to {_times(high)}")
-    table.add_row("raters", _counted({str(key or 1): count for key, count in found.raters.items()}))
+    table.add_row("raters", _counted({str(key or 1): count for key, count in seen.raters.items()}))
     if dataset.regions:
         table.add_row("regions", escape(", ".join(dataset.regions)))
     console.print(table)
-    if not found.voxels:
+    if not seen.voxels:
         return
     labels = Table("label", "name", "cases", "voxels", title="Labels")
     for label, name in dataset.label_names.items():
-        labels.add_row(
-            str(label), escape(name), str(found.cases_with_label[label]), f"{found.voxels[label]:,}"
-        )
+        labels.add_row(str(label), escape(name), str(seen.cases_with_label[label]), f"{seen.voxels[label]:,}")
     console.print(labels)
 
 

@@ -17,7 +17,7 @@ from sfumato.report import load_runs
 from sfumato.reproduction.costs import Speed, cost, hours_note, read_speeds
 from sfumato.reproduction.data import require_sound
 from sfumato.reproduction.experiments import EXPERIMENTS, Experiment, experiment
-from sfumato.reproduction.run import Reproduction, SideBySide, compare, open_folder, prepare, request, train
+from sfumato.reproduction.run import Reproduction, Results, open_folder, prepare, request, results, train
 from sfumato.reproduction.tables import caption, gaps, side_by_side_tables, write_tables
 from sfumato.runs.lock import sole_writer
 from sfumato.study.outcomes import require_all
@@ -100,7 +100,7 @@ def reproduce(
             part, several = source.part, work.runs[source.part.kind]
             typer.echo(f"{part.dataset}: {len(several)} trainings on {len(source.dataset.cases)} cases")
             outcomes[part.kind] = train(work, source, jobs=jobs, notify=Notices(len(several), jobs))
-        _finish(work, compare(work, outcomes))
+        _finish(work, results(work, outcomes))
     require_all([outcome for several in outcomes.values() for outcome in several])
 
 
@@ -138,31 +138,31 @@ def _check(work: Reproduction) -> None:
         typer.echo(f"note: {note}")
 
 
-def _finish(work: Reproduction, results: SideBySide) -> None:
+def _finish(work: Reproduction, came: Results) -> None:
     """Print and write the tables and the figures, and write the reports."""
-    chosen, out, cells = work.experiment, work.out, results.cells
-    write_tables(chosen, cells, results.notes, out)
-    _print_tables(work, results)
-    kinds = results.shown if chosen.content.figure else ()
-    runs = {kind: load_runs(out / kind / "runs", without=results.finished[kind].others) for kind in kinds}
+    chosen, out, cells = work.experiment, work.out, came.cells
+    write_tables(chosen, cells, came.notes, out)
+    _print_tables(work, came)
+    kinds = came.shown if chosen.content.figure else ()
+    runs = {kind: load_runs(out / kind / "runs", without=came.finished[kind].others) for kind in kinds}
     drawn = draw(chosen, cells, runs)
     written = write_figures(drawn, out)
     written += write_reports(
-        *(chosen, cells, drawn, work.datasets, out), finished=results.finished, smoke=work.smoke
+        *(chosen, cells, drawn, work.datasets, out), finished=came.finished, smoke=work.smoke
     )
     for path in written:
         typer.echo(f"written: {path}")
 
 
-def _print_tables(work: Reproduction, results: SideBySide) -> None:
+def _print_tables(work: Reproduction, came: Results) -> None:
     """Print the tables of the data sets at hand, and of all what is missing and why."""
     console = wide_console()
-    kinds = {*work.datasets, *results.shown}
-    shown = [cell for cell in results.cells if cell.part.kind in kinds]
+    kinds = {*work.datasets, *came.shown}
+    shown = [cell for cell in came.cells if cell.part.kind in kinds]
     for table in side_by_side_tables(shown):
         console.print(terminal(table))
     place = f"tables: {work.out / work.experiment.name}.csv, .md, .tex"
-    for text in (caption(shown), *gaps(results.cells), *results.notes, place):
+    for text in (caption(shown), *gaps(came.cells), *came.notes, place):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

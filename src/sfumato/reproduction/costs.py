@@ -27,7 +27,7 @@ TERABYTES_PER_SECOND = 1.0
 
 
 @dataclass(frozen=True)
-class Work:
+class StepWork:
     """What one training step does per million voxels of its batch.
 
     Attributes:
@@ -46,20 +46,20 @@ class Work:
 
 # SiNGR's step at 128^3, batch 2, of the networks as they are by default: the last two counted columns of
 # benchmarks/networks.py. At the recipes' own patches, channels and depths it is up to a third more or less.
-WORK: Mapping[str, Work] = MappingProxyType(
+WORK: Mapping[str, StepWork] = MappingProxyType(
     {
-        "unet": Work(0.038, 2.1),
-        "basic-unet": Work(0.864, 18.9),
-        "unet3d": Work(5.434, 28.4),
-        "svls-unet3d": Work(0.376, 7.5),
-        "ivadomed-unet2d": Work(3.448, 45.7),
-        "unet++3d": Work(3.603, 55.2),
-        "segresnet": Work(0.107, 5.4),
-        "unetr": Work(0.516, 19.7),
-        "swin-unetr": Work(0.578, 58.4),
-        "transbts": Work(0.927, 37.0),
-        "nestedformer": Work(0.426, 22.7),
-        "eoformer": Work(0.263, 19.2),
+        "unet": StepWork(0.038, 2.1),
+        "basic-unet": StepWork(0.864, 18.9),
+        "unet3d": StepWork(5.434, 28.4),
+        "svls-unet3d": StepWork(0.376, 7.5),
+        "ivadomed-unet2d": StepWork(3.448, 45.7),
+        "unet++3d": StepWork(3.603, 55.2),
+        "segresnet": StepWork(0.107, 5.4),
+        "unetr": StepWork(0.516, 19.7),
+        "swin-unetr": StepWork(0.578, 58.4),
+        "transbts": StepWork(0.927, 37.0),
+        "nestedformer": StepWork(0.426, 22.7),
+        "eoformer": StepWork(0.263, 19.2),
     }
 )
 
@@ -114,19 +114,19 @@ def cost(experiment: Experiment, part: DataPart, speeds: Mapping[str, Speed] | N
         The cost; without trainings all numbers are 0.
     """
     speeds = speeds or {}
-    each = len(experiment.content.seeds) * (part.folds or 1)
+    repeats = len(experiment.content.seeds) * (part.folds or 1)
     steps, hours, rough = 0, 0.0, False
     rows = experiment.trainings(part.kind)
     for training in rows:
         recipe = experiment.recipes[part.kind, training.architecture]
-        mine = each * steps_of(recipe, part, training)
+        mine = repeats * steps_of(recipe, part, training)
         name = recipe.network.name
         known = speeds.get(name) or WORK.get(name)
         megavoxels = recipe.batch_size * math.prod(recipe.patch.size) / 1e6
         steps += mine
         hours += math.nan if known is None else mine * megavoxels * known.seconds / 3600
         rough |= name not in speeds
-    return Cost(each * len(rows), steps, hours, rough)
+    return Cost(repeats * len(rows), steps, hours, rough)
 
 
 def read_speeds(path: Path) -> dict[str, Speed]:

@@ -70,14 +70,14 @@ def find_sources(experiment: Experiment, paths: Sequence[str], kinds: Sequence[s
             f"there are {len(paths)} --data and {len(kinds)} --dataset: give one --dataset for each, "
             "in the same order, or none"
         )
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for path, kind in zip(paths, kinds or [""] * len(paths), strict=True):
         source = _of_kind(experiment, path, kind) if kind else _of_any_kind(experiment, path)
-        if source.part.kind in found:
-            other = found[source.part.kind].path
+        if source.part.kind in sources:
+            other = sources[source.part.kind].path
             raise InputError(f"{other} and {path} are both {source.part.dataset}: give one --data for it")
-        found[source.part.kind] = source
-    return [found[part.kind] for part in experiment.content.data if part.kind in found]
+        sources[source.part.kind] = source
+    return [sources[part.kind] for part in experiment.content.data if part.kind in sources]
 
 
 def _of_kind(experiment: Experiment, path: str, kind: str) -> Source:
@@ -104,7 +104,7 @@ def _of_any_kind(experiment: Experiment, path: str) -> Source:
     parts = experiment.content.data
     if len(parts) == 1:
         return _scanned(parts[0], path, parts[0].kind)
-    found: list[Source] = []
+    sources: list[Source] = []
     reasons: list[str] = []
     for part in parts:
         try:
@@ -112,15 +112,15 @@ def _of_any_kind(experiment: Experiment, path: str) -> Source:
         except SfumatoError as error:
             reasons.append(str(error))
         else:
-            found += [source] if source.dataset.cases else []
-    if not found:
+            sources += [source] if source.dataset.cases else []
+    if not sources:
         raise InputError(
             f"{path} is none of the data sets of {experiment.name}:\n  "
             + "\n  ".join(reasons or ["it is empty"])
         )
     # A folder that is read without complaint as one layout is not another one that is broken.
-    least = min(len(source.problems) for source in found)
-    best = [source for source in found if len(source.problems) == least]
+    least = min(len(source.problems) for source in sources)
+    best = [source for source in sources if len(source.problems) == least]
     if len(best) > 1:
         names = ", ".join(source.kind for source in best)
         raise InputError(f"{path} may be {names}: say which with --dataset")
@@ -151,15 +151,19 @@ def require_sound(
     problems: list[str] = []
     warnings: list[str] = []
     for source in sources:
-        found = inspect_dataset(source.dataset, progress=progress)
+        seen = inspect_dataset(source.dataset, progress=progress)
         wanted = (recipes or {}).get(source.part.kind, ())
-        said = misfits(source.part, source.dataset, wanted, axes=map(len, found.shapes))
+        said = misfits(source.part, source.dataset, wanted, axes=map(len, seen.shapes))
         said += source.problems
-        # A missing file was listed with the layout already.
-        said += [each for each in found.problems if not any(_same(each, other) for other in source.problems)]
-        problems += [f"{source.part.dataset}: {each}" for each in said]
-        warnings += [f"{source.part.dataset}: {each}" for each in found.warnings]
-        warnings += [f"{source.part.dataset}: {each}" for each in _turned(found, AXIAL.get(source.part.kind))]
+        # A missing file is among the problems of the layout already.
+        said += [
+            problem
+            for problem in seen.problems
+            if not any(_same(problem, other) for other in source.problems)
+        ]
+        problems += [f"{source.part.dataset}: {problem}" for problem in said]
+        notes = (*seen.warnings, *_turned(seen, AXIAL.get(source.part.kind)))
+        warnings += [f"{source.part.dataset}: {note}" for note in notes]
         expected = source.dataset.expected_cases
         if not source.drawn and expected is not None and expected != len(source.dataset.cases):
             warnings.append(
@@ -171,15 +175,15 @@ def require_sound(
     return warnings
 
 
-def _turned(found: Inspection, expected: int | None) -> list[str]:
+def _turned(seen: Inspection, expected: int | None) -> list[str]:
     """Say which volumes are stored in another order of axes than the recipes expect."""
-    others = [(name, axis) for name, axis in found.axial_axes.items() if axis != expected]
+    others = [(name, axis) for name, axis in seen.axial_axes.items() if axis != expected]
     if expected is None or not others:
         return []
     named = ", ".join(f"{name} ({_ORDINALS[axis]})" for name, axis in others[:_NAMED])
     more = ", …" if len(others) > _NAMED else ""
     return [
-        f"{len(others)} of {len(found.axial_axes)} cases do not store their axial slices along the "
+        f"{len(others)} of {len(seen.axial_axes)} cases do not store their axial slices along the "
         f"{_ORDINALS[expected]} axis, for which the recipes' crops and slices are made: {named}{more}"
     ]
 
@@ -191,7 +195,7 @@ def _same(problem: str, other: str) -> bool:
 
 
 def data_folder(source: Source, links: Path) -> str:
-    """Give the folder that a training of this data set reads.
+    """Return the folder that a training of this data set reads.
 
     Args:
         source: The data set.

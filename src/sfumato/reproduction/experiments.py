@@ -140,8 +140,8 @@ class Content(Part):
         for measure in (measure for part in self.data for measure in part.metrics.values()):
             if measure.ours not in UNITS_OF:
                 raise UnknownNameError("metric", measure.ours, UNITS_OF)
-        for name, each in self.listed.items():
-            for kind in each.data:
+        for name, entry in self.listed.items():
+            for kind in entry.data:
                 if kind not in parts:
                     raise UnknownNameError(f"data of {name}", kind, parts)
         for training in self.trainings:
@@ -165,7 +165,7 @@ class Experiment:
     content: Content
 
     def part(self, kind: str) -> DataPart:
-        """Give one data set of the experiment.
+        """Return one data set of the experiment.
 
         Raises:
             UnknownNameError: the experiment has no data set of that kind.
@@ -176,7 +176,7 @@ class Experiment:
         raise UnknownNameError(f"data set of {self.name}", kind, [part.kind for part in self.content.data])
 
     def trainings(self, kind: str) -> tuple[Training, ...]:
-        """Give the trainings on one data set, in the table's order."""
+        """Return the trainings on one data set, in the table's order."""
         return tuple(training for training in self.content.trainings if kind in training.data)
 
     @cached_property
@@ -195,11 +195,11 @@ class Experiment:
     @cached_property
     def rows(self) -> dict[RowKey, list[PublishedRow]]:
         """The published numbers of the experiment's tables, by training."""
-        found: dict[RowKey, list[PublishedRow]] = {}
+        rows: dict[RowKey, list[PublishedRow]] = {}
         for table in self.content.tables:
             for row in published_rows(table):
-                found.setdefault(row.key, []).append(row)
-        return found
+                rows.setdefault(row.key, []).append(row)
+        return rows
 
     @property
     def listed(self) -> dict[str, Listed]:
@@ -236,5 +236,5 @@ def read_experiment(path: Path) -> Experiment:
         FileFormatError: no such file, or not YAML.
         RecipeError: every unknown key (with the nearest known one), missing key and impossible value.
     """
-    found = validated(Content, read_yaml(path, noun="experiment"), noun="experiment", source=str(path))
-    return Experiment(path.parent.name, path.parent, found)
+    content = validated(Content, read_yaml(path, noun="experiment"), noun="experiment", source=str(path))
+    return Experiment(path.parent.name, path.parent, content)

@@ -52,8 +52,8 @@ def finished_runs(
     stale: dict[str, str] = {}
     trainings: dict[str, str] = {}
     names = {training.name for training in experiment.trainings(part.kind)}
-    found = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
-    for run in found:
+    runs = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
+    for run in runs:
         try:
             recipe = read_recipe(run / "recipe.yaml")
         except SfumatoError as error:
@@ -66,7 +66,7 @@ def finished_runs(
             taken.append(run)
         else:
             stale[run.name], trainings[run.name] = reason, recipe.title
-    others = frozenset(run.name for run in found) - {run.name for run in taken}
+    others = frozenset(run.name for run in runs) - {run.name for run in taken}
     return Finished(tuple(taken), stale, trainings, others)
 
 
@@ -77,9 +77,9 @@ def _reason(
     if run.name != recipe.run_name:
         return f"{run} is a copy of {recipe.run_name}: its name is not its recipe's"
     planned = planned_runs(experiment, part, trainings=[recipe.title], seeds=[recipe.seed])
-    for each in planned:
-        if each.name == run.name:
-            whole = PlannedRun(each.name, smoke_recipe(each.recipe)) if smoke else each
+    for entry in planned:
+        if entry.name == run.name:
+            whole = PlannedRun(entry.name, smoke_recipe(entry.recipe)) if smoke else entry
             outcome = settled_outcome(whole, run, dataset)
             return outcome.message or None if outcome is not None else None
     return f"{run} is fold {recipe.split.fold}, which the experiment does not have"
@@ -102,9 +102,10 @@ def reasons(
     Returns:
         (Kind of data set, training) to the reason, in a few words.
     """
-    found: dict[tuple[str, str], str] = {}
+    why: dict[tuple[str, str], str] = {}
     for part in experiment.content.data:
-        failed = {each.run.recipe.title for each in outcomes.get(part.kind, ()) if each.state == "failed"}
+        ended = outcomes.get(part.kind, ())
+        failed = {outcome.run.recipe.title for outcome in ended if outcome.state == "failed"}
         stale = set(finished[part.kind].trainings.values())
         for training in experiment.trainings(part.kind):
             if training.name in failed:
@@ -113,5 +114,5 @@ def reasons(
                 reason = "left out, see the note"
             else:
                 reason = "not asked for" if part.kind in given else "its data were not given"
-            found[part.kind, training.name] = reason
-    return found
+            why[part.kind, training.name] = reason
+    return why

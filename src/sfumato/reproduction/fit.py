@@ -1,4 +1,4 @@
-"""Are the user's data what an experiment's recipes and tables are for? Asked once, before any training."""
+"""Whether the user's data are what an experiment's recipes and tables are for."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def _axes(recipes: Sequence[Recipe], axes: Iterable[int]) -> list[str]:
     wanted = {recipe.data_axes for recipe in recipes}
     other = sorted(set(axes) - wanted)
     return [
-        f"the cases are {_kind(found)}, but the recipes are for {' or '.join(map(_kind, sorted(wanted)))}"
-        for found in other
+        f"the cases are {_form(axes)}, but the recipes are for {' or '.join(map(_form, sorted(wanted)))}"
+        for axes in other
     ]
 
 
-def _kind(axes: int) -> str:
+def _form(axes: int) -> str:
     return "3-D volumes" if axes == 3 else f"{axes}-D pictures"
 
 
 def _channels(part: DataPart, dataset: Dataset) -> list[str]:
-    wanted, found = LAYOUTS[part.kind].channels, dataset.channel_names
-    if not wanted or len(found) == len(wanted):
+    wanted, names = LAYOUTS[part.kind].channels, dataset.channel_names
+    if not wanted or len(names) == len(wanted):
         return []
-    number = "1 channel" if len(found) == 1 else f"{len(found)} channels"
+    number = "1 channel" if len(names) == 1 else f"{len(names)} channels"
     return [
-        f"the cases have {number} ({', '.join(found)}), but the recipes are for {len(wanted)} "
+        f"the cases have {number} ({', '.join(names)}), but the recipes are for {len(wanted)} "
         f"({', '.join(wanted)})"
     ]
 
@@ -72,7 +72,7 @@ def _parts(recipes: Sequence[Recipe], dataset: Dataset) -> list[str]:
     declared = replace(dataset, cases=())
     problems: dict[str, None] = {}
     for recipe in recipes:
-        # That there are no raters at all is one sentence, whoever is asked for.
+        # Where there are no raters at all, one sentence says so for all recipes.
         named = recipe if dataset.rater_names else recipe.replace(raters=_CONSENSUS)
         try:
             recipe_dataset(named, declared)
@@ -124,7 +124,7 @@ def _raters(part: DataPart, recipes: Sequence[Recipe], dataset: Dataset) -> list
             index = dataset.rater_names.index(rater)
             lacking = [files.name for files in dataset.cases if files.mask_of(index) is None]
         else:
-            continue  # Such a rater there is not, which was said.
+            continue  # There is no such rater: another sentence says so.
         if lacking:
             problems.append(
                 f"the recipes train on raters: {rater}, but there is no such mask of {listed(lacking)}"

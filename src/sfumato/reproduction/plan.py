@@ -11,7 +11,7 @@ from sfumato.study.plan import PlannedRun
 
 
 def chosen_trainings(experiment: Experiment, wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Give the names of the trainings that are asked for, in the table's order.
+    """Return the names of the trainings that are asked for, in the table's order.
 
     Args:
         experiment: Where they stand.
@@ -24,16 +24,16 @@ def chosen_trainings(experiment: Experiment, wanted: Sequence[str] | None) -> tu
     known = [(training.name, training.method) for training in experiment.content.trainings]
     if wanted is None:
         return tuple(name for name, _ in known)
-    found: set[str] = set()
+    names: set[str] = set()
     for text in wanted:
         # A training that is called exactly so comes before every training of a method of that name.
         by_name = {name for name, _ in known if name.lower() == text.lower()}
         matches = by_name or {name for name, method in known if method == text.lower()}
         if not matches:
-            names = list(dict.fromkeys(text for pair in known for text in pair))
-            raise UnknownNameError(f"training of {experiment.name}", text, names)
-        found |= matches
-    return tuple(name for name, _ in known if name in found)
+            texts = list(dict.fromkeys(text for pair in known for text in pair))
+            raise UnknownNameError(f"training of {experiment.name}", text, texts)
+        names |= matches
+    return tuple(name for name, _ in known if name in names)
 
 
 def planned_runs(
@@ -43,7 +43,7 @@ def planned_runs(
     trainings: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> tuple[PlannedRun, ...]:
-    """Give every training on one data set; all rows of one seed and fold come before the next.
+    """Return every training on one data set; all rows of one seed and fold come before the next.
 
     Args:
         experiment: What is trained.
@@ -60,7 +60,7 @@ def planned_runs(
         raise InputError(
             f"seeds are {', '.join(map(str, chosen)) or 'none'}: give whole numbers from 0, each once"
         )
-    rows = [each for each in experiment.trainings(part.kind) if trainings is None or each.name in trainings]
+    rows = [row for row in experiment.trainings(part.kind) if trainings is None or row.name in trainings]
     runs = []
     for seed in chosen:
         for fold in range(part.folds or 1):

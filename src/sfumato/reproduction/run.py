@@ -70,7 +70,7 @@ class Reproduction:
 
 
 @dataclass(frozen=True)
-class SideBySide:
+class Results:
     """What came out of a reproduction.
 
     Attributes:
@@ -200,8 +200,17 @@ def open_folder(work: Reproduction, *, overwrite: bool) -> None:
                     shutil.rmtree(folder)
 
 
-def train(work: Reproduction, source: Source, *, jobs: int, notify: Notify) -> list[Outcome]:
-    """Train, predict and evaluate everything on one data set, whose files were all read already."""
+def train(
+    work: Reproduction, source: Source, *, jobs: int = 1, notify: Notify = lambda _: None
+) -> list[Outcome]:
+    """Train, predict and evaluate everything on one data set, whose files were all read already.
+
+    Args:
+        work: The reproduction.
+        source: One of its data sets.
+        jobs: Trainings at a time; with ``smoke`` always one.
+        notify: Told of every run that starts and of every outcome, as it happens.
+    """
     out = work.out / source.part.kind
     executor: Executor
     if work.smoke:
@@ -212,7 +221,7 @@ def train(work: Reproduction, source: Source, *, jobs: int, notify: Notify) -> l
     return train_runs(work.runs[source.part.kind], out, executor, dataset=source.dataset, notify=notify)
 
 
-def compare(work: Reproduction, outcomes: Mapping[str, Sequence[Outcome]]) -> SideBySide:
+def results(work: Reproduction, outcomes: Mapping[str, Sequence[Outcome]]) -> Results:
     """Put the published numbers beside those of every finished run of the experiment in the folder.
 
     Args:
@@ -229,4 +238,4 @@ def compare(work: Reproduction, outcomes: Mapping[str, Sequence[Outcome]]) -> Si
     values = {kind: [run / METRICS for run in runs.taken] for kind, runs in finished.items() if runs.taken}
     cells = side_by_side(chosen, values, absent=reasons(chosen, datasets, finished, outcomes))
     notes = [f"not in the tables: {why}" for runs in finished.values() for why in runs.stale.values()]
-    return SideBySide(cells, finished, (*notes, *([SMOKE_NOTE] if work.smoke else [])))
+    return Results(cells, finished, (*notes, *([SMOKE_NOTE] if work.smoke else [])))

@@ -36,7 +36,7 @@ TINY: dict[str, Tiny] = {
 
 
 def smoke_recipe(recipe: Recipe) -> Recipe:
-    """Give the recipe with a tiny network and crop, one epoch of a few steps, on the CPU.
+    """Return the recipe with a tiny network and crop, one epoch of a few steps, on the CPU.
 
     What makes the method stays: label, loss, raters, regions, resampling, normalisation, augmentation.
     """

@@ -125,7 +125,7 @@ def parse_plan(content: object, *, source: str) -> StudyPlan:
 
 
 def planned_runs(plan: StudyPlan, base: Recipe) -> tuple[PlannedRun, ...]:
-    """Give the recipe of every run; all methods of one seed and fold come before the next.
+    """Return the recipe of every run; all methods of one seed and fold come before the next.
 
     Raises:
         RecipeError: a method lacks an option that the plan gives it.

@@ -93,9 +93,9 @@ def evaluate_run(folder: RunFolder, dataset: Dataset, *, progress: Progress = it
     out = folder.path / "predictions"
     for name in progress(split.test):
         case = load_case(files[name], dataset)
-        found = model.predict(case)
-        write_prediction(found, model, out, soft="float32")
-        table.add(found, case, dataset)
+        prediction = model.predict(case)
+        write_prediction(prediction, model, out, soft="float32")
+        table.add(prediction, case, dataset)
         LOG.info("predicted and evaluated %s", name)
     describe(model, out, soft="float32")
     sweep = [(line["threshold"], line["dice"]) for line in _numbers(folder.path / "threshold.csv")]
