@@ -35,7 +35,15 @@ def test_the_table_has_exactly_these_names_in_this_order():
 
 
 def test_the_parts_are_those_of_the_papers():
-    parts = {name: (each.label, each.activation, each.loss, each.decoder) for name, each in METHODS.items()}
+    parts = {
+        name: (
+            each.label_row.title,
+            each.activation_row.title,
+            each.loss_row.title,
+            each.decoder_row.title,
+        )
+        for name, each in METHODS.items()
+    }
     entropy = ("softmax", "soft cross-entropy", "argmax")
     binary = ("sigmoid", "soft cross-entropy", "half")
     assert parts == {
@@ -117,7 +125,7 @@ def test_every_method_trains_and_decodes_on_a_case_that_lacks_a_class(name, shap
     for index in (1, 2):
         assert (regions[index - 1] == (labels == index)).float().mean() > 0.95
     # NormReLU and overlap alone hardly push an absent class down; the others learn that it is absent.
-    if each.activation != "norm_relu" and each.loss not in ("Dice", "Jaccard metric"):
+    if each.activation != "norm-relu" and each.loss not in ("dice", "jaccard-metric"):
         assert (decoded == labels).float().mean() > 0.95
     probs = each.probabilities(prediction, batched=True)
     assert probs.shape == (1, 4, *shape)

@@ -154,6 +154,7 @@ class TargetKind:
 
     Attributes:
         name: What files call it.
+        title: What messages call it.
         low: Smallest value.
         high: Largest value.
         padding: Values outside the image: of channel 0, and of every other channel.
@@ -161,6 +162,7 @@ class TargetKind:
     """
 
     name: str
+    title: str
     low: float
     high: float
     padding: tuple[float, float]
@@ -212,7 +214,7 @@ class TargetKind:
         return torch.where(target >= middle, self.high, self.low).to(target.dtype)
 
 
-CLASSES = TargetKind("classes", 0.0, 1.0, (1.0, 0.0), joint=True)
-REGIONS = TargetKind("regions", 0.0, 1.0, (0.0, 0.0), joint=False)
-SIGNED = TargetKind("signed", -1.0, 1.0, (-1.0, -1.0), joint=False)
+CLASSES = TargetKind("classes", "class probabilities", 0.0, 1.0, (1.0, 0.0), joint=True)
+REGIONS = TargetKind("regions", "regions in [0, 1]", 0.0, 1.0, (0.0, 0.0), joint=False)
+SIGNED = TargetKind("signed", "signed maps in [-1, 1]", -1.0, 1.0, (-1.0, -1.0), joint=False)
 TARGET_KINDS: dict[str, TargetKind] = {kind.name: kind for kind in (CLASSES, REGIONS, SIGNED)}

@@ -13,7 +13,13 @@ def test_no_word_is_broken_and_the_source_waits_for_a_wide_terminal(monkeypatch,
     assert max(len(line) for line in text.splitlines()) <= width
     words = set(text.split())
     for each in METHODS.values():
-        expected = [each.name, *each.label.split(), each.activation, *each.loss.split(), each.decoder]
+        expected = [
+            each.name,
+            *each.label_row.title.split(),
+            each.activation_row.title,
+            *each.loss_row.title.split(),
+            each.decoder,
+        ]
         assert words.issuperset(expected)
     assert ("Lombaert" in words) == ("source" in words) == (width == 200)
     assert all(title.split()[0] in words for title in GROUPS)

@@ -51,6 +51,10 @@ def predict(
     samples: Annotated[int, typer.Option(help="Predictions per case with mcdropout.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of mcdropout.")] = 0,
     accelerator: Accelerator = "auto",
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Import the activation or decoder that the checkpoint names."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing predictions.")] = False,
 ) -> None:
     """Predict every case: NIfTI files with the input's affine, spacing and resolution."""
@@ -69,6 +73,7 @@ def predict(
         names=case or None,
         overwrite=overwrite,
         device=device,
+        trust_code=trust_code,
         progress=partial(progress, title="predict"),
     )
     typer.echo(f"{len(written)} cases predicted: {out}")

@@ -73,7 +73,7 @@ def soften(
     record = {
         "sfumato": __version__,
         "method": chosen.name,
-        "label": chosen.label,
+        "label": chosen.label_row.title,
         "options": {**chosen.label_options, **options},
         "seed": seed,
         "kind": chosen.kind.name,

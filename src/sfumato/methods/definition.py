@@ -9,28 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfumato.activations import ACTIVATIONS
+from sfumato.activations import Activation
 from sfumato.checks import as_tensor
-from sfumato.decode import DECODERS
+from sfumato.decode import Decoder
 from sfumato.errors import InputError, ShapeError, UnknownNameError
 from sfumato.geodesic import gpu
 from sfumato.labels.definition import Label, TargetBatch, TargetCase, When
-from sfumato.labels.table import LABELS
-from sfumato.losses.table import LOSSES
+from sfumato.losses.definition import Loss
+from sfumato.methods.parts import PARTS
 from sfumato.structures import Structures, TargetKind
 from sfumato.types import ArrayLike, Spacing
 
-Options = Mapping[str, object]
+Options = Mapping[str, Any]
 RegionValues = Mapping[str, Sequence[int]]
-
-_LABELS: dict[str, Label] = {label.title: label for label in LABELS.values()}
-_LOSSES = {loss.title: loss for loss in LOSSES.values()}
-_ACTIVATIONS = {row.title: row for row in ACTIVATIONS.values()}
 
 
 @dataclass(frozen=True)
 class Method:
     """One method: what to train towards, and how to read what the network says.
+
+    A part is a name of its table, a user's ``module.path:NAME``, or a row.
 
     Attributes:
         name: What a recipe calls it.
@@ -40,38 +38,88 @@ class Method:
         label: How the target is made.
         activation: From logits to the target's range.
         loss: Between the two.
-        decoder: ``"argmax"``, ``"half"``, ``"zero"`` or ``"tuned"``.
-        kind: The target: ``CLASSES`` (K channels that sum to 1), ``REGIONS`` (R maps in ``[0, 1]``) or
-            ``SIGNED`` (R maps in ``[-1, 1]``).
-        when: Whether the target is built before or after augmentation, unless a recipe says otherwise.
-        needs_image: The label depends on the image.
-        takes_raters: The label is made from every rater's mask; the others look at the consensus alone.
-        binarise: The moved target is made hard again after augmentation.
-        moves_mask: The target is the mask itself, resampled and augmented linearly, so it is made before
-            preprocessing, on the mask's own grid.
-        label_options: Every option of the label, with its default.
-        loss_options: Every option of the loss, with its default.
+        decoder: From a prediction to hard labels.
+        label_changes: Options of the label that differ from its own defaults.
+        loss_changes: Options of the loss, likewise.
     """
 
     name: str
     title: str
     summary: str
     reference: str
-    label: str
-    activation: str
-    loss: str
-    decoder: str
-    kind: TargetKind
-    when: When
-    needs_image: bool = False
-    takes_raters: bool = False
-    binarise: bool = False
-    moves_mask: bool = False
-    label_options: Options = field(default_factory=dict)
-    loss_options: Options = field(default_factory=dict)
+    label: str | Label
+    activation: str | Activation
+    loss: str | Loss
+    decoder: str | Decoder
+    label_changes: Options = field(default_factory=dict)
+    loss_changes: Options = field(default_factory=dict)
+
+    @property
+    def label_row(self) -> Label:
+        """The label."""
+        label: Label = PARTS["label"].look_up(self.label)
+        return label
+
+    @property
+    def activation_row(self) -> Activation:
+        """The activation."""
+        activation: Activation = PARTS["activation"].look_up(self.activation)
+        return activation
+
+    @property
+    def loss_row(self) -> Loss:
+        """The loss."""
+        loss: Loss = PARTS["loss"].look_up(self.loss)
+        return loss
+
+    @property
+    def decoder_row(self) -> Decoder:
+        """The decoder."""
+        decoder: Decoder = PARTS["decoder"].look_up(self.decoder)
+        return decoder
+
+    @property
+    def kind(self) -> TargetKind:
+        """What the target is: classes that sum to 1, regions in [0, 1], or signed maps in [-1, 1]."""
+        return self.label_row.kind
+
+    @property
+    def when(self) -> When:
+        """Whether the target is built before or after augmentation, unless a recipe says otherwise."""
+        return self.label_row.when
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether the label depends on the image."""
+        return self.label_row.needs_image
+
+    @property
+    def takes_raters(self) -> bool:
+        """Whether the label is made from every rater's mask; the others look at the consensus alone."""
+        return self.label_row.takes_raters
+
+    @property
+    def binarise(self) -> bool:
+        """Whether the moved target is made hard again after augmentation."""
+        return self.label_row.binarise
+
+    @property
+    def moves_mask(self) -> bool:
+        """Whether the target is the mask itself, made before preprocessing and moved linearly."""
+        return self.label_row.moves_mask
+
+    @property
+    def label_options(self) -> dict[str, Any]:
+        """Every option of the label, with this method's defaults."""
+        return {**self.label_row.options, **self.label_changes}
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """Every option of the loss, with this method's defaults."""
+        return {**self.loss_row.options(self.kind), **self.loss_changes}
 
     def channels(self, num_classes: int, regions: RegionValues | None = None) -> int:
-        """Number of channels of target and network: K for classes, else one per region.
+        """Return the number of channels of target and network: K for classes, else one per region.
 
         Args:
             num_classes: Number of classes ``K``, background included.
@@ -95,7 +143,7 @@ class Method:
         generator: torch.Generator | None = None,
         soft: ArrayLike | None = None,
     ) -> Tensor:
-        """Build the target of one case.
+        """Build the target of one case: labels, number of classes and spacing are enough for most methods.
 
         Args:
             labels: Class indices, ``(*S)``.
@@ -119,15 +167,15 @@ class Method:
         """
         case = _case(labels, image, num_classes, spacing, labels_per_rater, regions, generator)
         if soft is not None:
-            if not _LABELS[self.label].takes_weights:
+            if not self.label_row.takes_weights:
                 raise InputError(
                     f"method {self.name!r} makes its label of a hard mask: give it no class weights"
                 )
             case = replace(case, soft=as_tensor(soft))
-        return _LABELS[self.label].make(case, self.label_settings(options))
+        return self.label_row.make(case, self.label_settings(options))
 
     def takes_weights(self, *, beside_mask: bool) -> bool:
-        """Whether a data set's own class weights are what the method's target is made of.
+        """Tell whether a data set's own class weights are what the method's target is made of.
 
         Labels that are the mask itself take weights in its place; moved masks, which are never binarised,
         prefer them to it.
@@ -135,21 +183,20 @@ class Method:
         Args:
             beside_mask: The case has a mask as well.
         """
-        return self.moves_mask if beside_mask else _LABELS[self.label].takes_weights
+        return self.moves_mask if beside_mask else self.label_row.takes_weights
 
     @property
     def follows_the_batch(self) -> bool:
         """Whether :meth:`batch_target` makes the target on the GPU that the batch lies on."""
-        return _LABELS[self.label].on_device is not None and gpu.works()
+        return self.label_row.on_device is not None and gpu.works()
 
-    def marks(
+    def prepare(
         self,
         labels: ArrayLike,
         image: ArrayLike | None = None,
         *,
         num_classes: int,
         spacing: Spacing,
-        labels_per_rater: ArrayLike | None = None,
         regions: RegionValues | None = None,
         options: Options | None = None,
         generator: torch.Generator | None = None,
@@ -159,8 +206,8 @@ class Method:
         Returns:
             Canny edges, skeletons or random seeds, boolean ``(M, *S)``; ``None`` where nothing is needed.
         """
-        case = _case(labels, image, num_classes, spacing, labels_per_rater, regions, generator)
-        return _LABELS[self.label].prepare(case, self.label_settings(options))
+        case = _case(labels, image, num_classes, spacing, None, regions, generator)
+        return self.label_row.prepare(case, self.label_settings(options))
 
     def batch_target(
         self,
@@ -171,7 +218,7 @@ class Method:
         spacing: Sequence[Spacing],
         regions: RegionValues | None = None,
         options: Options | None = None,
-        marks: Tensor | None = None,
+        prepared: Tensor | None = None,
     ) -> Tensor:
         """Build the targets of a batch where it lies, if the method :attr:`follows_the_batch`.
 
@@ -182,21 +229,29 @@ class Method:
             spacing: Millimetres per spatial axis, for each item.
             regions: Label values per region name, for region methods.
             options: Overrides of ``label_options``.
-            marks: What :meth:`marks` found for each item, ``(B, M, *S)``, if it found anything.
+            prepared: What :meth:`prepare` found for each item, ``(B, M, *S)``, if it found anything.
 
         Returns:
             ``(B, channels, *S)``, float32: the targets of the items, as :meth:`target` builds them.
         """
-        batch = TargetBatch(labels, image, Structures.numbered(num_classes, regions), spacing, marks)
-        return _LABELS[self.label].make_batch(batch, self.label_settings(options))
+        batch = TargetBatch(labels, image, Structures.numbered(num_classes, regions), spacing, prepared)
+        return self.label_row.make_batch(batch, self.label_settings(options))
 
     def label_settings(self, options: Options | None = None) -> dict[str, Any]:
-        """Every option of the label, with the overrides.
+        """Return every option of the label, with the overrides.
 
         Raises:
             UnknownNameError: an override is not one of the label's options.
         """
-        return self._chosen("label option", self.label_options, options)
+        return self._settings("label option", self.label_options, options)
+
+    def loss_settings(self, options: Options | None = None) -> dict[str, Any]:
+        """Return every option of the loss, with the overrides.
+
+        Raises:
+            UnknownNameError: an override is not one of the loss's options.
+        """
+        return self._settings("loss option", self.loss_options, options)
 
     def make_loss(self, options: Options | None = None) -> nn.Module:
         """Build the loss: a module that takes raw logits and the target, both ``(B, channels, *S)``.
@@ -207,12 +262,17 @@ class Method:
         Raises:
             UnknownNameError: an option is not one of the loss's.
         """
-        chosen = self._chosen("loss option", self.loss_options, options)
-        return _LOSSES[self.loss].build(_ACTIVATIONS[self.activation], chosen)
+        return self.loss_row.build(self.activation_row, self.loss_settings(options))
+
+    def _settings(self, what: str, defaults: Options, options: Options | None) -> dict[str, Any]:
+        for key in options or {}:
+            if key not in defaults:
+                raise UnknownNameError(f"{what} of method {self.name!r}", key, defaults)
+        return {**defaults, **(options or {})}
 
     def activate(self, logits: Tensor) -> Tensor:
         """Turn logits ``(B, C, *S)`` into a prediction in the target's range."""
-        return _ACTIVATIONS[self.activation](logits)
+        return self.activation_row(logits)
 
     def probabilities(self, prediction: Tensor, *, batched: bool | None = None) -> Tensor:
         """Turn a prediction into class probabilities, background first, that sum to 1.
@@ -255,7 +315,7 @@ class Method:
         Raises:
             ValueRangeError: a threshold is given, but the decoder is argmax.
         """
-        return DECODERS[self.decoder].labels(prediction, threshold=threshold)
+        return self.decoder_row.labels(prediction, threshold=threshold)
 
     def decode_regions(self, prediction: Tensor, *, threshold: float | None = None) -> Tensor:
         """Turn a prediction ``(C, *S)`` into region masks, boolean.
@@ -270,20 +330,14 @@ class Method:
         Raises:
             ValueRangeError: a threshold is given, but the decoder is argmax.
         """
-        return DECODERS[self.decoder].regions(prediction, threshold=threshold)
+        return self.decoder_row.regions(prediction, threshold=threshold)
 
     def finished(self, target: Tensor) -> Tensor:
-        """Give the moved target ``(channels, *S)`` as the loss wants it.
+        """Return the moved target ``(channels, *S)`` as the loss wants it.
 
         Methods that ``binarise`` get it hard again: regions rounded at 0.5, classes one-hot at the largest.
         """
         return self.kind.hardened(target) if self.binarise else target
-
-    def _chosen(self, kind: str, defaults: Options, options: Options | None) -> dict[str, Any]:
-        for key in options or {}:
-            if key not in defaults:
-                raise UnknownNameError(f"{kind} of method {self.name!r}", key, defaults)
-        return {**defaults, **(options or {})}
 
 
 def _case(

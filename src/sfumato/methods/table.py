@@ -2,302 +2,224 @@
 
 from __future__ import annotations
 
-from sfumato.errors import UnknownNameError
+from collections.abc import Mapping
+from typing import Any
+
+from sfumato.labels.table import LABELS
 from sfumato.methods.definition import Method
-from sfumato.methods.rows import (
-    DICE_BCE_OPTIONS,
-    DICE_CE_OPTIONS,
-    DICE_OPTIONS,
-    FOCAL_L1_OPTIONS,
-    GEOLS,
-    GEOLS_OPTIONS,
-    JACCARD_OPTIONS,
-    SING_OPTIONS,
-    SINGR,
-    SVLS,
-    SVLS_OPTIONS,
-    UNIFORM_OPTIONS,
-    class_method,
-    region_method,
-    signed_method,
-    softseg_method,
-)
+from sfumato.structures import CLASSES, REGIONS, SIGNED
+
+SVLS = "Islam and Glocker (2021)"
+GEOLS = "Adiga Vasudeva, Dolz and Lombaert (2024)"
+SINGR = "Dang, Nguyen and Tiulpin (2024)"
+SOFTSEG = "Gros, Lemay and Cohen-Adad (2021)"
+
+# What goes with each kind of target, unless a row says otherwise: activation, loss, decoder.
+_USUAL = {
+    CLASSES: ("softmax", "soft-cross-entropy", "argmax"),
+    REGIONS: ("sigmoid", "soft-cross-entropy", "half"),
+    SIGNED: ("tanh", "focal-l1", "zero"),
+}
+
+
+def row(
+    name: str,
+    title: str,
+    summary: str,
+    reference: str,
+    label: str,
+    *,
+    loss: str | None = None,
+    activation: str | None = None,
+    decoder: str | None = None,
+    label_changes: Mapping[str, Any] | None = None,
+    loss_changes: Mapping[str, Any] | None = None,
+) -> Method:
+    """Make a method; parts that are not given are the usual ones for the label's kind of target."""
+    usual = _USUAL[LABELS[label].kind]
+    return Method(
+        name,
+        title,
+        summary,
+        reference,
+        label,
+        activation or usual[0],
+        loss or usual[1],
+        decoder or usual[2],
+        label_changes or {},
+        loss_changes or {},
+    )
+
 
 _HARD = (
-    class_method("ce", "CE", "Cross-entropy on the annotated class.", "-", "one-hot"),
-    class_method(
+    row("ce", "CE", "Cross-entropy on the annotated class.", "-", "one-hot"),
+    row(
         "dice-ce",
         "Dice + CE",
         "Dice loss plus cross-entropy on the annotated class.",
         "Isensee et al. (2021)",
         "one-hot",
-        loss="Dice + cross-entropy",
-        loss_options=DICE_CE_OPTIONS,
+        loss="dice-ce",
     ),
-    region_method(
+    row(
         "dice-bce",
         "Dice + BCE",
         "Dice loss plus binary cross-entropy, each region by itself.",
         "Isensee et al. (2021)",
-        "region mask",
-        loss="Dice + cross-entropy",
-        when="after",
-        loss_options=DICE_BCE_OPTIONS,
+        "region-mask",
+        loss="dice-ce",
     ),
-    class_method(
+    row(
         "focal",
         "Focal loss",
         "Cross-entropy that quiets the voxels already predicted well.",
         "Lin et al. (2017)",
         "one-hot",
         loss="focal",
-        loss_options={"gamma": 2.0},
     ),
 )
 
 _CALIBRATED = (
-    class_method(
+    row(
         "nacl",
         "NACL",
         "Cross-entropy, with logits drawn towards the classes around each voxel.",
         "Murugesan et al. (2023)",
         "one-hot",
-        loss="NACL",
-        loss_options={"weight": 0.1, "size": 3, "kernel": "mean", "sigma": 1.0, "norm": "l1"},
+        loss="nacl",
     ),
-    class_method(
+    row(
         "mbls",
         "MbLS",
         "Cross-entropy, with a penalty on logits more than a margin apart.",
         "Liu et al. (2022)",
         "one-hot",
-        loss="MbLS",
-        loss_options={"weight": 0.1, "margin": 10.0},
+        loss="mbls",
     ),
-    class_method(
+    row(
         "ace",
         "Dice + CE + ACE",
         "Dice loss plus cross-entropy plus the average calibration error of each image.",
         "Barfoot et al. (2024)",
         "one-hot",
-        loss="Dice + cross-entropy + ACE",
-        loss_options={
-            "include_background": True,
-            "num_bins": 20,
-            "binning": "hard",
-            "lambda_dice": 1.0,
-            "lambda_ce": 1.0,
-            "lambda_ace": 1.0,
-        },
+        loss="dice-ce-ace",
     ),
 )
 
 _SMOOTHED = (
-    class_method(
+    row(
         "ls",
         "LS",
         "Every class gets the same small share of every voxel.",
         "Szegedy et al. (2016)",
         "uniform",
-        label_options=UNIFORM_OPTIONS,
     ),
-    region_method(
+    row(
         "ls-jml",
         "LS + JML",
         "Label smoothing of each region, with the Jaccard metric loss.",
         "Wang and Blaschko (2023)",
-        "uniform per region",
-        loss="Jaccard metric",
-        when="after",
-        label_options=UNIFORM_OPTIONS,
-        loss_options=JACCARD_OPTIONS,
+        "uniform-per-region",
+        loss="jaccard-metric",
     ),
-    class_method(
+    row(
         "ordinal",
         "Ordinal LS",
         "A small share of every voxel goes to the classes whose index is near.",
         "Galdran et al. (2020)",
         "ordinal",
-        label_options={"alpha": 0.1, "sigma": 1.0},
     ),
-    class_method(
-        "svls",
-        "SVLS",
-        "Every voxel shares half its weight with its neighbours' classes.",
-        SVLS,
-        "SVLS",
-        label_options=SVLS_OPTIONS,
-    ),
+    row("svls", "SVLS", "Every voxel shares half its weight with its neighbours' classes.", SVLS, "svls"),
 )
 
 _RATERS = (
-    class_method(
-        "moh",
-        "mOH",
-        "The mean of the raters' labels.",
-        SVLS,
-        "mean one-hot",
-        when="before",
-        takes_raters=True,
-    ),
-    class_method(
-        "msvls",
-        "mSVLS",
-        "The mean of the raters' SVLS labels.",
-        SVLS,
-        "mean SVLS",
-        when="before",
-        takes_raters=True,
-        label_options=SVLS_OPTIONS,
-    ),
-    class_method(
-        "majority",
-        "Majority vote",
-        "The class that most raters chose.",
-        "-",
-        "majority vote",
-        when="before",
-        takes_raters=True,
-        binarise=True,
-    ),
-    class_method(
+    row("moh", "mOH", "The mean of the raters' labels.", SVLS, "mean-one-hot"),
+    row("msvls", "mSVLS", "The mean of the raters' SVLS labels.", SVLS, "mean-svls"),
+    row("majority", "Majority vote", "The class that most raters chose.", "-", "majority-vote"),
+    row(
         "staple",
         "STAPLE",
         "The most probable class, with raters weighed by how well each agrees with the others.",
         "Warfield, Zou and Wells (2004)",
-        "STAPLE",
-        when="before",
-        takes_raters=True,
-        binarise=True,
-        label_options={"max_iterations": 1000, "tolerance": 1e-7},
+        "staple",
     ),
 )
 
 _GEODESIC = (
-    class_method(
+    row(
         "geols",
         "GeoLS",
         "A small share of every voxel goes to the classes that are near along the image's intensities.",
         GEOLS,
         "geodesic",
-        when="before",
-        needs_image=True,
-        label_options=GEOLS_OPTIONS,
     ),
-    region_method(
+    row(
         "geols-jml",
         "GeoLS + JML",
         "GeoLS of each region against the rest, with the Jaccard metric loss.",
         SINGR,
-        "geodesic per region",
-        loss="Jaccard metric",
-        needs_image=True,
-        label_options=GEOLS_OPTIONS,
-        loss_options=JACCARD_OPTIONS,
+        "geodesic-per-region",
+        loss="jaccard-metric",
     ),
-    signed_method(
-        "singr",
-        "SiNGR",
-        "Regression of signed geodesic distance maps, one per region.",
-        SINGR,
-        "SiNG",
-        "Focal-L1",
-        label_options=SING_OPTIONS,
-        loss_options=FOCAL_L1_OPTIONS,
-    ),
-    signed_method(
+    row("singr", "SiNGR", "Regression of signed geodesic distance maps, one per region.", SINGR, "sing"),
+    row(
         "singr-no-denominator",
         "SiNGR, no denominator",
         "SiNGR, the loss weighted by the error alone.",
         SINGR,
-        "SiNG",
-        "Focal-L1",
-        label_options=SING_OPTIONS,
-        loss_options={**FOCAL_L1_OPTIONS, "denominator": False},
+        "sing",
+        loss_changes={"denominator": False},
     ),
-    signed_method(
-        "singr-l1",
-        "SiNGR, L1",
-        "SiNGR with the absolute error.",
-        SINGR,
-        "SiNG",
-        "L1",
-        label_options=SING_OPTIONS,
-    ),
-    signed_method(
-        "singr-l2",
-        "SiNGR, L2",
-        "SiNGR with the squared error.",
-        SINGR,
-        "SiNG",
-        "L2",
-        label_options=SING_OPTIONS,
-    ),
-    signed_method(
-        "singr-product",
-        "SiNGR, product",
-        "SiNGR with the product loss.",
-        SINGR,
-        "SiNG",
-        "product",
-        label_options=SING_OPTIONS,
-        loss_options={"weight_l1": 1.0},
-    ),
+    row("singr-l1", "SiNGR, L1", "SiNGR with the absolute error.", SINGR, "sing", loss="l1"),
+    row("singr-l2", "SiNGR, L2", "SiNGR with the squared error.", SINGR, "sing", loss="l2"),
+    row("singr-product", "SiNGR, product", "SiNGR with the product loss.", SINGR, "sing", loss="product"),
 )
 
+
+def _softseg(name: str, title: str, summary: str, activation: str, loss: str) -> Method:
+    label = "binarised-mask" if name.startswith("hard-") else "interpolated-mask"
+    return row(name, title, summary, SOFTSEG, label, activation=activation, loss=loss, decoder="tuned")
+
+
 _SOFTSEG = (
-    softseg_method("softseg", "SoftSeg", "Masks moved but never rounded.", "norm_relu", "Adaptive Wing"),
-    softseg_method("hard-sig-dice", "Hard-Sig-Dice", "The usual training.", "sigmoid", "Dice"),
-    softseg_method(
-        "hard-relu-wing", "Hard-ReLU-Wing", "SoftSeg, masks rounded.", "norm_relu", "Adaptive Wing"
-    ),
-    softseg_method("soft-sig-wing", "Soft-Sig-Wing", "SoftSeg with a sigmoid.", "sigmoid", "Adaptive Wing"),
-    softseg_method("soft-relu-dice", "Soft-ReLU-Dice", "SoftSeg with the Dice loss.", "norm_relu", "Dice"),
+    _softseg("softseg", "SoftSeg", "Masks moved but never rounded.", "norm-relu", "adaptive-wing"),
+    _softseg("hard-sig-dice", "Hard-Sig-Dice", "The usual training.", "sigmoid", "dice"),
+    _softseg("hard-relu-wing", "Hard-ReLU-Wing", "SoftSeg, masks rounded.", "norm-relu", "adaptive-wing"),
+    _softseg("soft-sig-wing", "Soft-Sig-Wing", "SoftSeg with a sigmoid.", "sigmoid", "adaptive-wing"),
+    _softseg("soft-relu-dice", "Soft-ReLU-Dice", "SoftSeg with the Dice loss.", "norm-relu", "dice"),
 )
 
 _BORDERS = (
-    region_method(
+    row(
         "dilation",
         "Dilation",
         "The ring around each region counts a little.",
         "Kats, Goldberger and Greenspan (2019)",
         "dilation",
-        loss="Dice",
-        when="after",
-        label_options={"values": (0.3,)},
-        loss_options={**DICE_OPTIONS, "denominator": "squares"},
+        loss="dice",
+        loss_changes={"denominator": "squares"},
     ),
-    region_method(
+    row(
         "superpixel",
         "Superpixel",
         "Superpixels across a region's boundary are softened by the distance to it.",
         "Li et al. (2020)",
         "superpixel",
-        needs_image=True,
-        label_options={
-            "superpixel_voxels": 100,
-            "compactness": 0.1,
-            "at_boundary": "half",
-            "width_mm": 1.0,
-            "beta": 1.0,
-        },
     ),
-    region_method(
+    row(
         "distance-sigmoid",
         "Distance sigmoid",
         "Each region fades over a width in millimetres.",
         "-",
-        "distance sigmoid",
-        label_options={"width_mm": 1.0},
+        "distance-sigmoid",
     ),
-    signed_method(
+    row(
         "signed-distance",
         "SDM",
         "Regression of signed Euclidean distance maps, one per region.",
         "Xue et al. (2020)",
-        "signed distance",
-        "product",
-        loss_options={"weight_l1": 1.0},
+        "signed-distance",
+        loss="product",
     ),
 )
 
@@ -311,15 +233,4 @@ GROUPS: dict[str, tuple[Method, ...]] = {
     "around the boundary": _BORDERS,
 }
 
-METHODS: dict[str, Method] = {each.name: each for group in GROUPS.values() for each in group}
-
-
-def method(name: str) -> Method:
-    """Look a method up by name.
-
-    Raises:
-        UnknownNameError: no method has that name; the nearest one is suggested.
-    """
-    if name not in METHODS:
-        raise UnknownNameError("method", name, METHODS)
-    return METHODS[name]
+METHODS: dict[str, Method] = {method.name: method for group in GROUPS.values() for method in group}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import warnings
 import zipfile
@@ -13,6 +14,7 @@ import torch
 
 import sfumato
 from sfumato.errors import CheckpointError, FileFormatError
+from sfumato.methods.compose import Reading, without_own_code
 from sfumato.model.model import Model, SegmentationTask
 from sfumato.recipe.recipe import parse_recipe
 
@@ -20,12 +22,14 @@ CONTENT = "sfumato"  # the checkpoint's key under which everything of ours lies
 NETWORK = "network."  # what the names of the network's weights begin with
 
 
-def load(path: Path | str, *, device: torch.device | str = "cpu") -> Model:
+def load(path: Path | str, *, device: torch.device | str = "cpu", trust_code: bool = False) -> Model:
     """Load a checkpoint of ``sfumato train`` for prediction, its tuned threshold included.
 
     Args:
         path: The checkpoint, or a run folder (its best checkpoint is taken).
         device: Where the network goes.
+        trust_code: Import what the recipe names as ``module.path:NAME``. Otherwise nothing is imported: a
+            user's own label and loss are not needed to predict, an activation or decoder is refused.
 
     Raises:
         FileFormatError: no such file, or not a checkpoint.
@@ -35,7 +39,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu") -> Model:
     path = Path(path)
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
-    return model_of(read_checkpoint(path), source=str(path)).to(device)
+    return model_of(read_checkpoint(path), source=str(path), trust_code=trust_code).to(device)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -67,12 +71,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def model_of(checkpoint: Mapping[str, Any], *, source: str) -> Model:
+def model_of(checkpoint: Mapping[str, Any], *, source: str, trust_code: bool = False) -> Model:
     """Rebuild the model that a checkpoint was saved from, with its weights and threshold.
 
     Args:
         checkpoint: The checkpoint's content.
         source: The file's name, for messages.
+        trust_code: As for :func:`load`.
 
     Raises:
         CheckpointError: the checkpoint is not Sfumato's, or its weights do not fit its own recipe.
@@ -80,8 +85,9 @@ def model_of(checkpoint: Mapping[str, Any], *, source: str) -> Model:
     content = checkpoint.get(CONTENT)
     if not isinstance(content, Mapping) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{source} was not written by sfumato train: it holds no recipe")
-    recipe = parse_recipe(content["recipe"], source=source)
-    model = Model(recipe, SegmentationTask.from_plain(content["task"]), threshold=content["threshold"])
+    with without_own_code(None if trust_code else Reading(**content.get("reading", {}))):
+        recipe = parse_recipe(content["recipe"], source=source)
+        model = Model(recipe, SegmentationTask.from_plain(content["task"]), threshold=content["threshold"])
     weights = {
         name.removeprefix(NETWORK): value
         for name, value in checkpoint["state_dict"].items()
@@ -98,7 +104,15 @@ def model_of(checkpoint: Mapping[str, Any], *, source: str) -> Model:
 
 def content_of(model: Model) -> dict[str, Any]:
     """Return what a checkpoint holds beside the weights: recipe, task and threshold, as plain data."""
+    method = model.method
+    reading = Reading(
+        method.kind.name,
+        method.activation_row.name,
+        method.decoder_row.name,
+        dict(model.recipe.activation.options),
+    )
     return {
+        "reading": dataclasses.asdict(reading),
         "version": sfumato.__version__,
         "recipe": model.recipe.model_dump(mode="json"),
         "task": model.task.to_plain(),

@@ -70,7 +70,7 @@ class PredictionFolder:
         return [self.path / f"{name}{ending}.nii.gz" for ending in self.endings]
 
     def _beside(self, name: str) -> list[Path]:
-        """The soft prediction and the uncertainty maps that lie there."""
+        """List the soft prediction and the uncertainty maps that lie there."""
         maps = sorted(self.path.glob(f"{glob.escape(name)}_uncertainty-*.nii.gz"))
         paths = [self.path / f"{name}_soft.nii.gz", *maps]
         return [path for path in paths if path.exists() and stem(path) not in self.cases]

@@ -33,6 +33,7 @@ def predict(
     names: Sequence[str] | None = None,
     overwrite: bool = False,
     device: str = "cpu",
+    trust_code: bool = False,
     progress: Callable[[Iterable[str]], Iterable[str]] = lambda names: names,
 ) -> list[Path]:
     """Predict every case of a data set and write the results to a folder.
@@ -51,6 +52,7 @@ def predict(
             not written anew; otherwise nothing is predicted where a file exists, or where ``prediction.json``
             tells of another training.
         device: Where the network runs.
+        trust_code: As for :func:`~sfumato.model.load`.
         progress: Wraps the case names, for a progress bar.
 
     Returns:
@@ -61,7 +63,7 @@ def predict(
         OutputExistsError: a result exists already; checked before any work.
         DataError: no case, or an unknown name.
     """
-    model = load(checkpoint, device=device)
+    model = load(checkpoint, device=device, trust_code=trust_code)
     chosen = chosen_cases(dataset, names)
     folder = PredictionFolder(out, dataset.names, ("", "_soft") if soft else ("",))
     folder.require_free(chosen, description(model, soft=soft), overwrite=overwrite)

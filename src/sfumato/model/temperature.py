@@ -135,19 +135,19 @@ def validation_temperature(
 
 
 def _values(model: Model, soft: Tensor) -> Tensor:
-    """What is fitted: class probabilities, or maps in [0, 1]."""
+    """Return what is fitted: class probabilities, or maps in [0, 1]."""
     return soft if model.method.kind.joint else model.maps(soft)
 
 
 def _fit_classes(probs: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Temperature, and NLL per voxel before and after, of ``(K, n)`` probabilities."""
+    """Fit temperature, and NLL per voxel before and after, of ``(K, n)`` probabilities."""
     value = fit_temperature([(probs[None], labels[None])], kind="probs")
     before, after = (_nll(one, labels) for one in (probs, scale_probabilities(probs, value, axis=0)))
     return value, before, after
 
 
 def _fit_joint(maps: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """The same of ``(R, n)`` maps that exclude each other."""
+    """Fit the same on ``(R, n)`` maps that exclude each other."""
     logits = map_logits(maps)
     value = fit_temperature([(logits[None], labels[None])])
     before, after = (_nll((logits / divisor).softmax(dim=0), labels) for divisor in (1.0, value))
@@ -155,7 +155,7 @@ def _fit_joint(maps: Tensor, labels: Tensor) -> tuple[float, float, float]:
 
 
 def _fit_regions(maps: Tensor, masks: Tensor) -> tuple[float, float, float]:
-    """The same of ``(R, n)`` maps of regions that may overlap; the NLL is per voxel and region."""
+    """Fit the same on ``(R, n)`` maps of regions that may overlap; the NLL is per voxel and region."""
     value = fit_map_temperature([(maps, masks)])
     before, after = (
         float(-torch.where(masks, scaled, 1 - scaled).log().mean())

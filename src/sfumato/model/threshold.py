@@ -75,7 +75,7 @@ class Sweep:
     stored: float | None
 
     def at(self, threshold: float, structure: str = EVERY) -> tuple[float, float]:
-        """Dice and relative volume difference at the nearest candidate."""
+        """Return Dice and relative volume difference at the nearest candidate."""
         nearest = min(range(len(self.thresholds)), key=lambda index: abs(self.thresholds[index] - threshold))
         return self.curves[structure].dice[nearest], self.curves[structure].rvd[nearest]
 
@@ -113,7 +113,7 @@ class SweepCounts:
                 self._defined[name] += 1
 
     def best(self) -> float:
-        """The threshold with the highest mean Dice over cases and structures.
+        """Return the threshold with the highest mean Dice over cases and structures.
 
         Raises:
             InputError: no case was counted.
@@ -121,7 +121,7 @@ class SweepCounts:
         return self._all.best()
 
     def curves(self) -> dict[str, Curve]:
-        """The curve of every structure, and their average.
+        """Return the curve of every structure, and their average.
 
         Raises:
             InputError: no case was counted.
@@ -247,14 +247,14 @@ def threshold_sweep(
 
 
 def _maps_and_masks(model: Model, case: Case) -> tuple[Tensor, Tensor]:
-    """The case's predicted maps in [0, 1] and its masks, both ``(R, *S)`` on the image's own grid."""
+    """Return the case's predicted maps in [0, 1] and its masks, both ``(R, *S)`` on the image's own grid."""
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to score a threshold on"])
     return model.maps(model.soft_prediction(case)), model.structures.masks(case.labels)
 
 
 def _stored(model: Model) -> float | None:
-    if model.method.decoder == "argmax":
+    if model.method.decoder_row.threshold is None:
         return None
     # "half" and "zero" are the middle of their range, as is a tuned decoder that was never tuned.
     return 0.5 if model.threshold is None else model.threshold

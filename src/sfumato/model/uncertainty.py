@@ -272,6 +272,7 @@ def predict_with_uncertainty(
     names: Sequence[str] | None = None,
     overwrite: bool = False,
     device: str = "cpu",
+    trust_code: bool = False,
     progress: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> list[Path]:
     """Predict every case with its uncertainty and write the results to a folder.
@@ -291,6 +292,7 @@ def predict_with_uncertainty(
         names: Only these cases.
         overwrite: Replace existing files; remove those of a case that are not written anew.
         device: Where the network runs.
+        trust_code: As for :func:`~sfumato.model.load`.
         progress: Wraps the case names.
 
     Returns:
@@ -299,7 +301,7 @@ def predict_with_uncertainty(
     Raises:
         SfumatoError: as :func:`predict_uncertain` and a plain prediction; checked before any work.
     """
-    models = [load(path, device=device) for path in checkpoints]
+    models = [load(path, device=device, trust_code=trust_code) for path in checkpoints]
     require_sampling(models, sampling)
     chosen = chosen_cases(dataset, names)
     map_names = (f"_uncertainty-{sampling.kind}", f"_uncertainty-{sampling.kind}_mutual-information")
@@ -323,7 +325,7 @@ def predict_with_uncertainty(
 
 
 def _described(models: Sequence[Model], sampling: Sampling, samples: int) -> dict[str, object]:
-    """What differs from a plain prediction: its name, so that tables keep the two apart, and the samples."""
+    """Describe what differs from a plain prediction: its name, which tables show, and the samples."""
     first = models[0]
     entry: dict[str, object] = {"kind": sampling.kind, "samples": samples, "unit": "nats"}
     changes: dict[str, object] = {

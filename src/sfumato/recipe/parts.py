@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator
-
-from sfumato.errors import InputError
-from sfumato.methods import Method, method
 
 
 @dataclass(frozen=True)
@@ -23,6 +20,11 @@ class PartChoice:
 
     name: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def choice(self) -> tuple[str | None, Mapping[str, Any]]:
+        """Name and options, as :func:`sfumato.methods.compose` takes them."""
+        return self.name, self.options
 
 
 def _read(value: object) -> PartChoice:
@@ -45,23 +47,3 @@ def _plain(part: PartChoice) -> str | dict[str, Any]:
 
 Choice = Annotated[PartChoice, PlainValidator(_read), PlainSerializer(_plain)]
 """A part as a key of a recipe or a plan."""
-
-
-def compose(
-    name: str, *, label: PartChoice, activation: PartChoice, loss: PartChoice, decoder: PartChoice
-) -> Method:
-    """Return the method with these parts.
-
-    Raises:
-        UnknownNameError: there is no such method, part or option.
-    """
-    for part, choice in (("label", label), ("activation", activation), ("loss", loss), ("decoder", decoder)):
-        if choice.name is not None or (choice.options and part in ("activation", "decoder")):
-            raise InputError(f"{part} of method {name!r} cannot be replaced")
-    chosen = method(name)
-    chosen.make_loss(loss.options)
-    return replace(
-        chosen,
-        label_options=chosen.label_settings(label.options),
-        loss_options={**chosen.loss_options, **loss.options},
-    )

@@ -19,10 +19,11 @@ from sfumato.data.case import Dataset
 from sfumato.data.preprocess import Preprocessing
 from sfumato.data.splits import Splits, make_splits, part_shares
 from sfumato.errors import ShapeError, UnknownNameError
-from sfumato.methods import Method
+from sfumato.methods import Method, compose
+from sfumato.methods.parts import importable
 from sfumato.networks import NETWORKS, require_image_size, require_options
 from sfumato.recipe.migrations import VERSION, migrated
-from sfumato.recipe.parts import Choice, PartChoice, compose
+from sfumato.recipe.parts import Choice, PartChoice
 from sfumato.recipe.yaml_files import Part, read_yaml, validated
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -198,9 +199,8 @@ class Recipe(Part):
     @property
     def composed(self) -> Method:
         """The method, with the parts and options that the recipe gives it."""
-        return compose(
-            self.method, label=self.label, activation=self.activation, loss=self.loss, decoder=self.decoder
-        )
+        parts = {part: getattr(self, part).choice for part in ("label", "activation", "loss", "decoder")}
+        return compose(self.method, **parts)
 
     @property
     def title(self) -> str:
@@ -256,7 +256,9 @@ def read_recipe(path: Path) -> Recipe:
         FileFormatError: no such file, or not YAML; the line is named.
         RecipeError: see :func:`parse_recipe`.
     """
-    return parse_recipe(read_yaml(path, noun="recipe"), source=str(path))
+    # A method of one's own may lie in a module beside the recipe.
+    with importable(path.parent):
+        return parse_recipe(read_yaml(path, noun="recipe"), source=str(path))
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

@@ -84,7 +84,7 @@ def evaluate_run(folder: RunFolder, dataset: Dataset, *, progress: Progress = it
     The network runs where the recipe trains (on the CPU where there is no GPU); the scores are computed on
     the CPU.
     """
-    model = load(folder.best_checkpoint)
+    model = load(folder.best_checkpoint, trust_code=True)
     model.to(recipe_device(model.recipe))
     split = read_splits(folder.path / "splits.json").fold(model.recipe.split.fold)
     files = {entry.name: entry for entry in dataset.cases}

@@ -54,7 +54,7 @@ class PreparedCase:
     labels_from_soft: bool = False
 
     def of_rater(self, number: int) -> PreparedCase:
-        """The case as if rater ``number`` had annotated it alone."""
+        """Return the case as if rater ``number`` had annotated it alone."""
         if self.labels_per_rater is None:
             raise DataError([f"case {self.name} has no mask of a single rater"])
         return replace(
@@ -66,7 +66,7 @@ class PreparedCase:
         )
 
     def slice(self, axis: int, index: int) -> PreparedCase:
-        """The slice ``index`` perpendicular to spatial ``axis``: a case with one axis less."""
+        """Cut the slice ``index`` perpendicular to spatial ``axis``: a case with one axis less."""
         raters, targets = self.labels_per_rater, self.rater_targets
         return PreparedCase(
             self.name,
@@ -231,7 +231,7 @@ def _prepared(recipe: Recipe, dataset: Dataset, case: Case) -> PreparedCase:
 
 
 def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
-    """The soft label ``(channels, *S)`` on the prepared ``grid`` of ``case``."""
+    """Make the soft label ``(channels, *S)`` on the prepared ``grid`` of ``case``."""
     chosen, axis = recipe.composed, recipe.slice_axis
     generator = torch.Generator().manual_seed(recipe.seed)
 
@@ -252,7 +252,7 @@ def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
 
 
 def slice_of(case: Case, axis: int, index: int) -> Case:
-    """The slice ``index`` of a volume perpendicular to spatial ``axis``: a 2-D case without an affine."""
+    """Cut the slice ``index`` of a volume perpendicular to spatial ``axis``: a 2-D case without an affine."""
     labels, raters = case.labels, case.labels_per_rater
     return replace(
         case,

@@ -161,7 +161,7 @@ def _callbacks(module: SegmentationModule, folder: RunFolder, shown: ShownSlice)
     if folder.interactive:
         callbacks.append(TQDMProgressBar(refresh_rate=5))
     callbacks.append(Snapshots(folder.path / SNAPSHOTS, shown, epochs=recipe.epochs))
-    if module.model.method.activation == "norm_relu":
+    if module.model.method.activation_row.name == "norm-relu":
         callbacks.append(EmptyPredictions(module.model.structures.names))
     if recipe.patience is not None:
         callbacks.append(
@@ -215,8 +215,8 @@ def _tune(best: dict[str, Any], dataset: Dataset, names: Sequence[str], folder: 
     It is the best on the images' own grids, on which predictions are scored, and not on the network's. It is
     put into ``best``, the content of the best checkpoint, and into the checkpoint itself.
     """
-    model = model_of(best, source=str(folder.best_checkpoint))
-    if model.method.decoder != "tuned":
+    model = model_of(best, source=str(folder.best_checkpoint), trust_code=True)
+    if not model.method.decoder_row.tuned:
         return
     LOG.info("tuning the threshold on %d cases, each on its own grid", len(names))
     bar = partial(tqdm, desc="tuning the threshold", disable=not folder.interactive, leave=False)

@@ -35,7 +35,7 @@ def late_inputs(
 
     Returns:
         ``image`` ``(C, *S)``, ``labels`` ``(*S)`` int16, ``spacing`` ``(axes,)`` and, where the label needs
-        them, ``marks`` ``(M, *S)``.
+        them, ``prepared`` ``(M, *S)``.
 
     Raises:
         DataError: the patch has no mask.
@@ -47,7 +47,7 @@ def late_inputs(
         "labels": case.labels.to(torch.int16),  # A quarter of the way to the device.
         "spacing": torch.tensor(case.spacing, dtype=torch.float64),
     }
-    marked = recipe.composed.marks(
+    prepared = recipe.composed.prepare(
         case.labels,
         case.image,
         num_classes=structures.num_classes,
@@ -55,7 +55,7 @@ def late_inputs(
         regions=structures.regions,
         generator=generator,
     )
-    return inputs if marked is None else {**inputs, "marks": marked}
+    return inputs if prepared is None else {**inputs, "prepared": prepared}
 
 
 def late_targets(recipe: Recipe, batch: Mapping[str, Tensor], *, structures: Structures) -> Tensor:
@@ -71,5 +71,5 @@ def late_targets(recipe: Recipe, batch: Mapping[str, Tensor], *, structures: Str
             num_classes=structures.num_classes,
             spacing=[tuple(spacing) for spacing in batch["spacing"].tolist()],
             regions=structures.regions,
-            marks=batch.get("marks"),
+            prepared=batch.get("prepared"),
         )

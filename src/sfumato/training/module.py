@@ -77,7 +77,7 @@ class SegmentationModule(LightningModule):
         prediction = model.activated(logits)
         reference = model.structures.masks(batch["labels"])
         self.log("val_loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
-        if model.method.decoder == "tuned":
+        if model.method.decoder_row.tuned:
             self._search.update(prediction.float(), reference)
             return
         regions = model.hard_regions(prediction, threshold=None)
@@ -86,7 +86,7 @@ class SegmentationModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean Dice at the epoch's best threshold, where the method tunes one."""
-        if self.model.method.decoder == "tuned":
+        if self.model.method.decoder_row.tuned:
             # Every process validates every case, so that all of them hold the same sums.
             best = max(self._search.mean_dice().values())
             self.log("val_dice", best, sync_dist=True, prog_bar=True)

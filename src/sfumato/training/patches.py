@@ -52,7 +52,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         return len(self.samples)
 
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
-        """The patch of sample ``index`` in ``epoch``; ``key`` is ``(epoch, index)``."""
+        """Cut and move the patch of sample ``index`` in ``epoch``; ``key`` is ``(epoch, index)``."""
         epoch, index = key
         generator = torch.Generator().manual_seed(
             random.Random(f"{self.recipe.seed}/{epoch}/{index}").getrandbits(63)
@@ -95,7 +95,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         return 1.25 if self.augmentation.is_affine else 1.0
 
     def _start(self, case: PreparedCase, wide: Sequence[int], generator: torch.Generator) -> tuple[int, ...]:
-        """First voxel of the patch per axis; negative where the volume is smaller than the patch."""
+        """Draw the first voxel of the patch per axis; negative where the volume is smaller than the patch."""
         sides = case.labels.shape
         centre: Tensor | None = None
         if torch.rand((), generator=generator) < self.recipe.patch.foreground:
@@ -182,6 +182,6 @@ class _Whole(TorchDataset[dict[str, Tensor]]):
 
 
 def _stacked(case: PreparedCase) -> Tensor:
-    """The consensus and, behind it, each rater: ``(1 + D, *S)``."""
+    """Stack the consensus and, behind it, each rater: ``(1 + D, *S)``."""
     consensus = case.labels.unsqueeze(0)
     return consensus if case.labels_per_rater is None else torch.cat((consensus, case.labels_per_rater))

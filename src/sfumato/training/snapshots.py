@@ -50,7 +50,7 @@ class ShownSlice:
     spacing: tuple[float, ...]
 
     def cut(self, whole: Tensor) -> Tensor:
-        """The slice of an array that lies on the grid of ``image``, ``(*S)``."""
+        """Cut the slice of an array that lies on the grid of ``image``, ``(*S)``."""
         return whole if self.axis is None else whole.select(self.axis, self.index)
 
 
@@ -82,7 +82,7 @@ def shown_slice(model: Model, cases: Cases) -> ShownSlice:
 
 
 def is_kept(epoch: int) -> bool:
-    """Whether the prediction after this many epochs is kept: 1, 2, 5, 10, 20, 50, 100 and so on."""
+    """Tell whether the prediction after this many epochs is kept: 1, 2, 5, 10, 20, 50, 100 and so on."""
     return str(epoch).rstrip("0") in ("1", "2", "5")
 
 
