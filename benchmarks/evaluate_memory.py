@@ -19,12 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from sfumato.data import write_volume
-from sfumato.evaluation import read_rows
-from sfumato.evaluation.case import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
+from sfumato.evaluation import METRICS, read_rows
 
 LIMIT_BYTES = 6e9
 SPACING = (0.8, 0.8, 1.0)
-METRICS = (*MASK_METRICS, *MAP_METRICS, *CALIBRATION_METRICS)
+NEEDED = ("masks", "maps", "probabilities")
 
 
 def labels_of(shape: tuple[int, ...], shift: float) -> np.ndarray:
@@ -71,7 +70,12 @@ def write_apart(folder: Path, size: tuple[int, ...], soft: str) -> None:
 def evaluate(folder: Path) -> int:
     """Run ``sfumato evaluate`` with every metric; give the peak of its memory in bytes."""
     command = [sys.executable, "-m", "sfumato", "evaluate", str(folder / "pred"), str(folder / "ref")]
-    chosen = [argument for metric in METRICS for argument in ("--metric", metric)]
+    chosen = [
+        argument
+        for metric in METRICS.values()
+        if metric.needs in NEEDED
+        for argument in ("--metric", metric.name)
+    ]
     # A shell's own process in between: the peak of this one's children would be that of the writing too.
     script = (
         "import resource, subprocess, sys\n"

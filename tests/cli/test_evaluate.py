@@ -4,6 +4,7 @@ import re
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -17,9 +18,10 @@ from sfumato.errors import (
     OutputExistsError,
     UnknownNameError,
 )
-from sfumato.evaluation import Origin, evaluate_case, read_rows
+from sfumato.evaluation import CaseReference, Origin, Row, evaluate_case, evaluate_folder, read_rows
 from sfumato.metrics import dice, expected_calibration_error, mean_rater_agreement, mean_squared_error
 from sfumato.statistics import compare_methods, tidy
+from sfumato.structures import Structures
 
 run = runner(evaluate)
 SHAPE, SPACING = (4, 5, 6), (0.5, 1.0, 2.5)
@@ -61,14 +63,33 @@ def test_folders_are_matched_by_name_and_scored_as_in_python(folders):
     run(folders / "pred", folders / "ref", "--out", folders / "m.csv", "--method", "mine", "--seed", 3)
     expected = []
     for number, case in enumerate("ab"):
-        expected += evaluate_case(
-            label_map(number),
-            label_map(10 + number),
-            structures={"label 1": (1,), "label 2": (2,)},
-            spacing=SPACING,
-            origin=Origin("mine-seed3", "mine", "ref", 3, None, case),
-        )
+        origin = Origin("mine-seed3", "mine", "ref", 3, None, case)
+        reference = CaseReference(Structures.numbered(3), SPACING, origin, label_map(10 + number))
+        expected += evaluate_case(label_map(number), reference)
     assert read_rows(folders / "m.csv") == expected
+
+
+def test_the_public_function_returns_the_rows_that_the_command_writes(folders):
+    write(folders / "pred" / "a_soft.nii.gz", weights(4, 3))
+    write(folders / "pred" / "b.nii.gz", np.zeros(SHAPE, np.uint8), overwrite=True)
+    run(folders / "pred", folders / "ref", "--out", folders / "m.csv", "--method", "mine", "--seed", 3)
+    seen = []
+    frame = evaluate_folder(
+        folders / "pred",
+        folders / "ref",
+        about={"method": "mine", "seed": 3},
+        progress=lambda cases: seen.extend(cases) or cases,
+    )
+    assert seen == ["a", "b"]
+    assert frame["fold"].isna().all()
+    rows = [
+        Row(*(None if pd.isna(value) and name == "fold" else value for name, value in record.items()))
+        for record in frame.to_dict("records")
+    ]
+    assert repr(rows) == repr(read_rows(folders / "m.csv"))
+    assert set(evaluate_folder(folders / "pred", folders / "ref", metrics=["dice"])["metric"]) == {"dice"}
+    with pytest.raises(UnknownNameError, match="key of about 'sed'"):
+        evaluate_folder(folders / "pred", folders / "ref", about={"sed": 3})
 
 
 def test_what_the_predictions_say_about_themselves_is_written_into_the_rows(folders):
@@ -320,7 +341,7 @@ def test_a_wrong_hard_prediction_is_named(folders, content, message):
     ("content", "message"),
     [
         (weights(0, 5), "5 channels: expected 3 classes"),
-        (np.full((*SHAPE, 3), 7.0, np.float32), r"7: a graded prediction lies in \[0, 1\]"),
+        (np.full((*SHAPE, 3), 7.0, np.float32), r"7: a soft prediction lies in \[0, 1\]"),
         (np.full((*SHAPE, 3), np.nan, np.float32), "NaN or infinite"),
         (np.full((*SHAPE, 3), 0.9, np.float32), "sum to 2.7"),
         (weights(0, 3, shape=(4, 5, 7)), "not on one grid"),

@@ -39,7 +39,7 @@ def require_same_rows(place, reference, out):
     assert found.keys() == wanted.keys()
     for key, (value, status) in wanted.items():
         assert found[key][1] == status
-        assert found[key][0] == pytest.approx(value, rel=1e-5, abs=1e-6, nan_ok=True), key
+        assert found[key][0] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), key
 
 
 @pytest.mark.parametrize("method", ["ce", "softseg", "singr"])

@@ -12,9 +12,8 @@ import torch
 import yaml
 
 from sfumato.cli.app import run
-from sfumato.evaluation.case import DEFAULT_METRICS
+from sfumato.evaluation.metrics_table import default_metrics
 from sfumato.evaluation.rows import read_rows
-from sfumato.evaluation.run import RUN_METRICS
 from sfumato.methods import METHODS
 from tiny_cases import tiny_recipe, write_cases
 
@@ -104,7 +103,9 @@ def test_run_and_evaluate_command_agree_on_every_value(tmp_path):
 
     first, second = values(out / "metrics.csv"), values(tmp_path / "again.csv")
     # Lesions are in every run's table, and in that of evaluate when they are asked for.
-    assert {key[2] for key in first.keys() - second.keys()} == set(RUN_METRICS) - set(DEFAULT_METRICS)
+    assert {key[2] for key in first.keys() - second.keys()} == set(default_metrics(of_runs=True)) - set(
+        default_metrics()
+    )
     for key, value in second.items():
         np.testing.assert_allclose(value, first[key], rtol=1e-5, atol=1e-6, err_msg=str(key))
 

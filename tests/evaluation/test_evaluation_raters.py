@@ -9,9 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.errors import ShapeError
-from sfumato.evaluation import Origin, Settings
-from sfumato.evaluation.case import RATER_MAP_METRICS, RATER_MASK_METRICS
-from sfumato.evaluation.raters import evaluate_agreement, evaluate_rater_maps, evaluate_rater_masks
+from sfumato.evaluation import (
+    METRICS,
+    CaseReference,
+    Origin,
+    ScoringOptions,
+    SoftPrediction,
+    evaluate_agreement,
+    evaluate_case,
+    evaluate_masks,
+    evaluate_soft,
+)
+from sfumato.structures import REGIONS, Structures
 from strategies import seeds, shapes
 
 ORIGIN = Origin(run="ce-seed1-fold0", method="ce", dataset="made", seed=1, fold=0, case="one")
@@ -32,8 +41,18 @@ def cases(draw):
     return drawn.astype(np.uint8), rng.integers(0, 3, shape), rng.random((2, *shape)).astype(np.float32)
 
 
-def options(array):
-    return {"structures": STRUCTURES, "spacing": (1.0, 2.5, 0.5)[: array.ndim], "origin": ORIGIN}
+OF_RATERS = {
+    needs: {name for name, metric in METRICS.items() if metric.needs == needs}
+    for needs in ("rater_masks", "rater_maps", "rater_pairs")
+}
+
+
+def reference(drawn, names="abcd"):
+    """A case's reference that several raters drew; the first one's labels stand for the consensus."""
+    drawn = list(drawn)
+    structures, spacing = Structures.numbered(3, STRUCTURES), (1.0, 2.5, 0.5)[: drawn[0].ndim]
+    raters = dict(zip(names, drawn, strict=False))
+    return CaseReference(structures, spacing, ORIGIN, drawn[0], raters)
 
 
 @given(cases())
@@ -41,11 +60,9 @@ def options(array):
 def test_rows_are_the_sums_over_all_pairs(case):
     drawn, labels, maps = case
     names = [f"person {n}" for n in range(len(drawn))]
-    rows = [
-        *evaluate_rater_masks(labels, list(drawn), **options(labels)),
-        *evaluate_rater_maps(maps, list(drawn), **options(labels)),
-        *evaluate_agreement(list(drawn), raters=names, **options(labels)),
-    ]
+    options = ScoringOptions(metrics=tuple(set.union(*OF_RATERS.values())))
+    soft = SoftPrediction(torch.from_numpy(maps), REGIONS)
+    rows = evaluate_case(labels, reference(drawn, names), soft=soft, options=options)
     found = {(row.structure, row.metric): row.value for row in rows if not row.rater}
     alone_of = {(row.rater, row.structure): row.value for row in rows if row.rater}
     assert all(row.status == "ok" and row.unit == "fraction" for row in rows)
@@ -77,27 +94,23 @@ def test_rows_are_the_sums_over_all_pairs(case):
 
 def test_rows_of_all_raters_are_default_and_can_be_chosen():
     drawn = [np.ones((2, 3), np.uint8), np.zeros((2, 3), np.uint8)]
-    kept = {row.metric for row in evaluate_rater_masks(drawn[0], drawn, **options(drawn[0]))}
-    assert kept == RATER_MASK_METRICS.keys() - {"rater_dice"}
-    maps = torch.zeros(2, 2, 3)
-    assert {
-        row.metric for row in evaluate_rater_maps(maps, drawn, **options(maps[0]))
-    } == RATER_MAP_METRICS.keys()
-    only = Settings(metrics=("dice", "ged"))
-    chosen = evaluate_rater_masks(drawn[0], drawn, **options(drawn[0]), settings=only)
-    assert {row.metric for row in chosen} == {"ged"}
-    assert evaluate_rater_maps(maps, drawn, **options(maps[0]), settings=only) == []
-    assert evaluate_agreement(drawn, raters=("a", "b"), **options(drawn[0]), settings=only) == []
+    soft = SoftPrediction(torch.zeros(2, 2, 3), REGIONS)
+    kept = {row.metric for row in evaluate_masks(drawn[0], reference(drawn))}
+    assert kept >= OF_RATERS["rater_masks"] | OF_RATERS["rater_pairs"]
+    assert {row.metric for row in evaluate_soft(soft, reference(drawn))} >= OF_RATERS["rater_maps"]
+    only = ScoringOptions(metrics=("ged", "mse"))
+    assert {row.metric for row in evaluate_masks(drawn[0], reference(drawn), options=only)} == {"ged"}
+    assert {row.metric for row in evaluate_soft(soft, reference(drawn), options=only)} == {"mse"}
+    assert evaluate_agreement(reference(drawn), options=only) == []
 
 
 def test_one_rater_agrees_with_nobody_and_wrong_input_is_named():
     one = np.ones((2, 3), np.uint8)
-    assert evaluate_agreement([one], raters=("a",), **options(one)) == []
-    with pytest.raises(ShapeError, match="raters has 1 names for 2 references"):
-        evaluate_agreement([one, one], raters=("a",), **options(one))
-    with pytest.raises(ShapeError, match="references is empty"):
-        evaluate_rater_masks(one, [], **options(one))
+    assert evaluate_agreement(reference([one])) == []
+    assert "ged" in {row.metric for row in evaluate_masks(one, reference([one]))}
+    with pytest.raises(ShapeError, match=r"prediction has shape \(2, 3\), but reference of rater b has"):
+        evaluate_masks(one, reference([one, one[:1]]))
     with pytest.raises(ShapeError, match="a rater's mask has shape"):
-        evaluate_rater_masks(one, [one[:1]], **options(one))
+        evaluate_agreement(reference([one, one[:1]]))
     with pytest.raises(ShapeError, match="soft has shape"):
-        evaluate_rater_maps(torch.zeros(2, 2, 2), [one], **options(one))
+        evaluate_soft(SoftPrediction(torch.zeros(2, 2, 2), REGIONS), reference([one]))

@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from sfumato.data import load_case, open_dataset
 from sfumato.data.splits import read_splits
 from sfumato.errors import DataError, FileFormatError
-from sfumato.evaluation.case import CALIBRATION_METRICS, MAP_METRICS, MASK_METRICS
+from sfumato.evaluation import METRICS
 from sfumato.evaluation.diagrams import read_points
 from sfumato.evaluation.rows import read_rows
 from sfumato.model import load
@@ -70,10 +70,10 @@ def test_twin_has_the_same_decisions_and_its_own_calibration(tmp_path):
     assert plain.keys() == twin.keys()
     assert {row.run for row in twin.values()} == {"svls-seed0-fold0+T"}
     for key, row in twin.items():
-        if key[2] in MASK_METRICS:
+        if METRICS[key[2]].of_decisions:
             assert (row.value, row.status) == (plain[key].value, plain[key].status)
         else:
-            assert key[2] in MAP_METRICS.keys() | CALIBRATION_METRICS.keys()
+            assert METRICS[key[2]].needs in ("maps", "probabilities")
             assert row.value != plain[key].value
     temperature = read_temperature(folder.path / "temperature.json").temperature
     case = rows[0].case
@@ -142,7 +142,7 @@ def test_regressed_maps_have_one_temperature_for_the_logits_of_all_classes(tmp_p
         for variant in ("", "+T")
     }
     for key in decided[""]:
-        if key[1] in MASK_METRICS:
+        if METRICS[key[1]].of_decisions:
             assert decided[""][key] == decided["+T"][key]
 
 

@@ -12,7 +12,7 @@ import yaml
 from sfumato.data.dataset import open_dataset
 from sfumato.data.phantoms import write_layout
 from sfumato.errors import InputError, OutputExistsError, RecipeError, UnknownNameError
-from sfumato.evaluation.case import CALIBRATION_METRICS
+from sfumato.evaluation import METRICS
 from sfumato.methods import method
 from sfumato.recipe.recipe import read_recipe
 from sfumato.reproduction.data import AXIAL, data_folder, find_sources, require_sound
@@ -192,7 +192,7 @@ def test_structures_are_those_of_the_data_set(name, tmp_path):
             for measure in part.metrics.values():
                 for structure in (one for several in measure.structures.values() for one in several):
                     base, _, rater = structure.partition("@")
-                    assert base in ({"all"} if measure.ours in CALIBRATION_METRICS else names)
+                    assert base in ({"all"} if METRICS[measure.ours].needs == "probabilities" else names)
                     assert rater in ("", *dataset.rater_names)
 
 

@@ -1,15 +1,35 @@
 """Score a case, a run or a folder of files, as tidy rows."""
 
-from sfumato.evaluation.case import Origin, Settings, evaluate_case
+from sfumato.evaluation.case import (
+    CaseReference,
+    Origin,
+    SoftPrediction,
+    evaluate_agreement,
+    evaluate_case,
+    evaluate_masks,
+    evaluate_soft,
+)
+from sfumato.evaluation.folder import FolderScores, evaluate_folder, score_folder
+from sfumato.evaluation.metrics_table import METRICS, Metric, ScoringOptions
 from sfumato.evaluation.rows import Row, Summary, aggregate, read_rows, write_rows
 
 __all__ = [
+    "METRICS",
+    "CaseReference",
+    "FolderScores",
+    "Metric",
     "Origin",
     "Row",
-    "Settings",
+    "ScoringOptions",
+    "SoftPrediction",
     "Summary",
     "aggregate",
+    "evaluate_agreement",
     "evaluate_case",
+    "evaluate_folder",
+    "evaluate_masks",
+    "evaluate_soft",
     "read_rows",
+    "score_folder",
     "write_rows",
 ]

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from sfumato.data.case import Case, Dataset
-from sfumato.evaluation.case import Origin
-from sfumato.evaluation.raters import evaluate_agreement
+from sfumato.evaluation.case import CaseReference, Origin, evaluate_agreement
 from sfumato.evaluation.rows import Row
+from sfumato.structures import Structures
 
 METRIC = "rater_dice"
 EVERYONE = "all raters"
@@ -22,20 +22,15 @@ def agreement_rows(dataset: Dataset, cases: Iterable[Case]) -> list[Row]:
         cases: Cases with several raters; the others are left out.
 
     Returns:
-        The rows of :func:`~sfumato.evaluation.raters.evaluate_agreement` of every case.
+        The rows of :func:`~sfumato.evaluation.case.evaluate_agreement` of every case.
     """
-    groups = dataset.regions or {name: (label,) for label, name in dataset.label_names.items() if label != 0}
+    structures = Structures(dataset.label_names, dataset.regions)
     rows: list[Row] = []
     for case in cases:
-        if case.labels_per_rater is None or len(case.labels_per_rater) < 2:
-            continue
-        rows += evaluate_agreement(
-            list(case.labels_per_rater),
-            structures=groups,
-            spacing=case.spacing,
-            origin=Origin("raters", "raters", dataset.name, None, None, case.name),
-            raters=dataset.raters_of(case.name),
-        )
+        if case.labels_per_rater is not None:
+            origin = Origin("raters", "raters", dataset.name, None, None, case.name)
+            reference = CaseReference.of(case, dataset, structures=structures, origin=origin)
+            rows += evaluate_agreement(reference)
     return rows
 
 

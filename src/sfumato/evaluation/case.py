@@ -1,92 +1,39 @@
-"""Every metric of one case, as rows of the tidy table.
+"""Score one case, as rows of the tidy table: the one scorer of runs and of folders.
 
-Structures are scored one after the other, so that no more than one pair of masks is held beside the
-label maps. The graded part is scored apart from the hard part: a caller short of memory can drop the
-graded prediction in between.
+Structures are scored one after the other, so that no more than one pair of masks is held beside the label
+maps. The soft prediction is scored apart from the hard one: a caller short of memory reads it when the hard
+one is dropped.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 
-from sfumato.checks import as_tensor, require_choice, require_positive, require_same_shape, require_spacing
+from sfumato.checks import as_tensor, require_same_shape, require_spacing
+from sfumato.data.case import Case, Dataset
 from sfumato.errors import DTypeError, ShapeError
+from sfumato.evaluation.metrics_table import (
+    Calibrated,
+    MapPair,
+    MaskPair,
+    Metric,
+    RaterMasks,
+    ScoringOptions,
+)
 from sfumato.evaluation.rows import Row
-from sfumato.metrics.calibration.bins import CalibrationBins
-from sfumato.metrics.calibration.boundary import boundary_band
-from sfumato.metrics.calibration.errors import thresholded_adaptive_calibration_error
-from sfumato.metrics.calibration.reliability import CalibrationScores
-from sfumato.metrics.lesions import lesion_detection
-from sfumato.metrics.overlap import dice, iou, precision, recall, soft_dice, soft_iou, specificity
-from sfumato.metrics.squared_error import mean_squared_error
-from sfumato.metrics.surface.distances import surface_distances
-from sfumato.metrics.volume import absolute_volume_difference, relative_volume_difference, volume_ml
+from sfumato.metrics.raters import soft_consensus
+from sfumato.metrics.surface.elements import bounding_box
+from sfumato.structures import Structures, TargetKind, region_weights
 from sfumato.types import ArrayLike
 
-Structures = Mapping[str, tuple[int, ...]]
-
-MASK_METRICS = {
-    "dice": "fraction",
-    "iou": "fraction",
-    "precision": "fraction",
-    "recall": "fraction",
-    "specificity": "fraction",
-    "hd95": "mm",
-    "hd": "mm",
-    "assd": "mm",
-    "masd": "mm",
-    "surface_dice": "fraction",
-    "avd": "fraction",
-    "rvd": "fraction",
-    "volume": "ml",
-    "volume_ref": "ml",
-    "lesion_tpr": "fraction",
-    "lesion_fdr": "fraction",
-    "lesion_f1": "fraction",
-}
-MAP_METRICS = {"mse": "fraction", "soft_dice": "fraction", "soft_iou": "fraction"}
-CALIBRATION_METRICS = {
-    "ece": "fraction",
-    "ece_foreground": "fraction",
-    "ece_boundary": "fraction",
-    "classwise_ece": "fraction",
-    "mce": "fraction",
-    "ace": "fraction",
-    "tace": "fraction",
-    "brier": "fraction",
-    "nll": "nats",
-}
-# Of the hard and of the graded prediction, where several raters outlined a case.
-RATER_MASK_METRICS = dict.fromkeys(
-    ("dice_raters_mean", "dice_raters_max", "iou_raters_mean", "iou_raters_max", "ged", "rater_dice"),
-    "fraction",
-)
-RATER_MAP_METRICS = dict.fromkeys(("consensus_dice", "consensus_iou", "qubiq"), "fraction")
-UNITS_OF = MASK_METRICS | MAP_METRICS | CALIBRATION_METRICS | RATER_MASK_METRICS | RATER_MAP_METRICS
-_MISSING: Final[Mapping[str, Literal["nan", "diagonal"]]] = {"nan": "nan", "diagonal": "diagonal"}
-DEFAULT_METRICS = (
-    *(
-        "dice",
-        "iou",
-        "precision",
-        "recall",
-        "hd95",
-        "surface_dice",
-        "avd",
-        "rvd",
-        "volume",
-        "volume_ref",
-    ),
-    *("mse", "soft_dice", "ece", "ece_foreground", "tace", "brier", "nll"),
-    *RATER_MASK_METRICS,
-    *RATER_MAP_METRICS,
-)
+WHOLE = "all"  # the structure of scores that look at all classes at once
 
 
 @dataclass(frozen=True)
@@ -99,283 +46,288 @@ class Origin:
     seed: int | None
     fold: int | None
     case: str
-    rater: str = ""  # whose mask the reference is; empty: nobody's alone
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to score.
+@dataclass(frozen=True, eq=False)
+class CaseReference:
+    """What the prediction of one case is compared with.
 
-    Raises:
-        UnknownNameError: A metric or the treatment of missing surfaces is unknown.
-        ValueRangeError: The tolerance or the band is not above 0.
+    Attributes:
+        structures: What is scored.
+        spacing: Millimetres between voxel centres, one value per spatial axis.
+        origin: What the rows say about themselves.
+        labels: The reference: labels ``(*S)``, integers, or one mask per structure ``(R, *S)``, boolean. Of
+            several raters their consensus.
+        raters: Each rater's labels or masks, by name; empty where there is a single reference.
+        weights: The reference's own class weights ``(K, *S)``, where ``labels`` are these made hard: soft
+            predictions are then compared with them.
     """
 
-    metrics: tuple[str, ...] = DEFAULT_METRICS
-    tolerance_mm: float | int = 2.0  # of the surface Dice
-    missing: str = "nan"  # or "diagonal": distances where only one mask is empty
-    num_bins: int = 10  # of ECE and TACE
-    threshold: float | int = 1e-3  # of TACE
-    min_overlap: int = 3  # voxels of overlap that find a lesion
-    band_mm: float | int = 3.0  # reach of the boundary band of ece_boundary, to either side
+    structures: Structures
+    spacing: Sequence[float | int]
+    origin: Origin
+    labels: ArrayLike
+    raters: Mapping[str, ArrayLike] = field(default_factory=dict)
+    weights: ArrayLike | None = None
 
-    def __post_init__(self) -> None:
-        for name in self.metrics:
-            require_choice("metric", name, UNITS_OF)
-        require_choice("treatment of missing surfaces", self.missing, _MISSING)
-        require_positive("tolerance_mm", self.tolerance_mm)
-        require_positive("band_mm", self.band_mm)
+    @classmethod
+    def of(cls, case: Case, dataset: Dataset, *, structures: Structures, origin: Origin) -> Self:
+        """Return the reference of a case that was read; without labels, its first rater stands for them."""
+        raters: dict[str, Tensor] = {}
+        if case.labels_per_rater is not None:
+            raters = dict(zip(dataset.raters_of(case.name), case.labels_per_rater, strict=True))
+        labels = case.labels if case.labels is not None else next(iter(raters.values()))
+        weights = case.soft if case.labels_from_soft else None
+        return cls(structures, case.spacing, origin, labels, raters, weights)
+
+    def checked(self, name: str, array: ArrayLike) -> Tensor:
+        """Return labels ``(*S)`` or one mask per structure ``(R, *S)`` as a tensor.
+
+        Raises:
+            ShapeError: It is neither, or does not fit the spacing.
+            DTypeError: Labels hold fractions.
+        """
+        tensor, count = as_tensor(array), len(self.structures.names)
+        require_spacing(self.spacing, self.space(tensor), name=name)
+        if tensor.ndim > len(self.spacing):
+            if tensor.ndim != len(self.spacing) + 1 or len(tensor) != count:
+                raise ShapeError(
+                    f"{name} has shape {tuple(tensor.shape)}: give labels (*S) with {len(self.spacing)} "
+                    f"axes, or one mask for each of {count} structures"
+                )
+        elif tensor.is_floating_point() or tensor.is_complex():
+            raise DTypeError(f"{name} has dtype {tensor.dtype}: labels must be integers, not fractions")
+        return tensor
+
+    def space(self, array: Tensor) -> tuple[int, ...]:
+        """Return the spatial part of an array's shape."""
+        return tuple(array.shape[max(array.ndim - len(self.spacing), 0) :])
+
+    def mask(self, array: Tensor, index: int) -> Tensor:
+        """Return the mask ``(1, *S)`` of one structure, of labels or of one mask per structure."""
+        if array.ndim > len(self.spacing):
+            return array[index : index + 1]
+        first, *others = self.structures.values[index]
+        inside = array == first
+        for label in others:
+            inside |= array == label
+        return inside[None]
+
+    def drawn(self) -> dict[str, Tensor]:
+        """Return every rater's labels or masks, checked."""
+        return {
+            name: self.checked(f"reference of rater {name}", array) for name, array in self.raters.items()
+        }
+
+    def truths(self) -> dict[str, Tensor]:
+        """Return the consensus, under an empty name, and every rater's labels or masks, checked."""
+        return {"": self.checked("reference", self.labels)} | self.drawn()
 
 
-DEFAULT_SETTINGS = Settings()
+@dataclass(frozen=True, eq=False)
+class SoftPrediction:
+    """A soft prediction ``(channels, *S)`` and what its channels are."""
+
+    values: Tensor
+    kind: TargetKind
+
+    def structure(self, index: int, structures: Structures) -> Tensor:
+        """Return the map ``(1, *S)`` in [0, 1] of one structure."""
+        if not self.kind.joint:
+            return self.kind.to_unit(self.values[index][None]).clamp(0, 1)
+        first, *others = structures.values[index]
+        total = self.values[first][None]
+        for label in others:  # one after the other: no channel is copied beside their sum
+            total = total + self.values[label]
+        return total.clamp(0, 1)
+
+    def against_rest(self, reference: CaseReference, truth: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Return each structure's name, its probabilities ``(2, *S)`` against the rest, and its labels."""
+        for index, name in enumerate(reference.structures.names):
+            inside = self.structure(index, reference.structures)[0]
+            labels = reference.mask(truth, index)[0].to(torch.uint8)
+            yield name, torch.stack((1 - inside, inside)), labels
 
 
 def evaluate_case(
     prediction: ArrayLike,
-    reference: ArrayLike,
+    reference: CaseReference,
     *,
-    structures: Structures,
-    spacing: Sequence[float | int],
-    origin: Origin,
-    settings: Settings = DEFAULT_SETTINGS,
-    soft: ArrayLike | None = None,
-    probs: ArrayLike | None = None,
-    reference_maps: ArrayLike | None = None,
+    soft: SoftPrediction | None = None,
+    options: ScoringOptions | None = None,
 ) -> list[Row]:
-    """Score one case: hard masks, and where there are any, graded maps and class probabilities.
+    """Score one case against its reference, each rater, and all raters together.
 
     Args:
         prediction: Labels ``(*S)``, integers, or one mask per structure ``(R, *S)``, boolean.
-        reference: The same for the reference; the two need not be of one kind.
-        structures: Name of each structure, and the labels that form it. The order is that of the masks.
-        spacing: Millimetres between voxel centres, one value per spatial axis.
-        origin: What the rows say about themselves.
-        settings: Which metrics, and how.
-        soft: Graded prediction in [0, 1], one map per structure ``(R, *S)``: adds MSE and soft Dice.
-        probs: Class probabilities ``(K, *S)``, background first: adds the calibration, with structure
-            ``all``; the reference must then be labels.
-        reference_maps: The reference's own weight of each structure in [0, 1], ``(R, *S)``, where it has no
-            mask and ``reference`` is those weights made hard: graded maps are then compared with them.
+        reference: What it is compared with; labels and masks may be mixed.
+        soft: The soft prediction: adds soft Dice and MSE of each structure, and the calibration.
+        options: Which metrics, and how.
 
     Returns:
-        One row per structure and metric. A structure that is empty in both masks has overlap 1, distance
-        0, and undefined volume differences; one that is empty in one mask has overlap 0 and undefined
-        distances (or the image diagonal, by ``settings``).
+        The rows of :func:`evaluate_masks` and :func:`evaluate_soft`.
 
     Raises:
         ShapeError: The arrays' shapes do not fit each other, the structures or the spacing.
         DTypeError: Labels hold fractions.
-        ValueRangeError: Probabilities or maps are out of range.
+        ValueRangeError: Probabilities are out of range.
     """
-    rows = evaluate_masks(
-        prediction, reference, structures=structures, spacing=spacing, origin=origin, settings=settings
-    )
-    if soft is not None:
-        truth = reference if reference_maps is None else reference_maps
-        rows += evaluate_maps(
-            soft, truth, structures=structures, spacing=spacing, origin=origin, settings=settings
-        )
-    if probs is not None:
-        rows += evaluate_calibration(probs, reference, spacing=spacing, origin=origin, settings=settings)
-    return rows
+    rows = evaluate_masks(prediction, reference, options=options)
+    return rows if soft is None else rows + evaluate_soft(soft, reference, options=options)
 
 
 def evaluate_masks(
-    prediction: ArrayLike,
-    reference: ArrayLike,
-    *,
-    structures: Structures,
-    spacing: Sequence[float | int],
-    origin: Origin,
-    settings: Settings = DEFAULT_SETTINGS,
+    prediction: ArrayLike, reference: CaseReference, *, options: ScoringOptions | None = None
 ) -> list[Row]:
-    """Score the hard masks of one case; arguments and errors as :func:`evaluate_case`."""
-    pred, ref = (
-        checked(*pair, spacing, structures) for pair in (("prediction", prediction), ("reference", reference))
-    )
-    require_same_shape("prediction", _space(pred, spacing), "reference", _space(ref, spacing))
-    rows: list[Row] = []
-    for index, (name, labels) in enumerate(structures.items()):
-        first, second = one_mask(pred, index, labels, spacing), one_mask(ref, index, labels, spacing)
-        reason = _reason(first, second)
-        values = _mask_values(first, second, spacing, settings)
-        rows += _rows(values, name, reason, origin, [m for m in settings.metrics if m in MASK_METRICS])
-    return rows
+    """Score the hard prediction; arguments and errors as :func:`evaluate_case`.
 
-
-def evaluate_maps(
-    soft: ArrayLike,
-    reference: ArrayLike,
-    *,
-    structures: Structures,
-    spacing: Sequence[float | int],
-    origin: Origin,
-    settings: Settings = DEFAULT_SETTINGS,
-) -> list[Row]:
-    """Score graded maps ``(R, *S)`` in [0, 1] against hard masks; arguments as :func:`evaluate_case`.
-
-    The reference may be graded itself: one map per structure, ``(R, *S)`` in [0, 1].
+    Returns:
+        One row per structure and metric, against the reference and each rater. A structure that is empty in
+        both masks has overlap 1, distance 0, and undefined volume differences; one that is empty in one mask
+        has overlap 0 and undefined distances (or the image diagonal, by ``options``). With raters also one
+        row per structure and metric of all raters together, and those of :func:`evaluate_agreement`.
     """
-    maps, ref = as_tensor(soft), checked("reference", reference, spacing, structures)
-    require_same_shape("soft", maps.shape, "structures and axes", (len(structures), *_space(ref, spacing)))
+    options = options or ScoringOptions()
+    pred, truths = reference.checked("prediction", prediction), reference.truths()
     rows: list[Row] = []
-    for index, (name, labels) in enumerate(structures.items()):
-        first, second = maps[index][None], one_mask(ref, index, labels, spacing)
-        scores = {"mse": mean_squared_error, "soft_dice": soft_dice, "soft_iou": soft_iou}
-        chosen = [metric for metric in settings.metrics if metric in MAP_METRICS]
-        # One leading axis and this case's own number of spatial axes, whatever that number is.
-        values = {m: float(scores[m](first, second, spatial_axes=len(spacing))) for m in chosen}
-        rows += _rows(values, name, "ok", origin, chosen)
-    return rows
-
-
-def evaluate_calibration(
-    probs: ArrayLike,
-    reference: ArrayLike,
-    *,
-    spacing: Sequence[float | int],
-    origin: Origin,
-    settings: Settings = DEFAULT_SETTINGS,
-    structure: str = "all",
-) -> list[Row]:
-    """Score class probabilities ``(K, *S)`` against labels ``(*S)``: one row per metric.
-
-    Arguments and errors as :func:`evaluate_case`. Without foreground in the reference, ``ece_foreground``
-    is undefined; without a foreground probability above the threshold, so is ``tace``; and in a reference of
-    one class only, which has no surface, ``ece_boundary``. ``ace`` and ``classwise_ece`` are those of
-    :class:`~sfumato.metrics.calibration.bins.CalibrationBins`, ``ace`` within the error stated there.
-    """
-    # A batch of one is never mistaken for something else.
-    values, labels = as_tensor(probs)[None], as_tensor(reference)[None]
-    chosen = [metric for metric in settings.metrics if metric in CALIBRATION_METRICS]
-    found: dict[str, float] = {}
-    if {"ece", "classwise_ece", "mce", "ace", "brier", "nll"} & set(chosen):
-        scores = _binned(values, labels, None, settings)
-        found |= {"ece": scores.ece, "mce": scores.mce, "ace": scores.ace}
-        found |= {"classwise_ece": scores.classwise_ece_mean, "brier": scores.brier, "nll": scores.nll}
-    if "ece_foreground" in chosen:
-        found["ece_foreground"] = _binned(values, labels, labels != 0, settings).ece
-    if "tace" in chosen:
-        found["tace"] = thresholded_adaptive_calibration_error(
-            values, labels, num_bins=settings.num_bins, threshold=settings.threshold
-        )
-    no_reference, no_prediction = not bool((labels != 0).any()), math.isnan(found.get("tace", 0.0))
-    reason = _name_of_emptiness(no_prediction, no_reference)
-    rows = _rows(found, structure, reason, origin, [metric for metric in chosen if metric != "ece_boundary"])
-    if "ece_boundary" in chosen:
-        band = boundary_band(labels[0], spacing=spacing, width_mm=max(settings.band_mm, *spacing))
-        found["ece_boundary"] = _binned(values, labels, band[None], settings).ece
-        rows += _rows(found, structure, "no_voxel", origin, ["ece_boundary"])
-    return rows
-
-
-def _binned(values: Tensor, labels: Tensor, mask: Tensor | None, settings: Settings) -> CalibrationScores:
-    bins = CalibrationBins(values.shape[1], num_bins=settings.num_bins)
-    bins.update(values, labels, mask=mask)
-    return bins.compute()
-
-
-def checked(name: str, array: ArrayLike, spacing: Sequence[float | int], structures: Structures) -> Tensor:
-    """Give labels ``(*S)`` or one mask per structure ``(R, *S)`` as a tensor; raise for anything else."""
-    tensor = as_tensor(array)
-    space = _space(tensor, spacing)
-    require_spacing(spacing, space, name=name)
-    if tensor.ndim > len(spacing):
-        if tensor.ndim != len(spacing) + 1 or len(tensor) != len(structures):
-            raise ShapeError(
-                f"{name} has shape {tuple(tensor.shape)}: give labels (*S) with {len(spacing)} axes, or one "
-                f"mask for each of {len(structures)} structures"
+    for rater, truth in truths.items():
+        against = f"reference of rater {rater}" if rater else "reference"
+        require_same_shape("prediction", reference.space(pred), against, reference.space(truth))
+        for index, name in enumerate(reference.structures.names):
+            pair = MaskPair(
+                reference.mask(pred, index), reference.mask(truth, index), tuple(reference.spacing), options
             )
-        return tensor
-    if tensor.is_floating_point() or tensor.is_complex():
-        raise DTypeError(f"{name} has dtype {tensor.dtype}: labels must be integers, not fractions")
-    return tensor
+            rows += _rows(options.chosen("masks"), pair, name, reference.origin, rater)
+    metrics = options.chosen("rater_masks") if reference.raters else []
+    for index, name in enumerate(reference.structures.names if metrics else ()):
+        masks = [reference.mask(array, index) for array in (pred, *reference.drawn().values())]
+        first, *others = _cropped(masks)
+        rows += _rows(metrics, RaterMasks(first, torch.stack(others)), name, reference.origin)
+    return rows + evaluate_agreement(reference, options=options)
 
 
-def _space(array: Tensor, spacing: Sequence[float | int]) -> tuple[int, ...]:
-    return tuple(array.shape[max(array.ndim - len(spacing), 0) :])
+def evaluate_agreement(reference: CaseReference, *, options: ScoringOptions | None = None) -> list[Row]:
+    """Score the raters against one another: the ceiling that a prediction is compared with.
+
+    Returns:
+        Per structure and metric the mean over all pairs of raters, and each rater's mean with the others. Two
+        empty masks agree. No row for a single rater, who has nobody to agree with.
+    """
+    metrics, drawn = (options or ScoringOptions()).chosen("rater_pairs"), reference.drawn()
+    rows: list[Row] = []
+    if not metrics or len(drawn) < 2:
+        return rows
+    for index, name in enumerate(reference.structures.names):
+        masks = torch.stack(_cropped([reference.mask(array, index) for array in drawn.values()]))
+        for metric in metrics:
+            values = torch.as_tensor(metric.function(masks)).flatten()
+            numbers = {"": float(values.mean())} | dict(zip(drawn, values.tolist(), strict=True))
+            rows += [
+                _row(metric, value, "ok", name, reference.origin, rater) for rater, value in numbers.items()
+            ]
+    return rows
 
 
-def one_mask(array: Tensor, index: int, labels: tuple[int, ...], spacing: Sequence[float | int]) -> Tensor:
-    """Give the mask of one structure, ``(1, *S)``."""
-    if array.ndim > len(spacing):
-        return array[index : index + 1]
-    found = array == labels[0]
-    for label in labels[1:]:
-        found |= array == label
-    return found[None]
+def evaluate_soft(
+    soft: SoftPrediction, reference: CaseReference, *, options: ScoringOptions | None = None
+) -> list[Row]:
+    """Score the soft prediction; arguments and errors as :func:`evaluate_case`.
+
+    Returns:
+        One row per structure and metric of maps, against the reference, each rater, and the raters' mean; and
+        one per metric of calibration, with structure ``all``. Regions that may overlap have no joint
+        probabilities: each is calibrated against the rest. Without foreground in the reference,
+        ``ece_foreground`` is undefined; without a foreground probability above the threshold, so is ``tace``;
+        and in a reference of one class only, which has no surface, ``ece_boundary``.
+    """
+    options, truths = options or ScoringOptions(), reference.truths()
+    structures, space = reference.structures, reference.space(truths[""])
+    channels = max(structures.label_names) + 1 if soft.kind.joint else len(structures.names)
+    require_same_shape("soft", soft.values.shape, "channels and axes of the reference", (channels, *space))
+    rows: list[Row] = []
+    for index in range(len(structures.names)):
+        rows += _map_rows(index, soft, reference, truths, options)
+    return rows + _calibration_rows(soft, reference, truths, options)
 
 
-def _mask_values(
-    pred: Tensor, ref: Tensor, spacing: Sequence[float | int], settings: Settings
-) -> dict[str, float]:
-    wanted, axes = set(settings.metrics), len(spacing)
-    plain = {
-        "dice": dice,
-        "iou": iou,
-        "precision": precision,
-        "recall": recall,
-        "specificity": specificity,
-        "avd": absolute_volume_difference,
-        "rvd": relative_volume_difference,
-    }
-    values = {
-        metric: float(score(pred, ref, spatial_axes=axes))
-        for metric, score in plain.items()
-        if metric in wanted
-    }
-    if {"volume", "volume_ref"} & wanted:
-        values["volume"] = float(volume_ml(pred, spacing=spacing))
-        values["volume_ref"] = float(volume_ml(ref, spacing=spacing))
-    if {"hd95", "hd", "assd", "masd", "surface_dice"} & wanted:
-        values |= _surface_values(pred, ref, spacing, settings)
-    if {"lesion_tpr", "lesion_fdr", "lesion_f1"} & wanted:
-        lesions = lesion_detection(pred, ref, min_overlap=settings.min_overlap, spatial_axes=axes)
-        values["lesion_tpr"] = float(lesions.true_positive_rate())
-        values["lesion_fdr"] = float(lesions.false_detection_rate())
-        values["lesion_f1"] = float(lesions.f1())
-    return values
+def _map_rows(
+    index: int,
+    soft: SoftPrediction,
+    reference: CaseReference,
+    truths: Mapping[str, Tensor],
+    options: ScoringOptions,
+) -> list[Row]:
+    """Score the map of one structure."""
+    structures, spacing = reference.structures, tuple(reference.spacing)
+    name, one = structures.names[index], soft.structure(index, structures)
+    targets = {rater: reference.mask(truth, index) for rater, truth in truths.items()}
+    masks = [mask for rater, mask in targets.items() if rater]
+    if reference.weights is not None:
+        targets[""] = region_weights(reference.weights, values=[structures.values[index]])
+    rows: list[Row] = []
+    for rater, target in targets.items():
+        pair = MapPair(one, target, spacing)
+        rows += _rows(options.chosen("maps"), pair, name, reference.origin, rater)
+    metrics = options.chosen("rater_maps")
+    if masks and metrics:
+        pair = MapPair(one, soft_consensus(torch.stack(masks)), spacing)
+        rows += _rows(metrics, pair, name, reference.origin)
+    return rows
 
 
-def _surface_values(
-    pred: Tensor, ref: Tensor, spacing: Sequence[float | int], settings: Settings
-) -> dict[str, float]:
-    """Surface metrics from one computation of the surfaces."""
-    surfaces, missing = surface_distances(pred, ref, spacing=spacing), _MISSING[settings.missing]
-    return {
-        "hd95": float(surfaces.hausdorff(percentile=95.0, missing=missing)),
-        "hd": float(surfaces.hausdorff(percentile=100.0, missing=missing)),
-        "assd": float(surfaces.assd(missing=missing)),
-        "masd": float(surfaces.masd(missing=missing)),
-        "surface_dice": float(surfaces.surface_dice(settings.tolerance_mm)),
-    }
+def _calibration_rows(
+    soft: SoftPrediction, reference: CaseReference, truths: Mapping[str, Tensor], options: ScoringOptions
+) -> list[Row]:
+    metrics, spacing = options.chosen("probabilities"), tuple(reference.spacing)
+    if not metrics:
+        return []
+    joint = soft.kind.joint or not reference.structures.overlap
+    probs = soft.kind.probabilities(soft.values) if joint else None
+    rows: list[Row] = []
+    for rater, truth in truths.items():
+        # One region after the other: the generator holds no more than one.
+        pairs = soft.against_rest(reference, truth) if probs is None else [(WHOLE, probs, truth)]
+        for name, values, labels in pairs:
+            # A batch of one is never mistaken for something else.
+            case = Calibrated(values[None], labels[None], spacing, options)
+            rows += _rows(metrics, case, name, reference.origin, rater)
+    return rows
 
 
-def _reason(pred: Tensor, ref: Tensor) -> str:
-    return _name_of_emptiness(not bool(pred.any()), not bool(ref.any()))
-
-
-def _name_of_emptiness(no_prediction: bool, no_reference: bool) -> str:  # noqa: FBT001 - two plain facts
-    if no_prediction and no_reference:
-        return "both_empty"
-    if no_prediction:
-        return "empty_prediction"
-    return "empty_reference" if no_reference else "ok"
+def _cropped(masks: Sequence[Tensor]) -> list[Tensor]:
+    """Crop masks ``(1, *S)`` to the box that holds them all; one voxel where all are empty."""
+    union = masks[0][0].clone()
+    for one in masks[1:]:
+        require_same_shape("a rater's mask", one.shape[1:], "prediction or first rater's", union.shape)
+        union |= one[0]
+    # Outside the box they agree that nothing is there.
+    box = bounding_box(union.cpu().numpy()) or ((0, 1),) * union.ndim
+    return [one[(slice(None), *(slice(*extent) for extent in box))] for one in masks]
 
 
 def _rows(
-    values: Mapping[str, float], structure: str, reason: str, origin: Origin, metrics: list[str]
+    metrics: Iterable[Metric],
+    compared: Any,  # noqa: ANN401 - what the metrics need, as the table says
+    structure: str,
+    origin: Origin,
+    rater: str = "",
 ) -> list[Row]:
-    """Give one row per metric: ``ok`` where the value is defined, else the reason why it is not."""
-    told = dataclasses.asdict(origin)
-    return [
-        Row(
-            structure=structure,
-            metric=metric,
-            value=values[metric],
-            unit=UNITS_OF[metric],
-            status=reason if math.isnan(values[metric]) else "ok",
-            **told,
-        )
-        for metric in metrics
-    ]
+    """Compute one row per metric: ``ok`` where the value is defined, else the reason why it is not."""
+    rows = []
+    for metric in metrics:
+        value = float(metric.function(compared))
+        undefined = metric.undefined or compared.undefined if math.isnan(value) else "ok"
+        rows.append(_row(metric, value, undefined, structure, origin, rater))
+    return rows
+
+
+def _row(metric: Metric, value: float, status: str, structure: str, origin: Origin, rater: str) -> Row:
+    return Row(
+        **dataclasses.asdict(origin),
+        rater=rater,
+        structure=structure,
+        metric=metric.name,
+        value=value,
+        unit=metric.unit,
+        status=status,
+    )

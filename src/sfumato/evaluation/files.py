@@ -1,32 +1,25 @@
-"""What ``sfumato evaluate`` reads: predictions, references, and how they belong together."""
+"""The files of a folder of predictions and of their references, and how they belong together."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from sfumato.checks import require_choice
 from sfumato.data import open_dataset
 from sfumato.data.case import Dataset, VolumePath
-from sfumato.data.readers.cases import as_labels, grid_difference
 from sfumato.data.readers.description import read_description
-from sfumato.data.readers.files import Volume, read_volume, stem, suffix
+from sfumato.data.readers.files import stem, suffix
 from sfumato.data.readers.layouts import layout_of, wrapped_layout
-from sfumato.data.readers.weights import as_weights
-from sfumato.errors import DTypeError, FileFormatError, GeometryError, InputError, ShapeError, ValueRangeError
+from sfumato.data.readers.masks import whole_values
+from sfumato.errors import FileFormatError, InputError
+from sfumato.structures import TARGET_KINDS, Structures
 from sfumato.types import Spacing
 
-KINDS = ("classes", "regions", "signed")
 DESCRIPTION = "prediction.json"
-
-_PIECE = 2**20  # voxels looked at together: a large volume is not copied as a whole
 
 
 @dataclass(frozen=True)
@@ -34,35 +27,51 @@ class ReferenceFiles:
     """The reference of one case: a consensus, raters, or both; class weights where there is neither."""
 
     mask: VolumePath | None
-    raters: tuple[tuple[str, Path], ...] = ()
+    raters: Mapping[str, Path]
     weights: tuple[Path, ...] = ()
 
     @property
-    def hard(self) -> bool:
-        """Whether there is a mask of anyone."""
-        return self.mask is not None or bool(self.raters)
+    def masks(self) -> tuple[VolumePath, ...]:
+        """The masks of all, the consensus first."""
+        return (*(() if self.mask is None else (self.mask,)), *self.raters.values())
 
 
 @dataclass(frozen=True)
 class References:
-    """What the predictions are compared with."""
+    """What the predictions are compared with.
+
+    Attributes:
+        name: The data set's name.
+        cases: The files of every case.
+        label_names: Name of every label; None: declared nowhere.
+        regions: Region name to the labels that form it, where the data declare any.
+        spacing: For pictures, which state none.
+        label_values: Stored value to label, where they differ.
+        complete: Every case must have a prediction; a data set also holds training cases.
+    """
 
     name: str
     cases: Mapping[str, ReferenceFiles]
-    label_names: Mapping[int, str] | None  # None: not declared anywhere
+    label_names: Mapping[int, str] | None
     regions: Mapping[str, tuple[int, ...]] | None
-    spacing: Spacing | None  # for pictures, which state none
-    label_values: Mapping[int, int] | None  # stored value to label, where they differ
-    complete: bool  # every case must have a prediction; a data set also holds training cases
+    spacing: Spacing | None
+    label_values: Mapping[int, int] | None = None
+    complete: bool = False
 
 
 @dataclass(frozen=True)
 class PredictionFiles:
-    """The predictions of one model: a folder, or one file."""
+    """The predictions of one model: a folder, or one file.
+
+    Attributes:
+        hard: Every case's labels or masks.
+        soft: The soft predictions there are.
+        description: What ``prediction.json`` says; empty for other people's predictions.
+    """
 
     hard: Mapping[str, Path]
     soft: Mapping[str, Path]
-    description: Mapping[str, Any]  # of prediction.json; empty for other people's predictions
+    description: Mapping[str, Any]
 
     @property
     def regions(self) -> dict[str, tuple[int, ...]] | None:
@@ -70,37 +79,35 @@ class PredictionFiles:
         regions = self.description.get("regions")
         return {name: tuple(labels) for name, labels in regions.items()} if regions else None
 
-    @property
-    def tolerance_mm(self) -> float | None:
-        """The tolerance of the surface Dice that the training was evaluated with; None: they say none."""
-        return self.description.get("tolerance_mm")
+
+Pairs = Mapping[str, tuple[Path, ReferenceFiles]]
 
 
-def find_references(path: str, kind: str = "auto") -> References:
+def find_references(reference: Path | str | Dataset) -> References:
     """List the reference masks: a data set of any layout, a folder of masks, or one mask.
 
     Args:
-        path: Where they are.
-        kind: The data set's layout, as in :func:`sfumato.data.open_dataset`; ``auto`` also takes masks.
+        reference: Where they are, or a data set that was opened already.
 
     Raises:
-        FileFormatError: There is nothing at ``path``, or no mask in it.
+        FileFormatError: There is nothing at the path, or no mask in it.
         DataError: The data set has problems; all of them are listed.
     """
-    place = Path(path)
-    if kind != "auto" or path.startswith("sample:") or place.suffix.lower() == ".csv" or _is_data(place):
-        return _of_dataset(open_dataset(path, layout=kind))
+    if isinstance(reference, Dataset):
+        return _of_dataset(reference)
+    place = Path(reference)
+    if str(reference).startswith("sample:") or place.suffix.lower() == ".csv" or _is_data(place):
+        return _of_dataset(open_dataset(reference))
     masks = _volumes(place, "reference")
     description = read_description(place if place.is_dir() else place.parent)
     if description.label_names is None:
         description = read_description(place.resolve().parent)
     return References(
         name=description.name or (place.resolve().name if place.is_dir() else stem(place)),
-        cases={name: ReferenceFiles(mask) for name, mask in masks.items()},
+        cases={name: ReferenceFiles(mask, {}) for name, mask in masks.items()},
         label_names=description.label_names,
         regions=description.regions,
         spacing=description.spacing,
-        label_values=None,
         complete=True,
     )
 
@@ -113,22 +120,15 @@ def _is_data(place: Path) -> bool:
 def _of_dataset(dataset: Dataset) -> References:
     cases: dict[str, ReferenceFiles] = {}
     for files in dataset.cases:
-        names = dataset.raters_of(files.name)
+        raters = dict(zip(dataset.raters_of(files.name), files.rater_masks, strict=True))
         # A mask that is one of the raters' is no consensus of them.
         consensus = None if files.mask in files.rater_masks else files.mask
-        if consensus or files.rater_masks:
-            cases[files.name] = ReferenceFiles(consensus, tuple(zip(names, files.rater_masks, strict=True)))
+        if consensus or raters:
+            cases[files.name] = ReferenceFiles(consensus, raters)
         elif files.soft:
-            cases[files.name] = ReferenceFiles(None, weights=files.soft)
-    return References(
-        dataset.name,
-        cases,
-        dataset.label_names,
-        dataset.regions,
-        dataset.spacing,
-        dataset.label_values,
-        complete=False,
-    )
+            cases[files.name] = ReferenceFiles(None, {}, files.soft)
+    declared = dataset.label_names, dataset.regions, dataset.spacing, dataset.label_values
+    return References(dataset.name, cases, *declared)
 
 
 def find_predictions(place: Path) -> PredictionFiles:
@@ -137,21 +137,21 @@ def find_predictions(place: Path) -> PredictionFiles:
     Raises:
         FileFormatError: There is no prediction, or ``prediction.json`` is damaged.
     """
-    found = _volumes(place, "prediction")
+    volumes = _volumes(place, "prediction")
     folder = place if place.is_dir() else place.parent
-    around = found if place.is_dir() else _volumes(folder, "prediction")
-    hard = {name: path for name, path in found.items() if not _is_extra(name, around)}
+    around = volumes if place.is_dir() else _volumes(folder, "prediction")
+    hard = {name: path for name, path in volumes.items() if not _is_extra(name, around)}
     if not hard:
         raise FileFormatError(f"{place} holds no hard prediction: expected <case>.nii.gz")
     description = _description(folder / DESCRIPTION)
-    # The predictions say that they have no graded ones: such a file was left there by others.
+    # The predictions say that they have no soft ones: such a file was left there by others.
     left = "soft" in description and description["soft"] is None
     soft = {} if left else {name: around[f"{name}_soft"] for name in hard if f"{name}_soft" in around}
     return PredictionFiles(hard, soft, description)
 
 
 def _is_extra(name: str, names: Mapping[str, Path]) -> bool:
-    """Say whether a file is a graded prediction or an uncertainty map beside the hard prediction."""
+    """Return whether a file is a soft prediction or an uncertainty map beside the hard prediction."""
     bare = name.removesuffix("_soft").split("_uncertainty-")[0]
     return bare != name and bare in names
 
@@ -168,7 +168,7 @@ def _description(path: Path) -> Mapping[str, Any]:
             f"{path} holds a {type(content).__name__}: expected an object with method and kind"
         )
     if "kind" in content:
-        require_choice(f"kind of prediction in {path}", str(content["kind"]), KINDS)
+        require_choice(f"kind of prediction in {path}", str(content["kind"]), TARGET_KINDS)
     _require_regions(content.get("regions"), path)
     tolerance_mm = content.get("tolerance_mm", 1.0)
     if not isinstance(tolerance_mm, int | float) or not tolerance_mm > 0:
@@ -202,149 +202,73 @@ def _volumes(place: Path, what: str) -> dict[str, Path]:
     return files
 
 
-def read_reference(path: VolumePath, spacing: Spacing | None) -> Volume:
-    """Read a reference mask; a picture gets the declared spacing."""
-    volume = read_volume(path)
-    array = volume.array
-    if array.ndim > len(volume.spacing):
-        if volume.affine is not None or not np.all(array == array[..., :1]):
-            raise ShapeError(f"{path} has shape {array.shape}: expected one label per voxel")
-        array = array[..., 0]  # a grey mask stored as a colour picture
-    if volume.affine is None and spacing is not None and len(spacing) == array.ndim:
-        return Volume(array, spacing, None)
-    return Volume(array, volume.spacing, volume.affine)
-
-
-def read_weights(
-    paths: Sequence[Path], spacing: Spacing | None, *, num_classes: int
-) -> tuple[Volume, Tensor]:
-    """Read a case's class weights: their grid, and ``(K, *S)`` float32.
-
-    Raises:
-        GeometryError: The files of several classes are not on one grid.
-        ShapeError, ValueRangeError: They hold another number of classes, or no class weights.
-    """
-    volumes = [read_volume(path) for path in paths]
-    first, axes = volumes[0], len(volumes[0].spacing)
-    for path, volume in zip(paths[1:], volumes[1:], strict=True):
-        difference = grid_difference(first, volume)
-        if difference:
-            raise GeometryError(f"{paths[0]} and {path} are not on one grid: {difference}")
-    weights = as_weights(
-        [volume.array for volume in volumes],
-        shape=first.array.shape[:axes],
-        num_classes=num_classes,
-        source=" and ".join(str(path) for path in paths),
-    )
-    declared = first.affine is None and spacing is not None and len(spacing) == axes
-    grid = Volume(first.array, spacing if declared and spacing else first.spacing, first.affine)
-    return grid, torch.from_numpy(weights)
-
-
-def small_labels(
-    array: np.ndarray,
-    label_names: Mapping[int, str],
-    source: VolumePath,
-    label_values: Mapping[int, int] | None = None,
-) -> Tensor:
-    """Turn a mask's values into labels of the smallest type that holds them: big volumes count bytes.
+def paired(predictions: PredictionFiles, references: References, *, partial: bool) -> tuple[Pairs, list[str]]:
+    """Match predictions and references by case name.
 
     Args:
-        array: Values as stored.
-        label_names: The declared labels.
-        source: What to call the mask in messages.
-        label_values: Stored value to label, where the two differ.
-
-    Raises:
-        DTypeError: The mask holds fractions.
-        ValueRangeError: It holds labels that are not declared; they are listed.
-    """
-    if label_values is None and array.dtype in (np.uint8, np.bool_):
-        flat = array.ravel(order="K")
-        pieces = (np.unique(flat[start : start + _PIECE]) for start in range(0, len(flat), _PIECE))
-        if {int(value) for piece in pieces for value in piece} <= set(label_names):
-            return torch.from_numpy(np.require(array, np.uint8, ["W"]))
-    labels = as_labels(array, label_names, source=str(source), label_values=label_values)
-    return torch.from_numpy(labels.astype(np.uint8 if max(label_names) < 256 else np.int32))
-
-
-def read_on_grid(path: Path, reference: Volume, reference_path: VolumePath) -> np.ndarray:
-    """Read a prediction and check that it lies on the reference's grid.
+        predictions: The predictions.
+        references: The references.
+        partial: Allow references without a prediction; a data set always may have them.
 
     Returns:
-        ``(*S)``, or ``(*S, channels)``.
+        The pairs, and one sentence per file without a partner.
+    """
+    hard, masks = predictions.hard, references.cases
+    if len(hard) == len(masks) == 1 and references.complete:
+        # Two single files belong together whatever their names.
+        return {next(iter(masks)): (next(iter(hard.values())), next(iter(masks.values())))}, []
+    problems = [
+        f"case {case}: prediction {path} has no reference in {references.name}"
+        for case, path in hard.items()
+        if case not in masks
+    ]
+    if references.complete and not partial:
+        problems += [
+            f"case {case}: reference {files.mask} has no prediction; --partial leaves it out"
+            for case, files in masks.items()
+            if case not in hard
+        ]
+    return {case: (path, masks[case]) for case, path in hard.items() if case in masks}, problems
+
+
+def structures_of(predictions: PredictionFiles, references: References, pairs: Pairs) -> Structures:
+    """Return the structures to score.
+
+    The labels are those that the references or the predictions declare, else those that the files hold. The
+    regions are those that the predictions were made for, else the references'.
 
     Raises:
-        GeometryError: Shape, spacing or affine differ; both are said.
+        InputError: Predictions and references declare different labels, a region holds labels that are not
+            declared, or there is no label but the background.
     """
-    volume = read_volume(path)
-    axes = len(reference.spacing)
-    array, spacing = volume.array, volume.spacing
-    if len(spacing) == axes + 1 and array.shape[axes] == 1:
-        # A picture stored as a volume of one slice.
-        array, spacing = array.squeeze(axis=axes), spacing[:axes]
-    if volume.affine is None and len(spacing) == axes:
-        spacing = reference.spacing
-    if len(spacing) == axes + 1 and reference.affine is None:
-        spacing = spacing[:axes]  # classes of a picture, read as a third axis
-    difference = grid_difference(reference, Volume(array, spacing, volume.affine))
-    if difference:
-        raise GeometryError(f"{reference_path} and {path} are not on one grid: {difference}")
-    return array
-
-
-def read_graded(path: Path, reference: Volume, reference_path: VolumePath) -> Tensor:
-    """Read a graded prediction as ``(channels, *S)`` float32.
-
-    Raises:
-        DTypeError, ValueRangeError: The values are whole numbers beyond 0 and 1, or not finite.
-    """
-    array = read_on_grid(path, reference, reference_path)
-    if array.ndim == len(reference.spacing):
-        array = array[..., None]
-    array = array.astype(np.float32, copy=False)
-    low, high = float(array.min(initial=0)), float(array.max(initial=0))
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueRangeError(f"{path} holds NaN or infinite values")
-    if low < -1.001 or high > 1.001:
-        raise DTypeError(
-            f"{path} holds values {low:g} .. {high:g}: a graded prediction lies in [0, 1], "
-            "or in [-1, 1] if signed"
-        )
-    return torch.from_numpy(array).movedim(-1, 0)
-
-
-def kind_of(soft: Tensor, declared: str | None, num_classes: int, num_regions: int, path: Path) -> str:
-    """Say what the channels are: as declared, or by their number and sign.
-
-    Raises:
-        InputError: The number of channels fits neither the classes nor the regions.
-    """
-    channels = len(soft)
-    wanted = {"classes": num_classes, "regions": num_regions, "signed": num_regions}
-    if declared is not None:
-        kind = declared
-    elif channels == num_classes:
-        kind = "classes"
-    else:
-        kind = "signed" if bool((soft < -0.001).any()) else "regions"
-    if channels != wanted[kind]:
+    names = _label_names(predictions, references, pairs)
+    if not any(names):
         raise InputError(
-            f"{path} has {channels} channels: expected {num_classes} classes (background first), "
-            f"or {num_regions} regions"
+            f"no file holds a label above 0, and {references.name} declares none: nothing to score"
         )
-    return kind
+    regions = predictions.regions or references.regions
+    for name, labels in (regions or {}).items():
+        unknown = sorted(set(labels) - set(names))
+        if unknown:
+            raise InputError(
+                f"region {name} is formed of labels {sorted(labels)}, but {unknown} are not among the labels "
+                f"{sorted(names)} of {references.name}"
+            )
+    return Structures(names, regions)
 
 
-def labels_found(paths: Sequence[VolumePath]) -> dict[int, str]:
-    """Name the labels that the masks hold; a file that cannot be read is reported with its case."""
+def _label_names(predictions: PredictionFiles, references: References, pairs: Pairs) -> dict[int, str]:
+    declared, described = references.label_names, predictions.description.get("label_names") or {}
+    said = {int(label): str(name) for label, name in described.items()}
+    if declared is not None and said and set(said) != set(declared):
+        raise InputError(
+            f"the predictions were made for labels {sorted(said)}, but {references.name} declares "
+            f"{sorted(declared)}"
+        )
+    if declared is not None or said:
+        return dict(declared or said)
     values: set[int] = {0}
-    for path in paths:
-        try:
-            array = read_volume(path).array
-        except InputError:
-            continue
-        whole = array if array.dtype.kind in "iub" else array[np.isfinite(array)]
-        found = {int(value) for value in np.unique(whole) if value == int(value)}
-        values |= {0, 1} if found == {0, 255} else found  # white on black is one label
-    return {label: "background" if label == 0 else f"label {label}" for label in sorted(values)}
+    for path in (path for hard, files in pairs.values() for path in (hard, *files.masks)):
+        stored = whole_values(path)
+        values |= {0, 1} if stored == {0, 255} else stored  # white on black is one label
+    return {label: f"label {label}" if label else "background" for label in sorted(values)}

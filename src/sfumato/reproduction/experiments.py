@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from sfumato.errors import UnknownNameError
-from sfumato.evaluation.case import UNITS_OF
+from sfumato.evaluation.metrics_table import METRICS
 from sfumato.methods import METHODS
 from sfumato.recipe.files import recipe_file
 from sfumato.recipe.parts import Choice, PartChoice
@@ -138,8 +138,8 @@ class Content(Part):
             if twice:
                 raise ValueError(f"{what} {', '.join(twice)} is given twice")
         for measure in (measure for part in self.data for measure in part.metrics.values()):
-            if measure.ours not in UNITS_OF:
-                raise UnknownNameError("metric", measure.ours, UNITS_OF)
+            if measure.ours not in METRICS:
+                raise UnknownNameError("metric", measure.ours, METRICS)
         for name, entry in self.listed.items():
             for kind in entry.data:
                 if kind not in parts:

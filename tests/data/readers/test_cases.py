@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from sfumato.data import CaseFiles, Dataset, load_case
-from sfumato.data.readers.cases import as_labels, grid_difference
 from sfumato.data.readers.files import Volume
+from sfumato.data.readers.masks import as_labels, grid_difference
 from sfumato.errors import DataError, DTypeError, FileFormatError, GeometryError, ShapeError, ValueRangeError
 from tiny_data import AFFINE, SPACING, mask, picture, write_nifti
 

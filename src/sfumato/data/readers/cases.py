@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from sfumato.data.case import Case, CaseFiles, Dataset, SliceStack, VolumePath
 from sfumato.data.readers.files import Volume, read_volume
+from sfumato.data.readers.masks import as_labels, grid_difference, without_colour
 from sfumato.data.readers.weights import as_weights
 from sfumato.errors import (
     DataError,
-    DTypeError,
     FileFormatError,
     GeometryError,
     SfumatoError,
@@ -23,8 +23,6 @@ from sfumato.errors import (
 )
 from sfumato.labels import hard_labels, majority_vote
 from sfumato.types import Spacing
-
-_MISPLACED_VOXELS = 0.01  # How far apart, in voxels, two grids' corners may be and count as one grid.
 
 
 def load_case(files: CaseFiles, dataset: Dataset) -> Case:
@@ -160,10 +158,8 @@ class _Reading:
         volume = self._open(path)
         if volume is None:
             return None
-        array, axes = volume.array, len(volume.spacing)
-        if array.ndim > axes and volume.affine is None and np.all(array == array[..., :1]):
-            array = array[..., 0]  # A grey mask stored as a colour picture.
-        if array.ndim > axes:
+        array = without_colour(volume)
+        if array.ndim > len(volume.spacing):
             self.errors.append(
                 ShapeError(
                     f"case {self.name}: mask {path} is {array.ndim}-D {array.shape}, "
@@ -231,83 +227,3 @@ class _Reading:
             self.errors.append(error)
             return None
         return torch.from_numpy(weights)
-
-
-def as_labels(
-    array: np.ndarray,
-    label_names: Mapping[int, str],
-    *,
-    source: str,
-    label_values: Mapping[int, int] | None = None,
-) -> np.ndarray:
-    """Turn a mask's values into class indices, int64.
-
-    Args:
-        array: Values as stored.
-        label_names: The declared labels. With two of them, a mask of just 0 and 255 means 0 and 1.
-        source: What to call the mask in messages.
-        label_values: Stored value to class index, where the two differ.
-
-    Raises:
-        DTypeError: fractions; how many, and an example.
-        ValueRangeError: NaN or infinite values, counted; or values outside the declared labels, or the
-            mapping, all of them listed.
-    """
-    if array.dtype.kind == "f":
-        bad = array.size - int(np.isfinite(array).sum())
-        if bad:
-            raise ValueRangeError(
-                f"{source} has {bad} NaN or infinite values of {array.size}: expected a hard mask of class "
-                "indices"
-            )
-        fractions = array[array != np.rint(array)]
-        if fractions.size:
-            raise DTypeError(
-                f"{source} has {fractions.size} values that are no whole numbers, such as {fractions[0]:g}: "
-                "expected a hard mask of class indices"
-            )
-    labels = array.astype(np.int64)
-    values = np.unique(labels)
-    if len(label_names) == 2 and 255 in values and set(values.tolist()) <= {0, 255}:
-        return labels // 255
-    stored = label_values if label_values is not None else {value: value for value in label_names}
-    outside = [int(value) for value in values if value not in stored]
-    if outside:
-        declared = ", ".join(f"{value} {label_names[label]}" for value, label in stored.items())
-        more = " …" if len(outside) > 10 else ""
-        listed = ", ".join(str(value) for value in outside[:10]) + more
-        raise ValueRangeError(f"{source} holds values {listed} outside the declared labels ({declared})")
-    if label_values is None:
-        return labels
-    classes = np.zeros_like(labels)
-    for value, label in label_values.items():
-        classes[labels == value] = label
-    return classes
-
-
-def grid_difference(first: Volume, second: Volume) -> str:
-    """Say how two grids differ in shape, spacing and affine; empty where they are one grid."""
-    axes = len(first.spacing)
-    shape, other = first.array.shape[:axes], second.array.shape[: len(second.spacing)]
-    differences = [] if shape == other else [f"shape {shape} and {other}"]
-    if len(first.spacing) != len(second.spacing) or not np.allclose(first.spacing, second.spacing, rtol=1e-3):
-        differences.append(f"spacing {_mm(first.spacing)} and {_mm(second.spacing)} mm")
-    if first.affine is not None and second.affine is not None:
-        # Two grids are one if every corner lies at the same place; header rounding is far below that.
-        corners = np.stack([np.ravel(axis) for axis in np.meshgrid(*[(0, side - 1) for side in shape])])
-        homogeneous = np.concatenate(
-            [corners, np.zeros((3 - axes, corners.shape[1])), np.ones_like(corners[:1])]
-        )
-        apart = np.linalg.norm(((first.affine - second.affine) @ homogeneous)[:3], axis=0).max()
-        if apart > _MISPLACED_VOXELS * min(first.spacing):
-            matrices = f"affine {_rows(first.affine)} and {_rows(second.affine)}"
-            differences.append(f"{matrices}, corners up to {apart:.3g} mm apart")
-    return "; ".join(differences)
-
-
-def _mm(spacing: Spacing) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in spacing) + ")"
-
-
-def _rows(affine: np.ndarray) -> str:
-    return str(np.round(affine[:3], 4).tolist())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from sfumato.data.case import CaseFiles
 from sfumato.data.readers.files import read_volume
+from sfumato.data.readers.masks import whole_values
 from sfumato.errors import SfumatoError
 
 _MOST_LABELS = 256
@@ -27,12 +26,7 @@ def labels_in(cases: Iterable[CaseFiles]) -> dict[int, str]:
     if not paths:
         values = set(range(next((_classes(files.soft[0]) for files in cases if files.soft), 0)))
     for path in paths:
-        try:
-            array = read_volume(path).array
-        except SfumatoError:
-            continue
-        whole = array[np.isfinite(array)] if array.dtype.kind == "f" else array
-        values |= {int(value) for value in np.unique(whole) if value == int(value)}
+        values |= whole_values(path)
     if values and values <= {0, 255}:
         values = {0, 1}
     sensible = [value for value in values if 0 <= value < _MOST_LABELS]
