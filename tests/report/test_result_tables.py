@@ -139,7 +139,7 @@ def test_raters_are_averaged_in_the_tables_and_told_apart_in_their_own(made_up):
     assert list(tables_of(rows)) == ["cell"]
     assert cell_of(tables_of(rows)["cell"][0], "a", "dice").value == pytest.approx(0.7)
     table = rater_table(rows)
-    assert [heading.title for heading in table.headings] == ["method", "Ada", "Bo"]
+    assert [heading.title for heading in table.headings] == ["Method", "Ada", "Bo"]
     assert [cell.value for cell in table.rows[0][1:]] == [0.6, 0.8]
 
 

@@ -34,8 +34,8 @@ def test_lines_give_each_methods_agreement_with_the_consensus(rows):
     first, second, scaled = lines_of(volume_report(rows))
     assert (first["structure"], first["method"], first["cases"], first["status"]) == ("head", "a", "4", "ok")
     # Differences 1, 2, 2, 3: mean 2, deviation sqrt(2 / 3).
-    assert first["mean difference (ml)"] == "2"
-    assert first["upper limit (ml)"] == f"{2 + 1.96 * (2 / 3) ** 0.5:.3g}"
+    assert first["mean difference (ml)"] == "2.000"
+    assert first["upper limit (ml)"] == f"{2 + 1.96 * (2 / 3) ** 0.5:.3f}"
     assert second["mean difference (ml)"] == "0.125"
     assert scaled["method"] == "a+T"
 

@@ -238,7 +238,7 @@ def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
         lines=_case_table(data, lines),
         start=figures.common_start(row.case for row in data.rows),
         drawings=drawings,
-        agreement=record_table("", data.agreement),
+        agreement=_records(data.agreement),
         pooled=_bin_tables(data),
         viewer=_embedded(viewer.content) if data.cases else "",
         settings=_settings(data),
@@ -280,10 +280,14 @@ def _test_tables(lines: Sequence[TableRow]) -> dict[str, Any]:
         place = ", ".join(str(line[name]) for name in ("dataset", "structure") if name in line)
         structures.setdefault(place, []).append(line)
     return {
-        "main_tests": record_table("", main or chosen),
-        "further_tests": record_table("", further),
-        "tests": {place: record_table("", several) for place, several in structures.items()},
+        "main_tests": _records(main or chosen),
+        "further_tests": _records(further),
+        "tests": {place: _records(several) for place, several in structures.items()},
     }
+
+
+def _records(lines: Sequence[TableRow]) -> Table:
+    return record_table("", lines, decimals=3)
 
 
 def _case_table(data: ReportData, lines: Sequence[CaseLine]) -> Table:

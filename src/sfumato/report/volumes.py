@@ -46,7 +46,7 @@ def volume_report(rows: Rows) -> Table | None:
                 "status": str(record["status"]).replace("_", " "),
             }
         )
-    return record_table("", lines)
+    return record_table("", lines, decimals=3)
 
 
 def volume_figures(rows: Rows, methods: Sequence[str]) -> dict[str, Figure]:

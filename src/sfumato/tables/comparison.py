@@ -46,7 +46,7 @@ def comparison_tables(comparison: Comparison, *, spread: Spread = "sd") -> list[
             heading = Heading(labels(rows)[0], str(key[0]), str(rows["measure"].iloc[0]), direction)
             of_methods = [marks.get((dataset, *key, method), "") for method in comparison.methods]
             columns.append((heading, result_cells(rows, direction, spread=spread, marks=of_methods)))
-        tables.append(method_table(str(dataset), comparison.methods, columns))
+        tables.append(method_table(str(dataset), comparison.methods, columns, first="method"))
     return tables
 
 

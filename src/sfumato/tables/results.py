@@ -86,10 +86,10 @@ def _ranks(means: np.ndarray, undefined: np.ndarray, direction: Better | None) -
 
 
 def method_table(
-    title: str, methods: Sequence[str], columns: Sequence[tuple[Heading, Sequence[Cell]]]
+    title: str, methods: Sequence[str], columns: Sequence[tuple[Heading, Sequence[Cell]]], *, first: str
 ) -> Table:
-    """Put columns side by side, a row per method."""
-    headings = (Heading("method", numeric=False), *(heading for heading, _ in columns))
+    """Put columns side by side, a row per method; the methods' own column is headed ``first``."""
+    headings = (Heading(first, numeric=False), *(heading for heading, _ in columns))
     cells = zip(map(Cell, methods), *(cells for _, cells in columns), strict=True)
     return Table(title, headings, tuple(cells))
 
@@ -130,7 +130,7 @@ def _metric_table(title: str, summary: pd.DataFrame, metrics: Sequence[str]) -> 
         unit = str(rows["measure"].iloc[0])
         heading = Heading(metric_title(metric), unit=unit, direction=direction, metric=metric)
         columns.append((heading, result_cells(rows, direction)))
-    return method_table(title, list(summary["method"].unique()), columns)
+    return method_table(title, list(summary["method"].unique()), columns, first="Method")
 
 
 def rater_table(rows: Rows, *, metric: str = "dice") -> Table | None:
@@ -145,7 +145,7 @@ def rater_table(rows: Rows, *, metric: str = "dice") -> Table | None:
         by_method = summary.set_index("method").reindex(checked["method"].unique())
         by_method["undefined"] = by_method["undefined"].fillna(0).astype(int)
         columns.append((Heading(str(rater)), result_cells(by_method.reset_index(), None)))
-    return method_table("", list(checked["method"].unique()), columns)
+    return method_table("", list(checked["method"].unique()), columns, first="Method")
 
 
 def terminal_table(rows: Rows) -> Table:

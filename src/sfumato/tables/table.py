@@ -163,24 +163,39 @@ def decimals_of(means: Iterable[float], unit: str) -> int:
     return max(3 if unit == "fraction" else 2, min(needed, 8))
 
 
-def short(value: object) -> str:
-    """Write any value for a reader: numbers with three digits, what is not there as a dash."""
+def short(value: object, *, decimals: int | None = None) -> str:
+    """Write any value for a reader: what is not there as a dash, fractions with three digits.
+
+    With ``decimals`` given they stand below one another; those that would be 0 keep two digits.
+    """
     if value is None or value != value:
         return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if decimals is None:
+        return f"{value:.3g}"
+    return number(value, decimals) if value == 0 or abs(value) >= 10**-decimals else f"{value:.2g}"
 
 
-def record_table(title: str, records: Sequence[Mapping[str, object]]) -> Table:
-    """Make a table of mappings of the same names, which are the headings; cells stay as they are."""
+def record_table(
+    title: str, records: Sequence[Mapping[str, object]], *, decimals: int | None = None
+) -> Table:
+    """Make a table of mappings of the same names, which are the headings; cells stay as they are.
+
+    Args:
+        title: The table's title.
+        records: One mapping per row.
+        decimals: As of :func:`short`.
+    """
     names = list(records[0]) if records else []
     texts = {name for name in names if any(isinstance(record.get(name), str) for record in records)}
-    rows = tuple(tuple(_cell(record.get(name)) for name in names) for record in records)
+    rows = tuple(tuple(_cell(record.get(name), decimals) for name in names) for record in records)
     return Table(title, tuple(Heading(str(name), numeric=name not in texts) for name in names), rows)
 
 
-def _cell(value: object) -> Cell:
+def _cell(value: object, decimals: int | None) -> Cell:
     if isinstance(value, Cell):
         return value
-    return Cell(short(value), float(value) if isinstance(value, int | float) else math.nan)
+    return Cell(short(value, decimals=decimals), float(value) if isinstance(value, int | float) else math.nan)
