@@ -16,6 +16,8 @@ from sfumato.errors import ShapeError
 from sfumato.structures import CLASSES, REGIONS, SIGNED, TARGET_KINDS, TargetKind
 from sfumato.types import Batch
 
+ActivationFunction = Callable[[Tensor], Tensor]
+
 # Below this peak the scaled gradient would overflow float32; such a channel counts as nearly empty.
 _SMALLEST_PEAK = 1e-12
 

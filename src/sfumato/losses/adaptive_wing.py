@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
+from sfumato.activations import ActivationFunction
 from sfumato.checks import require_positive, require_same_shape
 from sfumato.errors import ValueRangeError
-from sfumato.losses.base import ActivationFunction, checked_pair, reduced, require_reduction
+from sfumato.losses.base import PredictionLoss, reduced
 from sfumato.losses.definition import Loss
 from sfumato.structures import CLASSES, REGIONS
 
 
-class AdaptiveWingLoss(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class AdaptiveWingLoss(PredictionLoss):
     """Adaptive Wing loss, the defaults as SoftSeg uses them.
 
     With ``d = |q - p|``: ``omega ln(1 + (d / epsilon)^(alpha - q))`` below ``theta``, ``A d - C`` from
@@ -28,13 +32,11 @@ class AdaptiveWingLoss(nn.Module):
 
     Shape:
         input: Activated predictions, or logits with ``other_act``, ``(B, C, *S)``.
-        target: Values in ``[0, 1]``, ``(B, C, *S)``; the same shape, nothing is broadcast.
+        target: Values in ``[0, 1]``, ``(B, C, *S)``.
         weight_map: Optional factor per voxel, ``(B, C, *S)``; see :func:`foreground_weight_map`.
         output: A scalar; with ``"none"`` ``(B, C, *S)``.
 
     Raises:
-        ShapeError: when called, if the shapes differ.
-        UnknownNameError: ``reduction`` is not known.
         ValueRangeError: a constant is out of its range.
 
     References:
@@ -44,37 +46,28 @@ class AdaptiveWingLoss(nn.Module):
         and weights the foreground; here the mean is the default and ``weight_map`` an argument.
     """
 
-    def __init__(
-        self,
-        *,
-        omega: float = 8.0,
-        theta: float = 0.5,
-        epsilon: float = 1.0,
-        alpha: float = 2.1,
-        other_act: ActivationFunction | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__()
-        require_reduction(reduction)
-        for name, value in (("omega", omega), ("theta", theta), ("epsilon", epsilon)):
-            require_positive(name, value)
-        if not alpha > 1.0:
-            raise ValueRangeError(f"alpha is {alpha}: it must be above 1, the largest target value")
-        self.omega, self.theta, self.epsilon, self.alpha = omega, theta, epsilon, alpha
-        self.activation, self.reduction = other_act, reduction
+    omega: float = 8.0
+    theta: float = 0.5
+    epsilon: float = 1.0
+    alpha: float = 2.1
+
+    def __post_init__(self, other_act: ActivationFunction | None) -> None:
+        super().__post_init__(other_act)
+        for name in ("omega", "theta", "epsilon"):
+            require_positive(name, getattr(self, name))
+        if not self.alpha > 1.0:
+            raise ValueRangeError(f"alpha is {self.alpha}: it must be above 1, the largest target value")
 
     def forward(self, input: Tensor, target: Tensor, weight_map: Tensor | None = None) -> Tensor:
-        """Compute the loss of a prediction against a fractional target."""
-        values, target = checked_pair(input, target)
-        if self.activation is not None:
-            values = self.activation(values)
-        loss = self._values((target - values).abs(), target)
+        """Compute the loss of a prediction against a fractional target of the same shape."""
+        loss = self._values(*self._pair(input, target))
         if weight_map is not None:
             require_same_shape("weight_map", weight_map.shape, "target", target.shape)
             loss = loss * weight_map
         return reduced(loss, self.reduction)
 
-    def _values(self, gap: Tensor, target: Tensor) -> Tensor:
+    def _values(self, input: Tensor, target: Tensor) -> Tensor:
+        gap = (target - input).abs()
         power = self.alpha - target
         ratio = self.theta / self.epsilon
         at_theta = ratio**power

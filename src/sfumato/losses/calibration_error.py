@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-from sfumato.checks import require_between, require_choice
-from sfumato.errors import ShapeError, ValueRangeError
-from sfumato.losses.base import (
-    ActivationFunction,
-    checked_pair,
-    chosen_activation,
-    reduced,
-    require_reduction,
-)
+from sfumato.activations import ActivationFunction
+from sfumato.checks import require_choice
+from sfumato.errors import ValueRangeError
+from sfumato.losses.base import ChannelLoss, require_not_negative
 from sfumato.losses.definition import Loss
 from sfumato.losses.overlap import DiceCELoss
 from sfumato.structures import CLASSES, REGIONS
@@ -21,7 +18,8 @@ from sfumato.structures import CLASSES, REGIONS
 BINNINGS: tuple[str, ...] = ("hard", "soft")
 
 
-class AverageCalibrationErrorLoss(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class AverageCalibrationErrorLoss(ChannelLoss):
     """Marginal L1 average calibration error: ``mean over bins of |mean p - mean q|``, per item and class.
 
     ``binning="hard"``: bin ``m`` of ``M`` holds the voxels with ``p`` in ``[m / M, (m + 1) / M)``, the last
@@ -33,21 +31,16 @@ class AverageCalibrationErrorLoss(nn.Module):
         num_bins: Number of bins ``M``, of equal width over ``[0, 1]``.
         binning: ``"hard"`` or ``"soft"``.
         empty_below: A soft bin with less than this many voxels counts as empty, above 0.
-        include_background: Count channel 0 as well.
-        sigmoid: Apply a sigmoid to the input first.
-        softmax: Apply a softmax over the channels first.
-        other_act: Apply this activation first.
-        reduction: ``"mean"`` or ``"sum"`` over items and classes, or ``"none"``.
+        include_background: See :class:`~sfumato.losses.base.ChannelLoss`, as for ``sigmoid``, ``softmax``,
+            ``other_act`` and ``reduction``.
 
     Shape:
         input: Probabilities, or logits with one of the activations, ``(B, K, *S)``.
-        target: Weights in ``[0, 1]``, ``(B, K, *S)``; the same shape, nothing is broadcast.
+        target: Weights in ``[0, 1]``, ``(B, K, *S)``.
         output: A scalar; with ``"none"`` ``(B, K)``, or ``(B, K - 1)`` without the background.
 
     Raises:
-        InputError: more than one activation is asked for.
-        ShapeError: when called, if the shapes differ, or if only the background is there to be left out.
-        UnknownNameError: ``binning`` or ``reduction`` is not known.
+        UnknownNameError: ``binning`` is not known.
         ValueRangeError: ``num_bins`` is below 1, or ``empty_below`` not in ``(0, 1]``.
 
     References:
@@ -57,47 +50,27 @@ class AverageCalibrationErrorLoss(nn.Module):
         bins).
     """
 
-    def __init__(
-        self,
-        *,
-        num_bins: int = 20,
-        binning: str = "hard",
-        empty_below: float = 0.01,
-        include_background: bool = True,
-        sigmoid: bool = False,
-        softmax: bool = False,
-        other_act: ActivationFunction | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__()
-        require_choice("binning", binning, BINNINGS)
-        require_reduction(reduction)
-        if num_bins < 1:
-            raise ValueRangeError(f"num_bins is {num_bins}: it must be at least 1")
-        if not 0.0 < empty_below <= 1.0:
-            raise ValueRangeError(f"empty_below is {empty_below}: it must lie in (0, 1]")
-        self.num_bins, self.binning, self.empty_below = num_bins, binning, empty_below
-        self.include_background, self.reduction = include_background, reduction
-        self.activation = chosen_activation(sigmoid=sigmoid, softmax=softmax, other_act=other_act)
+    num_bins: int = 20
+    binning: str = "hard"
+    empty_below: float = 0.01
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss of a prediction against a target."""
-        probs, target = checked_pair(input, target)
-        if self.activation is not None:
-            probs = self.activation(probs)
-        if not self.include_background:
-            if probs.shape[1] == 1:
-                raise ShapeError("include_background=False, but the input has no channel besides channel 0")
-            probs, target = probs[:, 1:], target[:, 1:]
-        gap, held = self._binned(probs.flatten(2), target.flatten(2))
+    def __post_init__(self, other_act: ActivationFunction | None) -> None:
+        super().__post_init__(other_act)
+        require_choice("binning", self.binning, BINNINGS)
+        if self.num_bins < 1:
+            raise ValueRangeError(f"num_bins is {self.num_bins}: it must be at least 1")
+        if not 0.0 < self.empty_below <= 1.0:
+            raise ValueRangeError(f"empty_below is {self.empty_below}: it must lie in (0, 1]")
+
+    def _values(self, input: Tensor, target: Tensor) -> Tensor:
+        gap, held = self._binned(input.flatten(2), target.flatten(2))
         filled = held >= (1.0 if self.binning == "hard" else self.empty_below)
         errors = torch.where(filled, gap.abs() / torch.where(filled, held, 1.0), 0.0)
         # An image without voxels fills no bin; its error is 0.
-        values = errors.sum(dim=2) / filled.sum(dim=2).clamp_min(1)
-        return reduced(values.to(probs.dtype), self.reduction)
+        return (errors.sum(dim=2) / filled.sum(dim=2).clamp_min(1)).to(input.dtype)
 
     def _binned(self, probs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum of ``p - q`` and number of voxels in every bin, both ``(B, K, M)``, float64."""
+        """Return the sum of ``p - q`` and the number of voxels in every bin, both ``(B, K, M)``, float64."""
         # In float32 a count stops growing at 2^24 voxels.
         gap = (probs - target).to(torch.float64)
         place = probs * self.num_bins
@@ -114,6 +87,7 @@ class AverageCalibrationErrorLoss(nn.Module):
         return gaps[0] + gaps[1], held[0] + held[1]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class DiceCEACELoss(nn.Module):
     """Dice loss plus cross-entropy plus average calibration error, all on one activation of the logits.
 
@@ -132,46 +106,43 @@ class DiceCEACELoss(nn.Module):
 
     Shape:
         input: Logits, ``(B, K, *S)``.
-        target: Weights in ``[0, 1]``, ``(B, K, *S)``; the same shape, nothing is broadcast.
+        target: Weights in ``[0, 1]``, ``(B, K, *S)``.
         output: A scalar.
 
     Raises:
         InputError: not exactly one of ``sigmoid`` and ``softmax`` is chosen.
-        ShapeError: when called, if the shapes differ.
         UnknownNameError: ``binning`` is not known.
         ValueRangeError: a weight is negative, or ``num_bins`` is below 1.
     """
 
-    def __init__(
-        self,
-        *,
-        sigmoid: bool = False,
-        softmax: bool = False,
-        include_background: bool = True,
-        num_bins: int = 20,
-        binning: str = "hard",
-        lambda_dice: float = 1.0,
-        lambda_ce: float = 1.0,
-        lambda_ace: float = 1.0,
-    ) -> None:
+    sigmoid: bool = False
+    softmax: bool = False
+    include_background: bool = True
+    num_bins: int = 20
+    binning: str = "hard"
+    lambda_dice: float = 1.0
+    lambda_ce: float = 1.0
+    lambda_ace: float = 1.0
+
+    def __post_init__(self) -> None:
         super().__init__()
-        for name, value in (("dice", lambda_dice), ("ce", lambda_ce), ("ace", lambda_ace)):
-            require_between(f"lambda_{name}", value, 0.0, float("inf"))
+        require_not_negative(
+            lambda_dice=self.lambda_dice, lambda_ce=self.lambda_ce, lambda_ace=self.lambda_ace
+        )
         self.dice_ce = DiceCELoss(
-            include_background=include_background,
-            sigmoid=sigmoid,
-            softmax=softmax,
-            lambda_dice=lambda_dice,
-            lambda_ce=lambda_ce,
+            include_background=self.include_background,
+            sigmoid=self.sigmoid,
+            softmax=self.softmax,
+            lambda_dice=self.lambda_dice,
+            lambda_ce=self.lambda_ce,
         )
         self.calibration_error = AverageCalibrationErrorLoss(
-            num_bins=num_bins,
-            binning=binning,
-            include_background=include_background,
-            sigmoid=sigmoid,
-            softmax=softmax,
+            num_bins=self.num_bins,
+            binning=self.binning,
+            include_background=self.include_background,
+            sigmoid=self.sigmoid,
+            softmax=self.softmax,
         )
-        self.lambda_ace = lambda_ace
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss of logits against a target."""
@@ -181,7 +152,7 @@ class DiceCEACELoss(nn.Module):
 
 
 def _per_bin(values: Tensor, bins: Tensor, num_bins: int) -> Tensor:
-    """Sum of ``(B, K, voxels)`` in every bin, ``(B, K, num_bins)``."""
+    """Sum ``(B, K, voxels)`` up in every bin, ``(B, K, num_bins)``."""
     return values.new_zeros((*values.shape[:2], num_bins)).scatter_add(2, bins, values)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass
 
-from sfumato.checks import require_between
-from sfumato.losses.base import checked_pair
+import torch
+from torch import Tensor
+
+from sfumato.losses.base import require_not_negative
+from sfumato.losses.cross_entropy import PenalisedCrossEntropyLoss
 from sfumato.losses.definition import Loss
 from sfumato.structures import CLASSES
 
 
-class MarginBasedLabelSmoothingLoss(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class MarginBasedLabelSmoothingLoss(PenalisedCrossEntropyLoss):
     """MbLS: ``CE + weight * mean max(0, max_j l_j - l_k - margin)`` over items, classes and voxels.
 
     Logits within ``margin`` of the largest one are free. With ``margin=0`` every difference is penalised.
@@ -20,13 +23,7 @@ class MarginBasedLabelSmoothingLoss(nn.Module):
         weight: Factor of the penalty, 0 or above; 0 leaves the cross-entropy.
         margin: Difference of logits that is allowed, 0 or above.
 
-    Shape:
-        input: Logits, ``(B, K, *S)``.
-        target: Weights in ``[0, 1]``, ``(B, K, *S)``; the same shape, nothing is broadcast.
-        output: A scalar.
-
     Raises:
-        ShapeError: when called, if the shapes differ.
         ValueRangeError: ``weight`` or ``margin`` is negative.
 
     References:
@@ -35,18 +32,15 @@ class MarginBasedLabelSmoothingLoss(nn.Module):
         classes, so it is this one with ``K`` times the weight.
     """
 
-    def __init__(self, *, weight: float = 0.1, margin: float = 10.0) -> None:
-        super().__init__()
-        for name, value in (("weight", weight), ("margin", margin)):
-            require_between(name, value, 0.0, float("inf"))
-        self.weight, self.margin = weight, margin
+    margin: float = 10.0
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss of logits against a target."""
-        logits, target = checked_pair(input, target)
-        entropy = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_not_negative(margin=self.margin)
+
+    def _penalty(self, logits: Tensor, target: Tensor) -> Tensor:
         below = logits.amax(dim=1, keepdim=True) - logits
-        return entropy + self.weight * torch.relu(below - self.margin).mean()
+        return torch.relu(below - self.margin).mean()
 
 
 LOSS = Loss("mbls", "MbLS", MarginBasedLabelSmoothingLoss, (CLASSES,), {"softmax": {}})

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass
 
-from sfumato.checks import require_between, require_choice, require_positive
+import torch
+from torch import Tensor
+
+from sfumato.checks import require_choice, require_positive
 from sfumato.errors import ValueRangeError
-from sfumato.losses.base import checked_pair
+from sfumato.losses.cross_entropy import PenalisedCrossEntropyLoss
 from sfumato.losses.definition import Loss
 from sfumato.structures import CLASSES
 from sfumato.types import Batch
 
 
-class NeighborAwareCalibrationLoss(nn.Module):
+@dataclass(kw_only=True, eq=False, repr=False)
+class NeighborAwareCalibrationLoss(PenalisedCrossEntropyLoss):
     """NACL: ``CE + weight * mean |tau - l|``, ``tau`` the class shares around each voxel, ``l`` the logits.
 
     ``tau`` is the mean of the target over a box of ``size`` voxels a side, plain or Gaussian. Neighbours
@@ -27,13 +30,7 @@ class NeighborAwareCalibrationLoss(nn.Module):
         sigma: Standard deviation of the Gaussian, in voxels, above 0.
         norm: ``"l1"``, or ``"l2"`` for the squared difference.
 
-    Shape:
-        input: Logits, ``(B, K, *S)``.
-        target: Weights in ``[0, 1]``, ``(B, K, *S)``; the same shape, nothing is broadcast.
-        output: A scalar.
-
     Raises:
-        ShapeError: when called, if the shapes differ.
         UnknownNameError: ``kernel`` or ``norm`` is not known.
         ValueRangeError: ``weight`` is negative, ``sigma`` not above 0, or ``size`` even or below 1.
 
@@ -43,34 +40,25 @@ class NeighborAwareCalibrationLoss(nn.Module):
         does, but counts zeros beyond the image.
     """
 
-    def __init__(
-        self,
-        *,
-        weight: float = 0.1,
-        size: int = 3,
-        kernel: str = "mean",
-        sigma: float = 1.0,
-        norm: str = "l1",
-    ) -> None:
-        super().__init__()
-        require_between("weight", weight, 0.0, float("inf"))
-        require_choice("kernel", kernel, ("mean", "gaussian"))
-        require_choice("norm", norm, ("l1", "l2"))
-        require_positive("sigma", sigma)
-        if size < 1 or size % 2 == 0:
-            raise ValueRangeError(f"size is {size}: it must be odd and at least 1")
-        self.weight, self.size, self.kernel, self.sigma, self.norm = weight, size, kernel, sigma, norm
+    size: int = 3
+    kernel: str = "mean"
+    sigma: float = 1.0
+    norm: str = "l1"
 
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss of logits against a target."""
-        logits, target = checked_pair(input, target)
-        entropy = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_choice("kernel", self.kernel, ("mean", "gaussian"))
+        require_choice("norm", self.norm, ("l1", "l2"))
+        require_positive("sigma", self.sigma)
+        if self.size < 1 or self.size % 2 == 0:
+            raise ValueRangeError(f"size is {self.size}: it must be odd and at least 1")
+
+    def _penalty(self, logits: Tensor, target: Tensor) -> Tensor:
         gap = self.shares(target) - logits
-        penalty = gap.abs().mean() if self.norm == "l1" else (gap**2).mean()
-        return entropy + self.weight * penalty
+        return gap.abs().mean() if self.norm == "l1" else (gap**2).mean()
 
     def shares(self, target: Tensor) -> Batch:
-        """Share of each class in every voxel's neighbourhood, ``(B, K, *S)``."""
+        """Compute the share of each class in every voxel's neighbourhood, ``(B, K, *S)``."""
         half = self.size // 2
         taps = torch.arange(-half, half + 1, dtype=target.dtype, device=target.device)
         taps = torch.exp(-((taps / self.sigma) ** 2) / 2) if self.kernel == "gaussian" else taps * 0 + 1
@@ -82,7 +70,7 @@ class NeighborAwareCalibrationLoss(nn.Module):
 
 
 def _weighted_sum(values: Tensor, taps: Tensor, axis: int) -> Tensor:
-    """Sum along one axis over the neighbours that exist, each times its tap."""
+    """Sum up along one axis over the neighbours that exist, each times its tap."""
     half, side = len(taps) // 2, values.shape[axis]
     total = torch.zeros_like(values)
     for offset in range(-min(half, side - 1), min(half, side - 1) + 1):

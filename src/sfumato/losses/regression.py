@@ -2,64 +2,33 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from dataclasses import dataclass
 
-from sfumato.checks import require_between
-from sfumato.losses.base import ActivationFunction, checked_pair, reduced, require_reduction
+import torch
+from torch import Tensor
+
+from sfumato.activations import ActivationFunction
+from sfumato.losses.base import PredictionLoss, require_not_negative
 from sfumato.losses.definition import Loss
 from sfumato.structures import SIGNED
 
 
-class RegressionLoss(nn.Module):
-    """What the regression losses share: one value per voxel of prediction and target, then a reduction.
+class L1Loss(PredictionLoss):
+    """Absolute error ``|S - Z|``. Arguments as :class:`~sfumato.losses.base.PredictionLoss`."""
 
-    Args:
-        other_act: Activation applied to the input first, e.g. ``torch.tanh`` for logits.
-        reduction: ``"mean"`` or ``"sum"`` over everything, or ``"none"``.
-
-    Shape:
-        input: Activated predictions, or logits with ``other_act``, ``(B, C, *S)``.
-        target: ``(B, C, *S)``; the same shape, nothing is broadcast.
-        output: A scalar; with ``"none"`` ``(B, C, *S)``.
-
-    Raises:
-        ShapeError: when called, if the shapes differ.
-        UnknownNameError: ``reduction`` is not known.
-    """
-
-    def __init__(self, *, other_act: ActivationFunction | None = None, reduction: str = "mean") -> None:
-        super().__init__()
-        require_reduction(reduction)
-        self.activation, self.reduction = other_act, reduction
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Compute the loss of a prediction against a target map."""
-        return reduced(self._values(*self._pair(input, target)), self.reduction)
-
-    def _pair(self, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        values, target = checked_pair(input, target)
-        return (values if self.activation is None else self.activation(values)), target
-
-    def _values(self, prediction: Tensor, target: Tensor) -> Tensor:
-        raise NotImplementedError
+    def _values(self, input: Tensor, target: Tensor) -> Tensor:
+        return (input - target).abs()
 
 
-class L1Loss(RegressionLoss):
-    """Absolute error ``|S - Z|``. Arguments as :class:`RegressionLoss`."""
+class L2Loss(PredictionLoss):
+    """Squared error ``(S - Z)^2``. Arguments as :class:`~sfumato.losses.base.PredictionLoss`."""
 
-    def _values(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return (prediction - target).abs()
-
-
-class L2Loss(RegressionLoss):
-    """Squared error ``(S - Z)^2``. Arguments as :class:`RegressionLoss`."""
-
-    def _values(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return (prediction - target) ** 2
+    def _values(self, input: Tensor, target: Tensor) -> Tensor:
+        return (input - target) ** 2
 
 
-class FocalL1Loss(RegressionLoss):
+@dataclass(kw_only=True, eq=False, repr=False)
+class FocalL1Loss(PredictionLoss):
     """Absolute error, weighted towards the voxels that are on the wrong side or unsure.
 
     ``|S - Z| w`` per voxel with ``w = |S - Z|^(gamma [S Z >= 0]) / (max(|S|, |Z|) + eps)``. No gradient
@@ -71,12 +40,9 @@ class FocalL1Loss(RegressionLoss):
         denominator: Divide by ``max(|S|, |Z|) + eps``; without it ``w = |S - Z|^gamma``, the paper's
             dagger row, for voxels on either side.
         scale: Factor on the weight; the released configuration uses 2.
-        other_act: Activation applied to the input first, e.g. ``torch.tanh`` for logits.
-        reduction: ``"mean"`` or ``"sum"`` over everything, or ``"none"``.
+        other_act: See :class:`~sfumato.losses.base.PredictionLoss`, as for ``reduction``.
 
     Raises:
-        ShapeError: when called, if the shapes differ.
-        UnknownNameError: ``reduction`` is not known.
         ValueRangeError: ``gamma``, ``eps`` or ``scale`` is negative.
 
     References:
@@ -84,27 +50,21 @@ class FocalL1Loss(RegressionLoss):
         transform regression, doi:10.1007/978-3-031-72111-3_56.
     """
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 1.0,
-        eps: float = 0.0,
-        denominator: bool = True,
-        scale: float = 1.0,
-        other_act: ActivationFunction | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(other_act=other_act, reduction=reduction)
-        for name, value in (("gamma", gamma), ("eps", eps), ("scale", scale)):
-            require_between(name, value, 0.0, float("inf"))
-        self.gamma, self.eps, self.denominator, self.scale = gamma, eps, denominator, scale
+    gamma: float = 1.0
+    eps: float = 0.0
+    denominator: bool = True
+    scale: float = 1.0
 
-    def _values(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return (prediction - target).abs() * self.weight(prediction, target)
+    def __post_init__(self, other_act: ActivationFunction | None) -> None:
+        super().__post_init__(other_act)
+        require_not_negative(gamma=self.gamma, eps=self.eps, scale=self.scale)
+
+    def _values(self, input: Tensor, target: Tensor) -> Tensor:
+        return (input - target).abs() * self.weight(input, target)
 
     @torch.no_grad()
     def weight(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Weight of every voxel, without a gradient."""
+        """Compute the weight of every voxel, without a gradient."""
         gap = (prediction - target).abs()
         if not self.denominator:
             return self.scale * gap**self.gamma
@@ -115,7 +75,8 @@ class FocalL1Loss(RegressionLoss):
         return self.scale * top / size.clamp_min(torch.finfo(size.dtype).tiny)
 
 
-class ProductLoss(RegressionLoss):
+@dataclass(kw_only=True, eq=False, repr=False)
+class ProductLoss(PredictionLoss):
     """Product loss plus absolute error: ``-sum SZ / (sum SZ + sum Z^2 + sum S^2)`` + ``|S - Z|``.
 
     The sums run over the voxels of each item and channel. Where ``S`` and ``Z`` are 0 throughout, the first
@@ -128,8 +89,6 @@ class ProductLoss(RegressionLoss):
             absolute error is the mean over the voxels in any case.
 
     Raises:
-        ShapeError: when called, if the shapes differ.
-        UnknownNameError: ``reduction`` is not known.
         ValueRangeError: ``weight_l1`` is negative.
 
     References:
@@ -137,23 +96,18 @@ class ProductLoss(RegressionLoss):
         doi:10.1609/aaai.v34i07.6946.
     """
 
-    def __init__(
-        self,
-        *,
-        weight_l1: float = 1.0,
-        other_act: ActivationFunction | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(other_act=other_act, reduction=reduction)
-        require_between("weight_l1", weight_l1, 0.0, float("inf"))
-        self.weight_l1 = weight_l1
+    weight_l1: float = 1.0
 
-    def _values(self, prediction: Tensor, target: Tensor) -> Tensor:
-        axes = tuple(range(2, prediction.ndim))
-        shared = (prediction * target).sum(dim=axes)
-        size = shared + (prediction**2).sum(dim=axes) + (target**2).sum(dim=axes)
+    def __post_init__(self, other_act: ActivationFunction | None) -> None:
+        super().__post_init__(other_act)
+        require_not_negative(weight_l1=self.weight_l1)
+
+    def _values(self, input: Tensor, target: Tensor) -> Tensor:
+        axes = tuple(range(2, input.ndim))
+        shared = (input * target).sum(dim=axes)
+        size = shared + (input**2).sum(dim=axes) + (target**2).sum(dim=axes)
         product = -shared / torch.where(size > 0, size, 1.0)
-        return product + self.weight_l1 * (prediction - target).abs().mean(dim=axes)
+        return product + self.weight_l1 * (input - target).abs().mean(dim=axes)
 
 
 L1 = Loss("l1", "L1", L1Loss)
