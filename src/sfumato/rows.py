@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pkgutil
 from importlib import import_module
-from types import ModuleType
 from typing import Protocol, TypeVar
 
 
@@ -19,8 +18,8 @@ class Named(Protocol):
 Row = TypeVar("Row", bound=Named)
 
 
-def rows_of(package: ModuleType, row_type: type[Row]) -> dict[str, Row]:
+def rows_of(package: str, row_type: type[Row]) -> dict[str, Row]:
     """Return the rows that the modules of a package hold, by name."""
-    names = [f"{package.__name__}.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
-    values = [value for name in names for value in vars(import_module(name)).values()]
+    modules = pkgutil.iter_modules(import_module(package).__path__, prefix=f"{package}.")
+    values = [value for module in modules for value in vars(import_module(module.name)).values()]
     return {value.name: value for value in values if isinstance(value, row_type)}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sfumato import labels
 from sfumato.labels.definition import Label
 from sfumato.rows import rows_of
 
-LABELS: dict[str, Label] = rows_of(labels, Label)
+LABELS: dict[str, Label] = rows_of("sfumato.labels", Label)

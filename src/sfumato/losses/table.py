@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from sfumato import losses
 from sfumato.losses.definition import Loss
 from sfumato.rows import rows_of
 
-LOSSES: dict[str, Loss] = rows_of(losses, Loss)
+LOSSES: dict[str, Loss] = rows_of("sfumato.losses", Loss)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sfumato.errors import ValueRangeError
 from sfumato.networks.definition import Network, require_dropout, require_levels
 
 # Five levels of the encoder, and the block after the last upsampling.
@@ -15,11 +14,7 @@ WIDTHS = (32, 32, 64, 128, 256, 32)
 
 def require_six_widths(channels: Sequence[int]) -> None:
     """Raise unless ``channels`` holds the five levels' widths and the last block's."""
-    require_levels("channels", channels, least=6)
-    if len(channels) != 6:
-        raise ValueRangeError(
-            f"channels is {tuple(channels)}: give six widths, five levels and the last block"
-        )
+    require_levels("channels", channels, least=6, most=6, what="for five levels and the last block")
 
 
 def basic_unet(

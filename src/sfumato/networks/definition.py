@@ -126,13 +126,14 @@ def require_count(name: str, value: int) -> None:
         raise ValueRangeError(f"{name} is {value}: give a whole number above 0")
 
 
-def require_levels(name: str, values: Sequence[int], *, least: int = 2) -> None:
-    """Raise unless ``values`` holds at least ``least`` whole numbers above 0."""
+def require_levels(
+    name: str, values: Sequence[int], *, least: int = 2, most: int | None = None, what: str = "one per level"
+) -> None:
+    """Raise unless ``values`` holds at least ``least`` and at most ``most`` whole numbers above 0."""
     whole = all(isinstance(value, int) and value > 0 for value in values)
-    if len(values) < least or not whole:
-        raise ValueRangeError(
-            f"{name} is {tuple(values)}: give at least {least} whole numbers above 0, one per level"
-        )
+    if len(values) < least or not whole or (most is not None and len(values) > most):
+        count = str(least) if most == least else f"at least {least}"
+        raise ValueRangeError(f"{name} is {tuple(values)}: give {count} whole numbers above 0, {what}")
 
 
 def require_heads(name: str, width: int, heads: int) -> None:

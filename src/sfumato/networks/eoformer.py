@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sfumato.errors import ValueRangeError
 from sfumato.networks.attention import DropPath, channel_norm, join_heads, split_heads
+from sfumato.networks.concatenating import SkipUp
 from sfumato.networks.definition import Network, require_dropout, require_levels
 from sfumato.networks.eoformer_edges import EdgeConv3d, laplace_filter, sobel_filters
 
@@ -78,15 +79,7 @@ def eoformer(
 
 
 class EoFormer(nn.Module):
-    """The network; see :func:`eoformer`.
-
-    Args:
-        in_channels: Image channels.
-        out_channels: Logits per voxel.
-        channels: Feature channels per level, finest first.
-        last_filters: Feature channels at the image's own grid.
-        drop_path: Largest probability of dropping a residual branch.
-    """
+    """The network that :func:`eoformer` builds; ``drop_path`` is its ``dropout``."""
 
     def __init__(
         self,
@@ -107,7 +100,7 @@ class EoFormer(nn.Module):
         )
         pairs = list(pairwise(channels))
         self.up = nn.ModuleList(
-            _Up(below, above, scaled=level == len(pairs) - 1)
+            _up(below, above, scaled=level == len(pairs) - 1)
             for level, (above, below) in reversed(list(enumerate(pairs)))
         )
         self.enlarge = _enlarging(channels[0], last_filters)
@@ -215,29 +208,15 @@ class _Down(nn.Module):
         return channel_norm(self.conv(features), self.weight)
 
 
-class _Up(nn.Module):
+def _up(below: int, above: int, *, scaled: bool) -> SkipUp:
     """Enlarge, join the skip by a 3x3x3 convolution, and refine by a Sobel and a Laplace block."""
-
-    def __init__(self, below: int, above: int, *, scaled: bool) -> None:
-        super().__init__()
-        self.enlarge = _enlarging(below, above)
-        self.join = nn.Conv3d(2 * above, above, kernel_size=3, padding=1)
-        self.refine = nn.Sequential(
-            *(
-                Residual(
-                    above,
-                    nn.Sequential(EdgeConv3d(above, filters), nn.PReLU(above)),
-                    drop_path=0.0,
-                    scaled=scaled,
-                    weighted=False,
-                )
-                for filters in (sobel_filters(), laplace_filter())
-            )
-        )
-
-    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        refined: Tensor = self.refine(self.join(torch.cat([skip, self.enlarge(features)], dim=1)))
-        return refined
+    enlarge, join = _enlarging(below, above), nn.Conv3d(2 * above, above, kernel_size=3, padding=1)
+    mixers = (
+        nn.Sequential(EdgeConv3d(above, filters), nn.PReLU(above))
+        for filters in (sobel_filters(), laplace_filter())
+    )
+    blocks = (Residual(above, mixer, drop_path=0.0, scaled=scaled, weighted=False) for mixer in mixers)
+    return SkipUp(enlarge, join, nn.Sequential(*blocks))
 
 
 def _encoder_block(level: int, width: int, drop_path: float) -> Residual:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sfumato.errors import ValueRangeError
 from sfumato.networks.attention import AttentionShape
+from sfumato.networks.concatenating import SkipUp
 from sfumato.networks.definition import Network, require_count, require_dropout, require_heads, require_levels
 from sfumato.networks.nestedformer_encoder import GlobalPoolEncoder
 from sfumato.networks.nestedformer_fusion import Fusion
@@ -66,9 +66,7 @@ def nestedformer(
         doi:10.1007/978-3-031-16443-9_14; encoder after Yu et al. (2022), MetaFormer is actually what you
         need for vision, doi:10.1109/CVPR52688.2022.01055.
     """
-    require_levels("channels", channels, least=5)
-    if len(channels) != 5:
-        raise ValueRangeError(f"channels is {tuple(channels)}: the network has five levels")
+    require_levels("channels", channels, least=5, most=5)
     for name, value in (("mlp_width", mlp_width), ("layers", layers), ("tokens", tokens)):
         require_count(name, value)
     require_heads("the last of channels", channels[-1], heads)
@@ -81,14 +79,7 @@ def nestedformer(
 
 
 class NestedFormer(nn.Module):
-    """The network; see :func:`nestedformer`.
-
-    Args:
-        encoders: One per modality.
-        fusion: From the bottom features of the modalities to theirs, fused.
-        channels: Feature channels per level, finest first.
-        out_channels: Logits per voxel.
-    """
+    """The network that :func:`nestedformer` builds, with one encoder per modality."""
 
     def __init__(
         self,
@@ -105,7 +96,7 @@ class NestedFormer(nn.Module):
         self.bottom = nn.Sequential(
             nn.Conv3d(len(encoders) * bottom, bottom, kernel_size=1), ResidualConv(bottom, bottom, layers=1)
         )
-        self.up = nn.ModuleList(_Up(below, width) for width, below in reversed(list(pairwise(channels))))
+        self.up = nn.ModuleList(_up(below, width) for width, below in reversed(list(pairwise(channels))))
         self.head = nn.Conv3d(channels[0], out_channels, kernel_size=1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -168,17 +159,10 @@ class _GatedSkip(nn.Module):
         return joined
 
 
-class _Up(nn.Module):
-    """Doubling by transposed convolution, the skip concatenated, residual convolutions."""
-
-    def __init__(self, below: int, above: int) -> None:
-        super().__init__()
-        self.enlarge = nn.ConvTranspose3d(below, above, kernel_size=2, stride=2, bias=False)
-        self.refine = ResidualConv(2 * above, above)
-
-    def forward(self, features: Tensor, skip: Tensor) -> Tensor:
-        refined: Tensor = self.refine(torch.cat([skip, self.enlarge(features)], dim=1))
-        return refined
+def _up(below: int, above: int) -> SkipUp:
+    """Double the grid by transposed convolution, concatenate the skip, and refine by convolutions."""
+    enlarge = nn.ConvTranspose3d(below, above, kernel_size=2, stride=2, bias=False)
+    return SkipUp(enlarge, nn.Identity(), ResidualConv(2 * above, above))
 
 
 NETWORK = Network("nestedformer", nestedformer, axes=(3,), divisor=32, fixed_size=True)

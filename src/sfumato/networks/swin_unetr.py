@@ -102,9 +102,7 @@ def swin_unetr(
     require_choice("merging", merging, ("all", "published"))
     require_dropout("dropout", dropout)
     for name, values in (("depths", depths), ("heads", heads)):
-        require_levels(name, values, least=4)
-        if len(values) != 4:
-            raise ValueRangeError(f"{name} is {tuple(values)}: the network has four levels")
+        require_levels(name, values, least=4, most=4)
     if filters % 12:
         raise ValueRangeError(f"filters is {filters}: it must be a multiple of 12")
     downsample: Any = "merging" if merging == "all" else PublishedMerging

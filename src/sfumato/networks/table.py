@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from sfumato.networks.definition import Network
 from sfumato.rows import rows_of
 
-NETWORKS: dict[str, Network] = rows_of(import_module(__package__), Network)
+NETWORKS: dict[str, Network] = rows_of("sfumato.networks", Network)

@@ -83,15 +83,7 @@ def transbts(
 
 
 class TransBTS(nn.Module):
-    """The network; see :func:`transbts`.
-
-    Args:
-        in_channels: Image channels.
-        out_channels: Logits per voxel.
-        widths: Feature channels per level, finest first.
-        transformer: From ``(B, width, *S)`` to the same shape.
-        stem_dropout: Probability with which a channel is dropped after the first convolution.
-    """
+    """The network that :func:`transbts` builds; ``widths`` are its levels' feature channels, finest first."""
 
     def __init__(
         self,

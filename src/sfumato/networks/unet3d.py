@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from torch import nn
 
-from sfumato.networks.concatenating import ConcatenatingUNet, groups_for
-from sfumato.networks.definition import Network, require_count, require_levels
+from sfumato.networks.concatenating import grouped_unet3d, groups_for
+from sfumato.networks.definition import Network
 
 
 def unet3d(
@@ -49,22 +48,7 @@ def unet3d(
         doi:10.1007/978-3-319-46723-8_49; Wolny et al. (2020), Accurate and versatile 3D segmentation of
         plant tissues at cellular resolution, doi:10.7554/eLife.57613.
     """
-    require_levels("channels", channels)
-    require_count("groups", groups)
-    entering = (in_channels, *channels[:-1])
-    encoder = [
-        _block(before, max(width // 2, before), width, groups)
-        for before, width in zip(entering, channels, strict=True)
-    ]
-    decoder = [
-        _block(above + below, above, above, groups) for above, below in reversed(list(pairwise(channels)))
-    ]
-    head = nn.Conv3d(channels[0], out_channels, kernel_size=1)
-    return ConcatenatingUNet(encoder, decoder, head, mode="nearest")
-
-
-def _block(before: int, middle: int, after: int, groups: int) -> nn.Sequential:
-    return nn.Sequential(*_layer(before, middle, groups), *_layer(middle, after, groups))
+    return grouped_unet3d(in_channels, out_channels, channels, groups, _layer)
 
 
 def _layer(before: int, after: int, groups: int) -> list[nn.Module]:
