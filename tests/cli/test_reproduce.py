@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from sfumato.cli.app import run
-from sfumato.cli.reproduce_report import write_reports
 from sfumato.data.phantoms import write_layout
 from sfumato.evaluation.rows import read_rows
 from sfumato.recipe.recipe import write_recipe
 from sfumato.report import ReportData
+from sfumato.report.reproduction import write_pages
+from sfumato.reproduction import Reproduction, Results
+from sfumato.reproduction.data import Source
 from sfumato.reproduction.experiments import EXPERIMENTS, experiment
 from sfumato.reproduction.finished import Finished
 from sfumato.reproduction.smoke import smoke_recipe
@@ -44,9 +46,9 @@ def test_experiment_runs_in_small_from_data_to_table(name, tmp_path):
     assert (status, complained) == (0, "")
     out = tmp_path / "out"
     for part in found.content.data:
-        rows = found.trainings(part.kind)
-        assert len(list((out / part.kind / "runs").glob("*/metrics.csv"))) == len(rows)
-        page = (out / part.kind / "report.html").read_text()
+        rows = found.trainings(part.layout)
+        assert len(list((out / part.layout / "runs").glob("*/metrics.csv"))) == len(rows)
+        page = (out / part.layout / "report.html").read_text()
         assert "Published and ours" in page
         assert "its numbers mean nothing" in page
     lines = cells(out, name)
@@ -62,7 +64,7 @@ def test_experiment_runs_in_small_from_data_to_table(name, tmp_path):
         assert pictures == [*figures, "softseg-figures2-4-centres.svg"]
     for picture in pictures:
         assert (out / picture).with_suffix(".png").stat().st_size > 5000
-        assert picture.removesuffix(".svg") in (out / part.kind / "report.html").read_text()
+        assert picture.removesuffix(".svg") in (out / part.layout / "report.html").read_text()
     assert (out / f"{name}.md").read_text().startswith(f"# {name}: ")
     assert "\\begin{tabular}" in (out / f"{name}.tex").read_text()
 
@@ -75,8 +77,8 @@ def test_list_shows_every_experiment_with_its_data_trainings_and_cost():
         first = next(iter(found.listed))
         (line,) = (line for line in said.splitlines() if line.startswith(f"{first} "))
         part = found.content.data[0]
-        trainings = found.trainings_per_kind[part.kind]
-        assert f"({part.kind}) " in line
+        trainings = found.trainings_per_layout[part.layout]
+        assert f"({part.layout}) " in line
         assert f" {trainings} " in line
         assert line.split()[-1].startswith("~")
     assert "20 TFLOP/s and 1 TB/s are assumed" in said
@@ -224,7 +226,7 @@ def test_trainings_run_in_processes_of_their_own(small_experiment, tmp_path, mon
     page = (out / "brats2019" / "report.html").read_text()
     assert "Published and ours" in page
     assert "Case viewer" in page
-    monkeypatch.setattr("sfumato.cli.reproduce.write_reports", lambda *_, **__: [])
+    monkeypatch.setattr("sfumato.cli.reproduce.write_reproduction", lambda *_: [])
     status, said, _ = called(*arguments)
     assert status == 0
     assert said.count("finished already") == 2
@@ -282,7 +284,7 @@ def test_smoke_trains_the_seeds_that_are_asked_for_and_says_that_jobs_change_not
 def test_page_leaves_out_what_the_tables_leave_out(tmp_path, monkeypatch):
     options = {}
     monkeypatch.setattr(
-        "sfumato.cli.reproduce_report.assemble",
+        "sfumato.report.reproduction.assemble",
         lambda _, **given: options.update(given) or ReportData("t", rows=()),
     )
     found = experiment("svls-table1")
@@ -290,8 +292,10 @@ def test_page_leaves_out_what_the_tables_leave_out(tmp_path, monkeypatch):
         "kits2019": Finished((tmp_path,), {}, {}, frozenset({"old"})),
         "prostatex": Finished((), {}, {}, frozenset({"older"})),
     }
-    datasets = dict.fromkeys(finished)
-    pages = write_reports(found, (), [], datasets, tmp_path, finished=finished, smoke=False)
+    sources = tuple(Source(part, "", "", None, drawn=False, problems=()) for part in found.content.data)
+    work = Reproduction(found, sources, {}, tmp_path, smoke=False)
+    assert set(work.datasets) >= set(finished)
+    pages = write_pages(work, Results((), finished, ()), [])
     assert pages == [tmp_path / "kits2019" / "report.html"]
     assert options["without"] == {"old"}
 

@@ -58,10 +58,10 @@ SETUPS = {
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_training_of_the_paper_is_planned_with_a_valid_recipe(name):
     found = experiment(name)
-    assert found.trainings_per_kind == TRAININGS[name]
+    assert found.trainings_per_layout == TRAININGS[name]
     for part in found.content.data:
         runs = planned_runs(found, part)
-        assert len(runs) == TRAININGS[name][part.kind]
+        assert len(runs) == TRAININGS[name][part.layout]
         assert len({run.name for run in runs}) == len(runs)
         assert all(run.name == run.recipe.run_name for run in runs)
 
@@ -145,10 +145,10 @@ def test_flips_and_turns_in_three_dimensions_say_what_the_papers_leave_open():
 
 def test_only_slices_much_thicker_than_their_pixels_are_not_turned_out_of_their_planes():
     turns = {
-        (name, part.kind): (recipe.augment.rotation_deg, recipe.preprocess.spacing)
+        (name, part.layout): (recipe.augment.rotation_deg, recipe.preprocess.spacing)
         for name in ("svls-table1", "svls-table2", "geols-table1", "geols-table2")
         for part in experiment(name).content.data
-        for recipe in [experiment(name).recipes[part.kind, "3D U-Net"]]
+        for recipe in [experiment(name).recipes[part.layout, "3D U-Net"]]
     }
     assert turns.pop(("svls-table1", "prostatex")) == ((0.0, 0.0, 10.0), (0.5, 0.5, 3.0))
     for angle, spacing in turns.values():
@@ -162,7 +162,7 @@ def test_figures_compute_the_same_spread_as_the_tables_that_they_show():
         for part in experiment(name).content.data:
             for table in experiment(name).content.tables:
                 if any(row.dataset == part.dataset for row in published_rows(table)):
-                    spreads.setdefault((table, part.kind), set()).add(part.spread)
+                    spreads.setdefault((table, part.layout), set()).add(part.spread)
     assert spreads["softseg_table5", "brats2019"] == {"pooled"}
     assert spreads["softseg_table3", "scgm"] == {"printed"}
     assert all(len(found) == 1 for found in spreads.values())
@@ -183,9 +183,9 @@ def test_svls_says_how_its_calibration_errors_are_made(name):
 def test_structures_are_those_of_the_data_set(name, tmp_path):
     found = experiment(name)
     for part in found.content.data:
-        dataset = open_dataset(write_layout(part.kind, tmp_path / part.kind, cases=4), layout=part.kind)
-        for training in found.trainings(part.kind):
-            recipe = found.recipes[part.kind, training.architecture]
+        dataset = open_dataset(write_layout(part.layout, tmp_path / part.layout, cases=4), layout=part.layout)
+        for training in found.trainings(part.layout):
+            recipe = found.recipes[part.layout, training.architecture]
             regions = recipe.regions or dataset.regions
             names = set(regions or [name for label, name in dataset.label_names.items() if label])
             assert training.raters in ("consensus", "all", *dataset.rater_names)
@@ -239,7 +239,7 @@ def test_every_published_name_is_known_and_makes_the_set_that_lists_it():
         for listed, part in found.listed.items():
             assert re.fullmatch(r"[a-z]+-(table|figure)\d", listed)
             assert experiment(listed).name == name
-            assert set(part.data) <= set(found.trainings_per_kind)
+            assert set(part.data) <= set(found.trainings_per_layout)
     assert set(ALIASES) == set(experiment("softseg-figures2-4").listed)
     assert list(experiment("svls-table2").listed) == ["svls-table2"]
 
@@ -304,7 +304,7 @@ def test_smoke_recipe_is_small_and_keeps_what_makes_the_method():
                 assert small.network.options.get("norm_momentum") == momentum
                 assert (small.epochs, small.accelerator, small.workers) == (1, "cpu", 0)
                 # All cases of a small folder may be one patient's.
-                assert small.split.by == ("centre" if part.kind == "scgm" else "case")
+                assert small.split.by == ("centre" if part.layout == "scgm" else "case")
                 assert math.prod(small.patch.size) <= 64 * 32 * 32
 
 
@@ -313,7 +313,7 @@ def test_folders_are_told_apart_and_forced_kinds_are_obeyed(tmp_path):
     paths = [
         str(write_layout(kind, tmp_path / kind, cases=3)) for kind in ("prostatex", "brats2019", "kits2019")
     ]
-    assert [source.part.kind for source in find_sources(found, paths)] == [
+    assert [source.part.layout for source in find_sources(found, paths)] == [
         "brats2019",
         "kits2019",
         "prostatex",

@@ -50,7 +50,7 @@ def test_every_row_is_a_number_in_a_known_unit_and_stands_once():
         for row in rows:
             assert math.isfinite(row.value)
             assert row.unit in FACTORS
-            assert (row.kind == "none") == math.isnan(row.deviation)
+            assert (row.spread_kind == "none") == math.isnan(row.deviation)
 
 
 def test_digits_behind_the_point_are_those_of_the_paper():
@@ -73,7 +73,7 @@ def reached(name):
         for part in found.content.data
         for metric, measure in part.metrics.items()
         for structure in measure.structures
-        for training in found.trainings(part.kind)
+        for training in found.trainings(part.layout)
         if (row := published_row(found, part, training, metric, structure)) is not None
     }
 
@@ -94,7 +94,7 @@ def test_the_eleven_tables_are_the_published_ones():
 def test_units_are_those_of_the_table_and_no_row_is_invented(name):
     found = experiment(name)
     for part in found.content.data:
-        for training in found.trainings(part.kind):
+        for training in found.trainings(part.layout):
             if training.row is None:
                 continue
             printed = training.row

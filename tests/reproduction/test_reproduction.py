@@ -43,7 +43,7 @@ def lines_of(cells):
 
 def ours(cells, *place):
     found = cell(cells, *place).ours
-    return found.mean, found.spread, found.kind, found.count
+    return found.mean, found.spread, found.spread_kind, found.count
 
 
 def test_spread_over_runs_is_that_of_the_runs_means_over_cases():

@@ -15,7 +15,7 @@ from sfumato.reproduction.smoke import smoke_recipe
 from sfumato.study import Outcome
 
 FOUND = experiment("svls-table1")
-(PART,) = (part for part in FOUND.content.data if part.kind == "kits2019")
+(PART,) = (part for part in FOUND.content.data if part.layout == "kits2019")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_every_training_without_a_run_has_its_reason(tmp_path):
         Outcome(run, tmp_path, state) for run, state in zip(several, ("failed", "finished"), strict=True)
     ]
     nothing = Finished((), {}, {}, frozenset())
-    finished = dict.fromkeys((part.kind for part in FOUND.content.data), nothing)
+    finished = dict.fromkeys((part.layout for part in FOUND.content.data), nothing)
     finished["kits2019"] = Finished((), {"r": "why"}, {"r": "LS (0.3)"}, frozenset("r"))
     found = reasons(FOUND, {"kits2019"}, finished, {"kits2019": outcomes})
     assert found["kits2019", "LS (0.1)"] == "failed"

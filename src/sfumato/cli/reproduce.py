@@ -11,9 +11,8 @@ from rich.table import Table
 
 from sfumato.cli.console import wide_console
 from sfumato.cli.notices import Notices
-from sfumato.cli.reproduce_report import draw, write_figures, write_reports
 from sfumato.errors import InputError
-from sfumato.report import load_runs
+from sfumato.report.reproduction import write_reproduction
 from sfumato.reproduction.costs import Speed, cost, hours_note, read_speeds
 from sfumato.reproduction.data import require_sound
 from sfumato.reproduction.experiments import EXPERIMENTS, Experiment, experiment
@@ -97,9 +96,9 @@ def reproduce(
         open_folder(work, overwrite=overwrite)
         outcomes = {}
         for source in work.sources:
-            part, several = source.part, work.runs[source.part.kind]
+            part, several = source.part, work.runs[source.part.layout]
             typer.echo(f"{part.dataset}: {len(several)} trainings on {len(source.dataset.cases)} cases")
-            outcomes[part.kind] = train(work, source, jobs=jobs, notify=Notices(len(several), jobs))
+            outcomes[part.layout] = train(work, source, jobs=jobs, notify=Notices(len(several), jobs))
         _finish(work, results(work, outcomes))
     require_all([outcome for several in outcomes.values() for outcome in several])
 
@@ -131,7 +130,7 @@ def _check(work: Reproduction) -> None:
     with wide_console().status("checking the data …") as status:
         notes = require_sound(
             work.sources,
-            recipes={kind: [run.recipe for run in runs] for kind, runs in work.runs.items()},
+            recipes={layout: [run.recipe for run in runs] for layout, runs in work.runs.items()},
             progress=lambda done, of: status.update(f"checking the data: {done} of {of} cases"),
         )
     for note in notes:
@@ -140,25 +139,17 @@ def _check(work: Reproduction) -> None:
 
 def _finish(work: Reproduction, came: Results) -> None:
     """Print and write the tables and the figures, and write the reports."""
-    chosen, out, cells = work.experiment, work.out, came.cells
-    write_tables(chosen, cells, came.notes, out)
+    write_tables(work.experiment, came.cells, came.notes, work.out)
     _print_tables(work, came)
-    kinds = came.shown if chosen.content.figure else ()
-    runs = {kind: load_runs(out / kind / "runs", without=came.finished[kind].others) for kind in kinds}
-    drawn = draw(chosen, cells, runs)
-    written = write_figures(drawn, out)
-    written += write_reports(
-        *(chosen, cells, drawn, work.datasets, out), finished=came.finished, smoke=work.smoke
-    )
-    for path in written:
+    for path in write_reproduction(work, came):
         typer.echo(f"written: {path}")
 
 
 def _print_tables(work: Reproduction, came: Results) -> None:
     """Print the tables of the data sets at hand, and of all what is missing and why."""
     console = wide_console()
-    kinds = {*work.datasets, *came.shown}
-    shown = [cell for cell in came.cells if cell.part.kind in kinds]
+    layouts = {*work.datasets, *came.shown}
+    shown = [cell for cell in came.cells if cell.part.layout in layouts]
     for table in side_by_side_tables(shown):
         console.print(terminal(table))
     place = f"tables: {work.out / work.experiment.name}.csv, .md, .tex"
@@ -187,10 +178,12 @@ def _list_lines(listed: Experiment, measured: Mapping[str, Speed]) -> Iterator[t
     """One line per data set of what the experiment makes; trainings that it shares are counted once."""
     counted: set[str] = set()
     for name, entry in listed.listed.items():
-        for kind in entry.data:
-            part, spent = listed.part(kind), cost(listed, listed.part(kind), measured)
-            first = (name, entry.title) if kind == entry.data[0] else ("", "")
+        for layout in entry.data:
+            part, spent = listed.part(layout), cost(listed, listed.part(layout), measured)
+            first = (name, entry.title) if layout == entry.data[0] else ("", "")
             hours = "n/a" if spent.hours != spent.hours else f"{'~' if spent.rough else ''}{spent.hours:,.0f}"
-            numbers = (str(spent.trainings), f"{spent.steps:,}", hours)
-            yield (*first, f"{part.dataset} ({kind})", *((SHARED, "", "") if kind in counted else numbers))
-            counted.add(kind)
+            numbers = (SHARED, "", "")
+            if layout not in counted:
+                numbers = (str(spent.trainings), f"{spent.steps:,}", hours)
+            yield (*first, f"{part.dataset} ({layout})", *numbers)
+            counted.add(layout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,16 +12,12 @@ from sfumato.cli.notices import Notices
 from sfumato.cli.options import DatasetLayout
 from sfumato.cli.printing import print_comparison
 from sfumato.data import Dataset, open_dataset
-from sfumato.report import write_report
-from sfumato.report.assemble import assemble, with_tests
+from sfumato.report.study import write_study_report
 from sfumato.runs.lock import sole_writer
-from sfumato.statistics.comparison import Comparison, compare_methods
-from sfumato.statistics.tidy import tidy
 from sfumato.study.executors.local import LocalProcesses, train_command
-from sfumato.study.outcomes import METRICS, Outcome, require_all
+from sfumato.study.outcomes import Outcome, require_all
 from sfumato.study.plan import Study, read_study
 from sfumato.study.trainings import open_study, train_runs
-from sfumato.tables.comparison import write_comparison
 
 
 def study(
@@ -59,31 +54,12 @@ def study(
 
 
 def _report(out: Path, planned: Study, dataset: Dataset, outcomes: Sequence[Outcome]) -> None:
-    notes = [f"{each.run.name} failed: {each.message}" for each in outcomes if each.state == "failed"]
-    names = {run.name for run in planned.runs}
-    strangers = sorted(path.parent.name for path in (out / "runs").glob(f"*/{METRICS}"))
-    strangers = [name for name in strangers if name not in names]
-    if strangers:
-        notes.append(f"{', '.join(strangers)}: not in the plan, so in this report but not in the comparison")
-    comparison = _compare(out, planned, [each.folder for each in outcomes if each.state != "failed"])
-    data = assemble(out / "runs", source=dataset)
-    data = replace(data, notes=(*data.notes, *notes))
-    if comparison is not None:
-        data = with_tests(data, comparison)
-    page = write_report(data, out / "report.html", overwrite=True)
-    typer.echo(f"report: {page}")
-
-
-def _compare(out: Path, planned: Study, finished: Sequence[Path]) -> Comparison | None:
-    """Compare the finished runs, print and write the tables; None without the proposed method."""
-    rows = tidy([folder / METRICS for folder in finished])
-    if planned.proposed not in set(rows["method"]):
+    page, comparison = write_study_report(planned, outcomes, dataset, out)
+    if comparison is None:
         typer.echo(
             f"no comparison: no run of {planned.proposed} is finished, which the others are tested against"
         )
-        return None
-    comparison = compare_methods(rows, proposed=planned.proposed)
-    write_comparison(comparison, out / "comparison", overwrite=True)
-    print_comparison(comparison)
-    typer.echo(f"comparison: {out / 'comparison'}")
-    return comparison
+    else:
+        print_comparison(comparison)
+        typer.echo(f"comparison: {out / 'comparison'}")
+    typer.echo(f"report: {page}")

@@ -97,4 +97,4 @@ def _known_keys(model: Any, path: tuple[str | int, ...]) -> list[str]:  # noqa: 
             return []
     if dataclasses.is_dataclass(model):
         return [part.name for part in dataclasses.fields(model)]
-    return list(getattr(model, "model_fields", ()))
+    return [field.alias or name for name, field in getattr(model, "model_fields", {}).items()]

@@ -5,7 +5,7 @@ A reproduction from Python::
     asked = request("geols-table1", ["BraTS2019"], seeds=[0])
     work = prepare(asked)
     require_sound(work.sources)  # every file is read
-    outcomes = {source.part.kind: train(work, source) for source in work.sources}
+    outcomes = {source.part.layout: train(work, source) for source in work.sources}
     print(results(work, outcomes).cells[0])
 """
 

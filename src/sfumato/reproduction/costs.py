@@ -116,9 +116,9 @@ def cost(experiment: Experiment, part: DataPart, speeds: Mapping[str, Speed] | N
     speeds = speeds or {}
     repeats = len(experiment.content.seeds) * (part.folds or 1)
     steps, hours, rough = 0, 0.0, False
-    rows = experiment.trainings(part.kind)
+    rows = experiment.trainings(part.layout)
     for training in rows:
-        recipe = experiment.recipes[part.kind, training.architecture]
+        recipe = experiment.recipes[part.layout, training.architecture]
         mine = repeats * steps_of(recipe, part, training)
         name = recipe.network.name
         known = speeds.get(name) or WORK.get(name)
@@ -191,8 +191,8 @@ def hours_note(speeds: Mapping[str, Speed] | None = None, *, rough: bool = True)
 
 def steps_of(recipe: Recipe, part: DataPart, training: Training) -> int:
     """Count the steps of one training without early stopping, on the published number of cases."""
-    cases = recipe.split.counts[0] if recipe.split.counts else CASES[part.kind] * recipe.split.fractions[0]
-    samples = cases * (SLICES[part.kind] if recipe.slice_axis is not None else 1)
+    cases = recipe.split.counts[0] if recipe.split.counts else CASES[part.layout] * recipe.split.fractions[0]
+    samples = cases * (SLICES[part.layout] if recipe.slice_axis is not None else 1)
     if training.raters == "all":
-        samples *= RATERS[part.kind]
+        samples *= RATERS[part.layout]
     return recipe.epochs * math.ceil(samples / recipe.batch_size)

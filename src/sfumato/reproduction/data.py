@@ -37,7 +37,7 @@ class Source:
     Attributes:
         part: The data set.
         path: The folder.
-        kind: The layout that it is read as.
+        layout: The layout that it is read as.
         dataset: Its cases; only the drawn ones where the experiment draws some.
         drawn: Some cases were left out by the draw.
         problems: What is wrong with its layout, one sentence each.
@@ -45,70 +45,70 @@ class Source:
 
     part: DataPart
     path: str
-    kind: str
+    layout: str
     dataset: Dataset
     drawn: bool
     problems: tuple[str, ...]
 
 
-def find_sources(experiment: Experiment, paths: Sequence[str], kinds: Sequence[str] = ()) -> list[Source]:
+def find_sources(experiment: Experiment, paths: Sequence[str], layouts: Sequence[str] = ()) -> list[Source]:
     """Find out which data set of an experiment each folder holds.
 
     Args:
         experiment: What the folders are for.
         paths: The folders.
-        kinds: The layout of each, as for ``--dataset``; empty: every folder is tried as each of the
+        layouts: The layout of each, as for ``--dataset``; empty: every folder is tried as each of the
             experiment's own layouts. A layout that is not the experiment's (``nnunet``, ``csv``) stands
             for its only data set.
 
     Raises:
-        InputError: not one kind per folder, two folders for one data set, or a folder that may be several.
+        InputError: not one layout per folder, two folders for one data set, or a folder that may be several.
         FileFormatError: a folder holds none of the experiment's data sets.
     """
-    if kinds and len(kinds) != len(paths):
+    if layouts and len(layouts) != len(paths):
         raise InputError(
-            f"there are {len(paths)} --data and {len(kinds)} --dataset: give one --dataset for each, "
+            f"there are {len(paths)} --data and {len(layouts)} --dataset: give one --dataset for each, "
             "in the same order, or none"
         )
     sources: dict[str, Source] = {}
-    for path, kind in zip(paths, kinds or [""] * len(paths), strict=True):
-        source = _of_kind(experiment, path, kind) if kind else _of_any_kind(experiment, path)
-        if source.part.kind in sources:
-            other = sources[source.part.kind].path
+    for path, layout in zip(paths, layouts or [""] * len(paths), strict=True):
+        source = _read_as(experiment, path, layout) if layout else _recognised(experiment, path)
+        if source.part.layout in sources:
+            other = sources[source.part.layout].path
             raise InputError(f"{other} and {path} are both {source.part.dataset}: give one --data for it")
-        sources[source.part.kind] = source
-    return [sources[part.kind] for part in experiment.content.data if part.kind in sources]
+        sources[source.part.layout] = source
+    return [sources[part.layout] for part in experiment.content.data if part.layout in sources]
 
 
-def _of_kind(experiment: Experiment, path: str, kind: str) -> Source:
+def _read_as(experiment: Experiment, path: str, layout: str) -> Source:
     parts = experiment.content.data
-    known = [part.kind for part in parts]
-    if kind not in known and len(parts) > 1:
+    known = [part.layout for part in parts]
+    if layout not in known and len(parts) > 1:
         raise InputError(
-            f"--dataset {kind} does not say which data set of {experiment.name} it is: {', '.join(known)}"
+            f"--dataset {layout} does not say which data set of {experiment.name} it is: {', '.join(known)}"
         )
-    part = experiment.part(kind) if kind in known else parts[0]
-    return _scanned(part, path, kind)
+    part = experiment.part(layout) if layout in known else parts[0]
+    return _scanned(part, path, layout)
 
 
-def _scanned(part: DataPart, path: str, kind: str) -> Source:
-    dataset, problems = scan_dataset(path, layout=kind)
+def _scanned(part: DataPart, path: str, layout: str) -> Source:
+    dataset, problems = scan_dataset(path, layout=layout)
     draw = part.draw
     if draw is None or len(dataset.cases) <= draw.cases:
-        return Source(part, path, kind, dataset, drawn=False, problems=tuple(problems))
+        return Source(part, path, layout, dataset, drawn=False, problems=tuple(problems))
     chosen = replace(dataset, cases=tuple(_chosen(dataset, draw)))
-    return Source(part, path, kind, chosen, drawn=True, problems=tuple(problems))
+    return Source(part, path, layout, chosen, drawn=True, problems=tuple(problems))
 
 
-def _of_any_kind(experiment: Experiment, path: str) -> Source:
+def _recognised(experiment: Experiment, path: str) -> Source:
     parts = experiment.content.data
     if len(parts) == 1:
-        return _scanned(parts[0], path, parts[0].kind)
+        return _scanned(parts[0], path, parts[0].layout)
     sources: list[Source] = []
     reasons: list[str] = []
     for part in parts:
         try:
-            source = _scanned(part, path, part.kind)
+            source = _scanned(part, path, part.layout)
         except SfumatoError as error:
             reasons.append(str(error))
         else:
@@ -122,7 +122,7 @@ def _of_any_kind(experiment: Experiment, path: str) -> Source:
     least = min(len(source.problems) for source in sources)
     best = [source for source in sources if len(source.problems) == least]
     if len(best) > 1:
-        names = ", ".join(source.kind for source in best)
+        names = ", ".join(source.layout for source in best)
         raise InputError(f"{path} may be {names}: say which with --dataset")
     return best[0]
 
@@ -137,7 +137,7 @@ def require_sound(
 
     Args:
         sources: The data sets.
-        recipes: What is to be trained on each, by the kind of its part.
+        recipes: What is to be trained on each, by its layout.
         progress: Called with the number of cases read and of all cases, data set by data set.
 
     Returns:
@@ -152,7 +152,7 @@ def require_sound(
     warnings: list[str] = []
     for source in sources:
         seen = inspect_dataset(source.dataset, progress=progress)
-        wanted = (recipes or {}).get(source.part.kind, ())
+        wanted = (recipes or {}).get(source.part.layout, ())
         said = misfits(source.part, source.dataset, wanted, axes=map(len, seen.shapes))
         said += source.problems
         # A missing file is among the problems of the layout already.
@@ -162,7 +162,7 @@ def require_sound(
             if not any(_same(problem, other) for other in source.problems)
         ]
         problems += [f"{source.part.dataset}: {problem}" for problem in said]
-        notes = (*seen.warnings, *_turned(seen, AXIAL.get(source.part.kind)))
+        notes = (*seen.warnings, *_turned(seen, AXIAL.get(source.part.layout)))
         warnings += [f"{source.part.dataset}: {note}" for note in notes]
         expected = source.dataset.expected_cases
         if not source.drawn and expected is not None and expected != len(source.dataset.cases):

@@ -61,14 +61,14 @@ class DataPart(Part):
 
     dataset: str
     """As the published table calls it."""
-    kind: str
+    layout: str = Field(alias="kind")
     """Its layout on disk, as for ``--dataset``."""
     draw: Draw | None = None
     """Null: all cases."""
     folds: Annotated[int, Field(ge=2)] | None = None
     """Every fold is trained; null takes the recipe's own split."""
     spread: Literal["printed", "pooled"] = "printed"
-    """What our ± is: of the table's own kind, or over all (training, test case) values."""
+    """What our ± is: of the table's own sort, or over all (training, test case) values."""
     recipes: Annotated[dict[str, str], Field(min_length=1)]
     """The table's architecture to the recipe's file, seen from the experiment's folder."""
     metrics: Annotated[dict[str, Measure], Field(min_length=1)]
@@ -131,9 +131,9 @@ class Content(Part):
         for table in self.tables:
             if table not in published_tables():
                 raise UnknownNameError("published table", table, published_tables())
-        parts = {part.kind: part for part in self.data}
-        names = [f"{training.name} on {kind}" for training in self.trainings for kind in training.data]
-        for what, several in (("kind", [part.kind for part in self.data]), ("training", names)):
+        parts = {part.layout: part for part in self.data}
+        names = [f"{training.name} on {layout}" for training in self.trainings for layout in training.data]
+        for what, several in (("kind", [part.layout for part in self.data]), ("training", names)):
             twice = sorted({name for name in several if several.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {', '.join(twice)} is given twice")
@@ -141,18 +141,18 @@ class Content(Part):
             if measure.ours not in METRICS:
                 raise UnknownNameError("metric", measure.ours, METRICS)
         for name, entry in self.listed.items():
-            for kind in entry.data:
-                if kind not in parts:
-                    raise UnknownNameError(f"data of {name}", kind, parts)
+            for layout in entry.data:
+                if layout not in parts:
+                    raise UnknownNameError(f"data of {name}", layout, parts)
         for training in self.trainings:
             if training.method not in METHODS:
                 raise UnknownNameError(f"method of training {training.name!r}", training.method, METHODS)
-            for kind in training.data:
-                if kind not in parts:
-                    raise UnknownNameError(f"data of training {training.name!r}", kind, parts)
-                if training.architecture not in parts[kind].recipes:
-                    known = parts[kind].recipes
-                    raise UnknownNameError(f"architecture on {kind}", training.architecture, known)
+            for layout in training.data:
+                if layout not in parts:
+                    raise UnknownNameError(f"data of training {training.name!r}", layout, parts)
+                if training.architecture not in parts[layout].recipes:
+                    known = parts[layout].recipes
+                    raise UnknownNameError(f"architecture on {layout}", training.architecture, known)
         return self
 
 
@@ -164,30 +164,32 @@ class Experiment:
     folder: Path
     content: Content
 
-    def part(self, kind: str) -> DataPart:
+    def part(self, layout: str) -> DataPart:
         """Return one data set of the experiment.
 
         Raises:
-            UnknownNameError: the experiment has no data set of that kind.
+            UnknownNameError: the experiment has no data set in that layout.
         """
         for part in self.content.data:
-            if part.kind == kind:
+            if part.layout == layout:
                 return part
-        raise UnknownNameError(f"data set of {self.name}", kind, [part.kind for part in self.content.data])
+        raise UnknownNameError(
+            f"data set of {self.name}", layout, [part.layout for part in self.content.data]
+        )
 
-    def trainings(self, kind: str) -> tuple[Training, ...]:
+    def trainings(self, layout: str) -> tuple[Training, ...]:
         """Return the trainings on one data set, in the table's order."""
-        return tuple(training for training in self.content.trainings if kind in training.data)
+        return tuple(training for training in self.content.trainings if layout in training.data)
 
     @cached_property
     def recipes(self) -> dict[tuple[str, str], Recipe]:
-        """The recipe of every (kind of data set, architecture).
+        """The recipe of every (data set, architecture).
 
         Raises:
             RecipeError, UnknownNameError, FileFormatError: a recipe is not valid.
         """
         return {
-            (part.kind, architecture): read_recipe((self.folder / file).resolve())
+            (part.layout, architecture): read_recipe((self.folder / file).resolve())
             for part in self.content.data
             for architecture, file in part.recipes.items()
         }
@@ -204,15 +206,15 @@ class Experiment:
     @property
     def listed(self) -> dict[str, Listed]:
         """What it makes, by the published names: a table or figure, or several figures together."""
-        kinds = tuple(part.kind for part in self.content.data)
-        return self.content.listed or {self.name: Listed(title=self.content.title, data=kinds)}
+        layouts = tuple(part.layout for part in self.content.data)
+        return self.content.listed or {self.name: Listed(title=self.content.title, data=layouts)}
 
     @property
-    def trainings_per_kind(self) -> dict[str, int]:
+    def trainings_per_layout(self) -> dict[str, int]:
         """How many trainings each data set needs: rows times seeds times folds."""
         seeds = len(self.content.seeds)
         return {
-            part.kind: seeds * (part.folds or 1) * len(self.trainings(part.kind))
+            part.layout: seeds * (part.folds or 1) * len(self.trainings(part.layout))
             for part in self.content.data
         }
 

@@ -51,7 +51,7 @@ def finished_runs(
     taken: list[Path] = []
     stale: dict[str, str] = {}
     trainings: dict[str, str] = {}
-    names = {training.name for training in experiment.trainings(part.kind)}
+    names = {training.name for training in experiment.trainings(part.layout)}
     runs = sorted(path.parent for path in folder.glob(f"*/{METRICS}"))
     for run in runs:
         try:
@@ -96,23 +96,23 @@ def reasons(
     Args:
         experiment: Whose trainings.
         given: Kinds of the data sets that were given now.
-        finished: Kind of data set to its finished runs.
-        outcomes: Kind of data set to what was asked for now, and what became of it.
+        finished: Layout of a data set to its finished runs.
+        outcomes: Layout of a data set to what was asked for now, and what became of it.
 
     Returns:
-        (Kind of data set, training) to the reason, in a few words.
+        (Layout of a data set, training) to the reason, in a few words.
     """
     why: dict[tuple[str, str], str] = {}
     for part in experiment.content.data:
-        ended = outcomes.get(part.kind, ())
+        ended = outcomes.get(part.layout, ())
         failed = {outcome.run.recipe.title for outcome in ended if outcome.state == "failed"}
-        stale = set(finished[part.kind].trainings.values())
-        for training in experiment.trainings(part.kind):
+        stale = set(finished[part.layout].trainings.values())
+        for training in experiment.trainings(part.layout):
             if training.name in failed:
                 reason = "failed"
             elif training.name in stale:
                 reason = "left out, see the note"
             else:
-                reason = "not asked for" if part.kind in given else "its data were not given"
-            why[part.kind, training.name] = reason
+                reason = "not asked for" if part.layout in given else "its data were not given"
+            why[part.layout, training.name] = reason
     return why

@@ -56,7 +56,7 @@ def _form(axes: int) -> str:
 
 
 def _channels(part: DataPart, dataset: Dataset) -> list[str]:
-    wanted, names = LAYOUTS[part.kind].channels, dataset.channel_names
+    wanted, names = LAYOUTS[part.layout].channels, dataset.channel_names
     if not wanted or len(names) == len(wanted):
         return []
     number = "1 channel" if len(names) == 1 else f"{len(names)} channels"

@@ -60,7 +60,7 @@ def planned_runs(
         raise InputError(
             f"seeds are {', '.join(map(str, chosen)) or 'none'}: give whole numbers from 0, each once"
         )
-    rows = [row for row in experiment.trainings(part.kind) if trainings is None or row.name in trainings]
+    rows = [row for row in experiment.trainings(part.layout) if trainings is None or row.name in trainings]
     runs = []
     for seed in chosen:
         for fold in range(part.folds or 1):
@@ -71,7 +71,7 @@ def planned_runs(
 
 
 def _recipe(experiment: Experiment, part: DataPart, training: Training, seed: int, fold: int) -> Recipe:
-    base = experiment.recipes[part.kind, training.architecture]
+    base = experiment.recipes[part.layout, training.architecture]
     split = base.split.model_dump(mode="json")
     if part.folds is not None:
         # Centres are their own folds: how many there are, the data say.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from sfumato.errors import UnknownNameError
 
@@ -62,7 +63,7 @@ class PublishedRow:
     structure: str
     mean: str
     spread: str
-    spread_kind: str
+    spread_kind: SpreadKind
     unit: str
     significant: str
     notes: str
@@ -71,11 +72,6 @@ class PublishedRow:
     def key(self) -> RowKey:
         """Which training it belongs to."""
         return RowKey(self.dataset, self.architecture, self.method, self.label, self.loss)
-
-    @property
-    def kind(self) -> SpreadKind:
-        """What the spread is."""
-        return cast("SpreadKind", self.spread_kind)
 
     @property
     def value(self) -> float:
@@ -117,6 +113,5 @@ def published_rows(table: str) -> tuple[PublishedRow, ...]:
     if table not in published_tables():
         raise UnknownNameError("published table", table, published_tables())
     with (FOLDER / f"{table}.csv").open(newline="", encoding="utf-8") as stream:
-        return tuple(
-            PublishedRow(**{name: record[name] for name in COLUMNS}) for record in csv.DictReader(stream)
-        )
+        records: Iterable[dict[str, Any]] = csv.DictReader(stream)
+        return tuple(PublishedRow(**{name: record[name] for name in COLUMNS}) for record in records)

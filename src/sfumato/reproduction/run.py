@@ -39,15 +39,15 @@ class Request:
     Attributes:
         experiment: The experiment.
         data: Folders of the user's; none: made-up cases.
-        kinds: The layout of each folder; none: the experiment's own layouts are tried.
-        runs: The trainings per kind of data set, also of those that are not given.
+        layouts: That of each folder; none: the experiment's own layouts are tried.
+        runs: The trainings per layout, also of those that are not given.
         out: The folder of runs and tables.
         smoke: Everything in seconds.
     """
 
     experiment: Experiment
     data: tuple[str, ...]
-    kinds: tuple[str, ...]
+    layouts: tuple[str, ...]
     runs: Mapping[str, tuple[PlannedRun, ...]]
     out: Path
     smoke: bool
@@ -59,14 +59,14 @@ class Reproduction:
 
     experiment: Experiment
     sources: tuple[Source, ...]
-    runs: Mapping[str, tuple[PlannedRun, ...]]  # per kind of data set
+    runs: Mapping[str, tuple[PlannedRun, ...]]  # per layout
     out: Path
     smoke: bool
 
     @property
     def datasets(self) -> dict[str, Dataset]:
-        """The cases of each kind of data set."""
-        return {source.part.kind: source.dataset for source in self.sources}
+        """The cases of each data set."""
+        return {source.part.layout: source.dataset for source in self.sources}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Results:
 
     Attributes:
         cells: Every published number beside ours.
-        finished: The finished runs of each kind of data set; those that the tables leave out have a reason.
+        finished: The finished runs of each data set; those that the tables leave out have a reason.
         notes: What a reader must know besides.
     """
 
@@ -85,14 +85,14 @@ class Results:
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The kinds of data set that have a finished run."""
-        return tuple(kind for kind, runs in self.finished.items() if runs.taken)
+        """The data sets that have a finished run."""
+        return tuple(layout for layout, runs in self.finished.items() if runs.taken)
 
 
 def request(
     name: str,
     data: Sequence[str] = (),
-    kinds: Sequence[str] = (),
+    layouts: Sequence[str] = (),
     *,
     methods: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
@@ -104,7 +104,7 @@ def request(
     Args:
         name: The experiment.
         data: Folders of its data sets.
-        kinds: The layout of each, in the same order.
+        layouts: The layout of each, in the same order.
         methods: Only these rows of the table, or methods; None: all.
         seeds: Only these seeds; None: as many as the paper has, one of them with ``smoke``.
         out: The folder of runs and tables; by default ``reproduced/<name>``.
@@ -120,16 +120,16 @@ def request(
     if seeds is None and smoke:
         seeds = chosen.content.seeds[:1]
     parts = chosen.content.data
-    runs = {part.kind: planned_runs(chosen, part, trainings=trainings, seeds=seeds) for part in parts}
+    runs = {part.layout: planned_runs(chosen, part, trainings=trainings, seeds=seeds) for part in parts}
     if not data and not smoke:
-        names = ", ".join(f"{part.dataset} ({part.kind})" for part in parts)
+        names = ", ".join(f"{part.dataset} ({part.layout})" for part in parts)
         raise InputError(f"give --data, the folder of {names}; or --smoke to try with made-up cases")
-    if kinds and not data:
+    if layouts and not data:
         raise InputError("--dataset says how --data is to be read: give --data too, or leave it out")
     out = out or OUT / (f"{chosen.name}-smoke" if smoke else chosen.name)
     if holds_anything(out) and not any((out / f"{name}.yaml").exists() for name in EXPERIMENTS):
         raise OutputExistsError(f"{out} exists already and holds no reproduction: give another --out")
-    return Request(chosen, tuple(data), tuple(kinds), runs, out, smoke)
+    return Request(chosen, tuple(data), tuple(layouts), runs, out, smoke)
 
 
 def prepare(asked: Request) -> Reproduction:
@@ -139,12 +139,12 @@ def prepare(asked: Request) -> Reproduction:
         InputError: nothing is trained on the given data; see :func:`~sfumato.reproduction.data.find_sources`.
     """
     if asked.data:
-        sources = find_sources(asked.experiment, asked.data, asked.kinds)
+        sources = find_sources(asked.experiment, asked.data, asked.layouts)
     else:
-        made_up = find_sources(asked.experiment, _phantoms(asked.experiment, asked.out), asked.kinds)
+        made_up = find_sources(asked.experiment, _phantoms(asked.experiment, asked.out), asked.layouts)
         # That a hundred cases of the release are not here is no news.
         sources = [replace(source, dataset=replace(source.dataset, notes=())) for source in made_up]
-    runs = {source.part.kind: asked.runs[source.part.kind] for source in sources}
+    runs = {source.part.layout: asked.runs[source.part.layout] for source in sources}
     if not any(runs.values()):
         names = dict.fromkeys(run.recipe.title for several in asked.runs.values() for run in several)
         raise InputError(f"none of {', '.join(names)} is trained on the given data: nothing to do")
@@ -157,11 +157,11 @@ def _phantoms(chosen: Experiment, out: Path) -> list[str]:
     _copy_experiment(chosen, out)
     folders = []
     for part in chosen.content.data:
-        folder = out / "data" / part.kind
+        folder = out / "data" / part.layout
         shutil.rmtree(folder, ignore_errors=True)
         # Every second case lies in the folder that an experiment draws from.
         cases = CASES if part.draw is None else 2 * CASES
-        folders.append(str(write_layout(part.kind, folder, cases=cases)))
+        folders.append(str(write_layout(part.layout, folder, cases=cases)))
     return folders
 
 
@@ -175,9 +175,9 @@ def _tiny(whole: Reproduction) -> Reproduction:
     """Take a few cases, the first fold, and tiny recipes."""
     sources, runs = [], {}
     for source in whole.sources:
-        several = whole.runs[source.part.kind]
+        several = whole.runs[source.part.layout]
         first = several[0].recipe if several else None
-        runs[source.part.kind] = tuple(
+        runs[source.part.layout] = tuple(
             PlannedRun(run.name, smoke_recipe(run.recipe))
             for run in several
             if first and run.recipe.split.fold == first.split.fold
@@ -192,9 +192,9 @@ def _tiny(whole: Reproduction) -> Reproduction:
 def open_folder(work: Reproduction, *, overwrite: bool) -> None:
     """Make the folder of the reproduction; with ``overwrite`` remove the runs that are to be trained."""
     _copy_experiment(work.experiment, work.out)
-    for kind, runs in work.runs.items():
+    for layout, runs in work.runs.items():
         for run in runs:
-            folder = work.out / kind / "runs" / run.name
+            folder = work.out / layout / "runs" / run.name
             if overwrite and (folder / "recipe.yaml").exists():
                 with sole_writer(folder):
                     shutil.rmtree(folder)
@@ -211,14 +211,14 @@ def train(
         jobs: Trainings at a time; with ``smoke`` always one.
         notify: Told of every run that starts and of every outcome, as it happens.
     """
-    out = work.out / source.part.kind
+    out = work.out / source.part.layout
     executor: Executor
     if work.smoke:
         executor = ThisProcess(source.dataset)
     else:
         folder = data_folder(source, out / "cases")
-        executor = LocalProcesses(train_command(out, folder, source.kind, checked=True), jobs)
-    return train_runs(work.runs[source.part.kind], out, executor, dataset=source.dataset, notify=notify)
+        executor = LocalProcesses(train_command(out, folder, source.layout, checked=True), jobs)
+    return train_runs(work.runs[source.part.layout], out, executor, dataset=source.dataset, notify=notify)
 
 
 def results(work: Reproduction, outcomes: Mapping[str, Sequence[Outcome]]) -> Results:
@@ -226,16 +226,20 @@ def results(work: Reproduction, outcomes: Mapping[str, Sequence[Outcome]]) -> Re
 
     Args:
         work: The reproduction.
-        outcomes: Kind of data set to what was trained now; it says why a number is missing.
+        outcomes: Layout of a data set to what was trained now; it says why a number is missing.
     """
     chosen, datasets = work.experiment, work.datasets
     finished = {
-        part.kind: finished_runs(
-            *(chosen, part, work.out / part.kind / "runs"), dataset=datasets.get(part.kind), smoke=work.smoke
+        part.layout: finished_runs(
+            *(chosen, part, work.out / part.layout / "runs"),
+            dataset=datasets.get(part.layout),
+            smoke=work.smoke,
         )
         for part in chosen.content.data
     }
-    values = {kind: [run / METRICS for run in runs.taken] for kind, runs in finished.items() if runs.taken}
+    values = {
+        layout: [run / METRICS for run in runs.taken] for layout, runs in finished.items() if runs.taken
+    }
     cells = side_by_side(chosen, values, absent=reasons(chosen, datasets, finished, outcomes))
     notes = [f"not in the tables: {why}" for runs in finished.values() for why in runs.stale.values()]
     return Results(cells, finished, (*notes, *([SMOKE_NOTE] if work.smoke else [])))

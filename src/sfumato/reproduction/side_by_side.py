@@ -26,14 +26,14 @@ class Ours:
     Attributes:
         mean: nan where there is none.
         spread: Standard deviation (ddof 1) or standard error; nan for fewer than two values.
-        kind: What ``spread`` is.
+        spread_kind: What ``spread`` is.
         count: Runs or cases (``std_over_cases``, ``none``) that the mean is over; 0: no number.
         undefined: Values without a number, which are left out.
     """
 
     mean: float
     spread: float
-    kind: SpreadMeaning
+    spread_kind: SpreadMeaning
     count: int
     undefined: int = 0
 
@@ -91,9 +91,9 @@ def side_by_side(
 
     Args:
         experiment: What is printed, and what our names for it are.
-        values: Kind of data set to its runs' ``metrics.csv`` files, or their rows; a data set that is absent,
-            or a training without rows, leaves its cells without a number of ours.
-        absent: (Kind of data set, training) to why there is no run of it, in a few words.
+        values: Layout of a data set to its runs' ``metrics.csv`` files, or their rows; a data set that is
+            absent, or a training without rows, leaves its cells without a number of ours.
+        absent: (Layout of a data set, training) to why there is no run of it, in a few words.
 
     Returns:
         One cell per data set, metric, structure and training, in this order. A number of ours is made as the
@@ -107,14 +107,14 @@ def side_by_side(
     """
     cells: list[Compared] = []
     for part in experiment.content.data:
-        rows = _one_column(tidy(values[part.kind])) if part.kind in values else None
+        rows = _one_column(tidy(values[part.layout])) if part.layout in values else None
         for metric, measure in part.metrics.items():
             for structure, names in measure.structures.items():
-                for training in experiment.trainings(part.kind):
+                for training in experiment.trainings(part.layout):
                     printed = published_row(experiment, part, training, metric, structure)
                     kind = _spread_kind(experiment, part, printed, metric)
                     ours = _ours(rows, measure, names, training.name, kind)
-                    reason = (absent or {}).get((part.kind, training.name), NO_RUN)
+                    reason = (absent or {}).get((part.layout, training.name), NO_RUN)
                     cells.append(
                         Compared(part, training, metric, structure, measure.unit, printed, ours, reason)
                     )
@@ -142,8 +142,8 @@ def _spread_kind(
     if part.spread == "pooled":
         return "std_over_runs_and_cases"
     if row is not None:
-        return row.kind
-    kinds = (each.kind for rows in experiment.rows.values() for each in rows if each.metric == metric)
+        return row.spread_kind
+    kinds = (row.spread_kind for rows in experiment.rows.values() for row in rows if row.metric == metric)
     return next(kinds, "none")
 
 

@@ -83,7 +83,7 @@ def _marked(cell: Compared) -> bool:
 
 def caption(cells: Sequence[Compared]) -> str:
     """Say what ±, n and "within" are, and the asterisk and HD95 where they occur."""
-    meanings = [MEANINGS[cell.ours.kind] for cell in cells]
+    meanings = [MEANINGS[cell.ours.spread_kind] for cell in cells]
     spreads = "; ".join(text for text in dict.fromkeys(spread for spread, _ in meanings) if text)
     counted = " or ".join(dict.fromkeys(count for _, count in meanings))
     texts = [
@@ -99,14 +99,14 @@ def caption(cells: Sequence[Compared]) -> str:
 
 def gaps(cells: Sequence[Compared]) -> list[str]:
     """Say which cells have no number of ours, and why: one sentence per data set."""
-    found = []
+    remarks = []
     for dataset in dict.fromkeys(cell.part.dataset for cell in cells):
         mine = [cell for cell in cells if cell.part.dataset == dataset]
         lacking = [cell for cell in mine if cell.missing]
         texts = [*_without_run(mine), *_without_value(mine)]
         if lacking:
-            found.append(f"{dataset}: {len(lacking)} of {len(mine)} cells are missing: {'; '.join(texts)}")
-    return found
+            remarks.append(f"{dataset}: {len(lacking)} of {len(mine)} cells are missing: {'; '.join(texts)}")
+    return remarks
 
 
 def _without_run(cells: Sequence[Compared]) -> list[str]:
@@ -124,15 +124,17 @@ def _without_value(cells: Sequence[Compared]) -> list[str]:
     trained = _trained(cells)
     places: dict[str, list[str]] = {}
     for cell in cells:
-        if cell.missing and (cell.part.kind, cell.training.name) in trained:
+        if cell.missing and (cell.part.layout, cell.training.name) in trained:
             place = f"{cell.metric} {cell.structure} ({_gap(cell, trained)})"
             places.setdefault(place, []).append(cell.training.name)
     return [f"{place} of {', '.join(names)}" for place, names in places.items()]
 
 
 def _trained(cells: Iterable[Compared]) -> set[tuple[str, str]]:
-    """Give the trainings that have a value, be it undefined: kind of data set and name."""
-    return {(cell.part.kind, cell.training.name) for cell in cells if not cell.missing or cell.ours.undefined}
+    """Return the trainings that have a value, be it undefined: layout of the data set and name."""
+    return {
+        (cell.part.layout, cell.training.name) for cell in cells if not cell.missing or cell.ours.undefined
+    }
 
 
 def _gap(cell: Compared, trained: Container[tuple[str, str]]) -> str:
@@ -141,7 +143,7 @@ def _gap(cell: Compared, trained: Container[tuple[str, str]]) -> str:
         return ""
     if cell.ours.undefined:
         return "undefined"
-    return "not in metrics.csv" if (cell.part.kind, cell.training.name) in trained else cell.absent
+    return "not in metrics.csv" if (cell.part.layout, cell.training.name) in trained else cell.absent
 
 
 def csv_text(cells: Sequence[Compared]) -> str:
@@ -161,10 +163,10 @@ def csv_text(cells: Sequence[Compared]) -> str:
         row, ours = cell.published, cell.ours
         writer.writerow(
             (
-                *(cell.part.kind, cell.part.dataset, cell.training.architecture, cell.training.name),
+                *(cell.part.layout, cell.part.dataset, cell.training.architecture, cell.training.name),
                 *(cell.metric, cell.structure, cell.unit),
                 *((row.mean, row.spread, row.spread_kind, row.significant) if row else [""] * 4),
-                *(_exact(ours.mean), _exact(ours.spread), ours.kind, ours.count, ours.undefined),
+                *(_exact(ours.mean), _exact(ours.spread), ours.spread_kind, ours.count, ours.undefined),
                 *(
                     _exact(cell.difference),
                     _WITHIN[cell.within],

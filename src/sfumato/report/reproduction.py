@@ -1,4 +1,4 @@
-"""What ``sfumato reproduce`` leaves to look at: the paper's figures of our runs, a report per data set."""
+"""The report of a reproduction: the paper's figures drawn from our runs, and a page per data set."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple, TypeVar
 
 from matplotlib.figure import Figure
 
-from sfumato.data import Dataset
 from sfumato.output import atomic_output
-from sfumato.report import ReportData, Section, write_report
 from sfumato.report.assemble import assemble
+from sfumato.report.data import ReportData, Section
+from sfumato.report.document import write_report
 from sfumato.report.figures import pooled_bins, styled
 from sfumato.report.progress import progress_panels, slice_text
 from sfumato.report.published_figures import (
@@ -24,10 +24,10 @@ from sfumato.report.published_figures import (
     threshold_panels,
     value_panels,
 )
+from sfumato.report.runs import load_runs
 from sfumato.reproduction.experiments import Experiment
-from sfumato.reproduction.finished import Finished
 from sfumato.reproduction.published import SCGM_DICE_PER_CENTRE
-from sfumato.reproduction.run import SMOKE_NOTE
+from sfumato.reproduction.run import SMOKE_NOTE, Reproduction, Results
 from sfumato.reproduction.side_by_side import Compared
 from sfumato.reproduction.tables import caption, gaps, side_by_side_tables
 
@@ -42,37 +42,39 @@ class Drawn(NamedTuple):
     figure: Figure
 
 
-def draw(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> list[Drawn]:
-    """Draw the figures of an experiment; one that has none, or no number for it, gives an empty list.
+Figures = Iterator[tuple[str, str, Figure | None]]
+Runs = Mapping[str, ReportData]  # layout of a data set to what its finished runs left
 
-    Args:
-        experiment: What is drawn.
-        cells: Its numbers.
-        runs: Kind of data set to what its finished runs left.
+
+def write_reproduction(work: Reproduction, results: Results) -> list[Path]:
+    """Write the paper's figures of our runs, and a page per data set; earlier ones are replaced.
+
+    Returns:
+        Every file that was written.
     """
+    drawn = draw(work, results)
+    return [*_write_figures(drawn, work.out), *write_pages(work, results, drawn)]
+
+
+def draw(work: Reproduction, results: Results) -> list[Drawn]:
+    """Draw the figures of an experiment; one that has none, or no number for it, leaves an empty list."""
+    if work.experiment.content.figure is None:
+        return []
+    runs = {
+        layout: load_runs(work.out / layout / "runs", without=results.finished[layout].others)
+        for layout in results.shown
+    }
+    figures = {"alpha": _alpha, "pairs": _pairs, "reliability": _reliability, "softseg": _softseg}
     with styled():
-        found = {
-            None: _nothing,
-            "alpha": _alpha,
-            "pairs": _pairs,
-            "reliability": _reliability,
-            "softseg": _softseg,
-        }[experiment.content.figure](experiment, cells, runs)
-        return [Drawn(name, text, figure) for name, text, figure in found if figure is not None]
+        drawn = figures[work.experiment.content.figure](work.experiment, results.cells, runs)
+        return [Drawn(name, text, figure) for name, text, figure in drawn if figure is not None]
 
 
-Found = Iterator[tuple[str, str, Figure | None]]
-
-
-def _nothing(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
-    return iter(())
-
-
-def _alpha(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
+def _alpha(experiment: Experiment, cells: Sequence[Compared], runs: Runs) -> Figures:
     yield experiment.name, "Score against the smoothing factor; rings: published numbers", alpha_sweep(cells)
 
 
-def _pairs(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
+def _pairs(experiment: Experiment, cells: Sequence[Compared], runs: Runs) -> Figures:
     yield (
         experiment.name,
         "Hard labels and SiNGR per network; rings: published numbers",
@@ -80,18 +82,20 @@ def _pairs(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str,
     )
 
 
-def _reliability(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
+def _reliability(
+    experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]
+) -> Figures:
     panels = {}
     for part in experiment.content.data:
-        if part.kind in runs:
-            pooled = pooled_bins(runs[part.kind], "foreground")
-            names = [training.name for training in experiment.trainings(part.kind)]
+        if part.layout in runs:
+            pooled = pooled_bins(runs[part.layout], "foreground")
+            names = [training.name for training in experiment.trainings(part.layout)]
             panels[part.dataset] = {name: pooled[name] for name in names if name in pooled}
     text = "Share of voxels and accuracy against confidence, over voxels whose reference is foreground"
     yield experiment.name, text, reliability_panels(panels)
 
 
-def _softseg(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[str, ReportData]) -> Found:
+def _softseg(experiment: Experiment, cells: Sequence[Compared], runs: Runs) -> Figures:
     scgm = runs.get("scgm")
     names = [training.name for training in experiment.content.trainings]
     if scgm is not None:
@@ -108,10 +112,10 @@ def _softseg(experiment: Experiment, cells: Sequence[Compared], runs: Mapping[st
     histograms = {
         part.dataset: {
             name: pooled_values(several)
-            for name, several in _per_method(runs[part.kind], runs[part.kind].values, names).items()
+            for name, several in _per_method(runs[part.layout], runs[part.layout].values, names).items()
         }
         for part in experiment.content.data
-        if part.kind in runs
+        if part.layout in runs
     }
     text = "Density of the predictions' values above 0 (0.01 and less count as 0); each area is 1"
     yield "softseg-figure4", text, value_panels(histograms)
@@ -140,14 +144,14 @@ def _centres(data: ReportData, names: Sequence[str]) -> Figure | None:
     return centre_bars(values, dict(enumerate(SCGM_DICE_PER_CENTRE)))
 
 
-def write_figures(drawn: Sequence[Drawn], out: Path) -> list[Path]:
-    """Write every figure as SVG and PNG; earlier ones are replaced."""
+def _write_figures(drawn: Sequence[Drawn], out: Path) -> list[Path]:
+    """Write every figure as SVG and PNG."""
     paths = []
-    for each in drawn:
+    for entry in drawn:
         for ending in (".svg", ".png"):
-            path = out / f"{each.name}{ending}"
+            path = out / f"{entry.name}{ending}"
             with styled(), atomic_output(path, overwrite=True) as temporary:
-                each.figure.savefig(temporary, format=ending[1:], dpi=150, metadata=_UNDATED.get(ending))
+                entry.figure.savefig(temporary, format=ending[1:], dpi=150, metadata=_UNDATED.get(ending))
             paths.append(path)
     return paths
 
@@ -155,42 +159,27 @@ def write_figures(drawn: Sequence[Drawn], out: Path) -> list[Path]:
 _UNDATED = {".svg": {"Date": None}}  # the same figure is the same file
 
 
-def write_reports(
-    experiment: Experiment,
-    cells: Sequence[Compared],
-    drawn: Sequence[Drawn],
-    datasets: Mapping[str, Dataset],
-    out: Path,
-    *,
-    finished: Mapping[str, Finished],
-    smoke: bool,
-) -> list[Path]:
+def write_pages(work: Reproduction, results: Results, drawn: Sequence[Drawn]) -> list[Path]:
     """Write one page per data set that has a finished run, with the published numbers beside ours on top.
 
-    Args:
-        experiment: What was trained.
-        cells: Its numbers.
-        drawn: Its figures; every page shows them all.
-        datasets: Kind of data set to its cases.
-        out: Where ``<kind>/runs`` lie; the page is ``<kind>/report.html``.
-        finished: Kind of data set to its finished runs; those that the tables leave out, the page leaves out.
-        smoke: Leave out everything but the published numbers beside ours: it takes longer than the runs did,
-            and shows nothing.
+    A page has all figures, and leaves out the runs that the tables leave out. That of a smoke run has nothing
+    but the published numbers beside ours: the rest would take longer than the runs did, and show nothing.
     """
     pages = []
-    for kind, dataset in datasets.items():
-        if not finished[kind].taken:
+    for layout, dataset in work.datasets.items():
+        if layout not in results.shown:
             continue
-        part = experiment.part(kind)
-        title = f"{experiment.name}: {part.dataset}"
-        if smoke:
-            data = ReportData(title, rows=(), introduction=experiment.content.title, notes=(SMOKE_NOTE,))
+        folder = work.out / layout
+        title = f"{work.experiment.name}: {work.experiment.part(layout).dataset}"
+        if work.smoke:
+            introduction = work.experiment.content.title
+            data = ReportData(title, rows=(), introduction=introduction, notes=(SMOKE_NOTE,))
         else:
-            others = finished[kind].others
-            data = assemble(out / kind / "runs", source=dataset, title=title, without=others)
-        mine = [cell for cell in cells if cell.part.kind == kind]
+            others = results.finished[layout].others
+            data = assemble(folder / "runs", source=dataset, title=title, without=others)
+        mine = [cell for cell in results.cells if cell.part.layout == layout]
         data = replace(data, sections=(_section(mine, drawn),))
-        pages.append(write_report(data, out / kind / "report.html", overwrite=True))
+        pages.append(write_report(data, folder / "report.html", overwrite=True))
     return pages
 
 
