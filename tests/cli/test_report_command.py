@@ -118,6 +118,15 @@ def test_soft_label_of_the_viewer_follows_the_run_s_recipe(runs):
     assert assemble(runs, max_cases=1).cases[0].predictions["svls"].target is None
 
 
+def test_code_that_a_run_s_recipe_names_is_not_run(runs, tmp_path):
+    run, trace = runs / "svls-seed0-fold0", tmp_path / "trace"
+    (run / "planted.py").write_text(f"open({str(trace)!r}, 'w').close()\nMETHOD = LABEL = None\n")
+    for own in ("method: planted:METHOD", "method: svls\nlabel: planted:LABEL"):
+        (run / "recipe.yaml").write_text(f"{own}\npatch: {{size: [32, 32, 32]}}\n")
+        assert assemble(runs, max_cases=1).cases[0].predictions["svls"].target is None
+    assert not trace.exists()
+
+
 def test_soft_label_of_a_named_run_is_that_of_its_recipes_method_and_regions(runs):
     run = runs / "singr-seed0-fold0"
     described = run / "predictions" / "prediction.json"

@@ -15,6 +15,7 @@ from torch import Tensor
 from sfumato.data import Case, Dataset, load_case, read_volume
 from sfumato.errors import DataError, GeometryError, SfumatoError
 from sfumato.methods import METHODS
+from sfumato.methods.compose import Reading, without_own_code
 from sfumato.recipe.recipe import read_recipe
 from sfumato.report.data import Overlay, ReportCase, ReportData
 from sfumato.report.predicted import PredictedRun, predicted_run
@@ -137,9 +138,11 @@ def _target(run: PredictedRun, case: Case, dataset: Dataset) -> Tensor | None:
         return None
     path = run.folder / "recipe.yaml"
     try:
-        recipe = read_recipe(path) if path.exists() else None
-        # The prediction's method is what tables call the run; the recipe's is the one that trained it.
-        method = recipe.composed if recipe else METHODS.get(run.method)
+        # The run may be another's: code that its recipe names is not run.
+        with without_own_code(Reading()):
+            recipe = read_recipe(path) if path.exists() else None
+            # The prediction's method is what tables call the run; the recipe's is the one that trained it.
+            method = recipe.composed if recipe else METHODS.get(run.method)
         if method is None:
             return None
         consensus = recipe is None or recipe.raters == "consensus"
