@@ -1,11 +1,14 @@
 """A plan names every run with its complete recipe, and says what is wrong with it."""
 
+import sys
 import textwrap
+import types
 
 import pytest
 import yaml
 
 from sfumato.errors import FileFormatError, InputError, RecipeError
+from sfumato.methods import method
 from sfumato.recipe.recipe import parse_recipe
 from sfumato.study.plan import Study, StudyPlan, parse_plan, planned_runs, read_study
 from tiny_cases import tiny_recipe
@@ -28,6 +31,18 @@ def test_methods_times_seeds_times_folds():
         assert recipe.split.folds == 2
         assert recipe.epochs == tiny_recipe()["epochs"]
         assert recipe.split.seed == tiny_recipe()["split"]["seed"]
+
+
+def test_a_users_own_method_and_parts_may_be_planned(monkeypatch):
+    module = types.ModuleType("own")
+    module.MINE = method("ls")
+    monkeypatch.setitem(sys.modules, "own", module)
+    overrides = {"own:MINE": {"loss": "dice-ce"}}
+    plain, mine = runs_of(methods=["ce", "own:MINE"], seeds=[0], overrides=overrides)
+    assert (plain.name, mine.name) == ("ce-seed0-fold0", "own-mine-seed0-fold0")
+    assert mine.recipe.composed.loss_row.name == "dice-ce"
+    with pytest.raises(RecipeError, match=r"unknown method 'lss'.*Did you mean 'ls'"):
+        runs_of(methods=["lss"])
 
 
 def test_without_folds_the_recipes_own_split_is_kept():

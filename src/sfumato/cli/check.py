@@ -24,13 +24,13 @@ def check(
             "or sample:NAME."
         ),
     ],
-    kind: DatasetLayout = "auto",
+    layout: DatasetLayout = "auto",
 ) -> None:
     """Read every file of DATA, print what it holds, and list every problem; status 2 if there is one."""
     console = wide_console()
     with console.status("reading …") as status:
         seen = inspect_dataset(
-            data, layout=kind, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
+            data, layout=layout, progress=lambda done, of: status.update(f"reading {done} of {of} cases")
         )
     if seen.dataset is not None:
         _print_summary(console, seen, seen.dataset)

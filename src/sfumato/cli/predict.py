@@ -29,7 +29,7 @@ def predict(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the predictions.")],
-    kind: DatasetLayout = "auto",
+    layout: DatasetLayout = "auto",
     soft: Annotated[
         bool, typer.Option("--soft", help="Also write the soft prediction <case>_soft.nii.gz.")
     ] = False,
@@ -67,7 +67,7 @@ def predict(
         sampling = Sampling(uncertainty, samples=samples, seed=seed)
         job = partial(predict_with_uncertainty, [checkpoint, *(member or [])], sampling=sampling)
     written = job(
-        open_dataset(data, layout=kind),
+        open_dataset(data, layout=layout),
         out,
         soft=soft_format if soft else None,
         names=case or None,

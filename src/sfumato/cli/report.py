@@ -22,7 +22,7 @@ def report(
         str | None,
         typer.Option(help="The data set, where it no longer lies where the runs read it; as for train."),
     ] = None,
-    kind: DatasetLayout = "auto",
+    layout: DatasetLayout = "auto",
     proposed: Annotated[
         str | None, typer.Option(help="Test every method against this one, as sfumato compare does.")
     ] = None,
@@ -33,7 +33,7 @@ def report(
     if max_cases < 0:
         raise ValueRangeError(f"--max-cases is {max_cases}: it must be 0 or more")
     require_free(out, overwrite=overwrite)
-    shown = assemble(runs, title=title, source=data, layout=kind, max_cases=max_cases)
+    shown = assemble(runs, title=title, source=data, layout=layout, max_cases=max_cases)
     if proposed is not None:
         shown = with_tests(shown, compare_methods(shown.rows, proposed=proposed))
     path = write_report(shown, out, overwrite=overwrite)

@@ -28,7 +28,7 @@ def study(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study.")],
-    kind: DatasetLayout = "auto",
+    layout: DatasetLayout = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time; they share the cores.")] = 1,
 ) -> None:
     """Train methods x seeds x folds, then compare them and write the report.
@@ -38,13 +38,13 @@ def study(
     logs/. The exit status is then 1 if the machine failed, 2 if a run's input was wrong.
     """
     planned = read_study(plan)
-    dataset = open_dataset(planned.data, layout=kind)
+    dataset = open_dataset(planned.data, layout=layout)
     with sole_writer(out):
         open_study(out, plan)
         outcomes = train_runs(
             planned.runs,
             out,
-            LocalProcesses(train_command(out, planned.data, kind, checked=False), jobs),
+            LocalProcesses(train_command(out, planned.data, layout, checked=False), jobs),
             dataset=dataset,
             notify=Notices(len(planned.runs), jobs),
         )

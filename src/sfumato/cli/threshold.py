@@ -30,7 +30,7 @@ def threshold(
     ],
     data: Annotated[str, typer.Option("--data", help="The runs' data set, as for sfumato train.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables and the figure.")],
-    kind: DatasetLayout = "auto",
+    layout: DatasetLayout = "auto",
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,7 +56,7 @@ def threshold(
         require_choice("--set", name, SETS)
     sweeps = sweep_runs(
         runs,
-        open_dataset(data, layout=kind),
+        open_dataset(data, layout=layout),
         sets=chosen,
         device=device,
         progress=lambda run: partial(progress, title=f"sweep {run}"),

@@ -32,7 +32,7 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
-    kind: DatasetLayout = "auto",
+    layout: DatasetLayout = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run from its last finished epoch.")
     ] = False,
@@ -51,7 +51,7 @@ def train(
     """Train one recipe, then predict and evaluate its test cases: one complete run folder."""
     if attached:
         end_with_parent()
-    dataset = open_dataset(data, layout=kind)
+    dataset = open_dataset(data, layout=layout)
     folder = complete_run(
         read_recipe(recipe), dataset, out, resume=resume, overwrite=overwrite, checked=checked
     )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from sfumato.errors import InputError, UnknownNameError
-from sfumato.methods import METHODS
+from sfumato.methods import method
 from sfumato.recipe.parts import Choice, PartChoice
 from sfumato.recipe.recipe import Recipe, read_recipe
 from sfumato.recipe.yaml_files import Part, read_yaml, validated
@@ -36,8 +36,8 @@ class StudyPlan(Part):
         seeds: [0, 1, 2]
         folds: null                         # 5: five-fold cross-validation, every fold trained
         proposed: geols                     # null: the first of methods
-        overrides:                          # options that differ from the method's published ones
-          ls: {label: {alpha: 0.2}}
+        overrides:                          # parts and options in place of the method's published ones
+          ls: {label: {alpha: 0.2}, loss: dice-ce}
     """
 
     recipe: str
@@ -52,14 +52,13 @@ class StudyPlan(Part):
     proposed: str | None = None
     """The method that the others are tested against; null takes the first of ``methods``."""
     overrides: dict[str, Overrides] = Field(default_factory=dict)
-    """Options per method. A method without an entry has its published ones, but for the recipe's own
-    method, which keeps the recipe's."""
+    """Parts and options per method. A method without an entry has its published ones, but for the recipe's
+    own method, which keeps the recipe's."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         for name in self.methods:
-            if name not in METHODS:
-                raise UnknownNameError("method", name, METHODS)
+            method(name)  # raises for an unknown one
         for key, values in (("methods", self.methods), ("seeds", self.seeds)):
             twice = sorted({str(value) for value in values if values.count(value) > 1})
             if twice:
