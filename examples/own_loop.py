@@ -27,7 +27,7 @@ def main() -> None:
         labels.append((case.labels[:32, :48, middle] > 0).long())
     image = torch.stack([plane[:, :28, :40] for plane in images])
     label = torch.stack([plane[:28, :40] for plane in labels])
-    target = torch.stack([sfumato.labels.svls(one, num_classes=2) for one in label])
+    target = torch.stack([sfumato.labels.svls(plane, num_classes=2) for plane in label])
 
     network = sfumato.networks.build(
         "unet", in_channels=1, out_channels=2, image_size=(28, 40), channels=(8, 16, 32), res_units=1
@@ -39,8 +39,8 @@ def main() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    found = network(image[8:]).argmax(dim=1, keepdim=True) == 1
-    dice = sfumato.metrics.dice(found, label[8:, None] == 1, spatial_axes=2)
+    prediction = network(image[8:]).argmax(dim=1, keepdim=True) == 1
+    dice = sfumato.metrics.dice(prediction, label[8:, None] == 1, spatial_axes=2)
     print(f"loss {loss.item():.3f}, Dice on 4 unseen slices {dice.mean():.3f}")
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from sfumato.cli.app import COMMANDS
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_python_example_runs_and_has_twelve_lines(tmp_path):
@@ -29,6 +30,10 @@ def test_every_command_of_the_readme_exists():
     assert {"check", "soften", "train", "predict", "evaluate", "compare", "report"} <= named
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
-def test_every_link_of_the_readme_leads_somewhere(target):
-    assert (Path(__file__).parents[1] / target).exists()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
