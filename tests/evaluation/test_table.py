@@ -1,15 +1,13 @@
 import dataclasses
 import math
 import os
-import random
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.errors import FileFormatError, MachineError, OutputExistsError, ValueRangeError
-from sfumato.evaluation import Row, aggregate, read_rows, write_rows
+from sfumato.evaluation import Row, read_rows, write_rows
 from sfumato.evaluation.rows import COLUMNS, STATUSES
 
 PLAIN = Row("ce-seed0-fold1", "ce", "cells", 0, 1, "P01", "", "cell", "dice", 0.875, "fraction", "ok")
@@ -132,45 +130,3 @@ def test_a_missing_or_binary_table_is_named(tmp_path):
     (tmp_path / "x.csv").write_bytes(b"\x80\x81\xff")
     with pytest.raises(FileFormatError, match="not a CSV file"):
         read_rows(tmp_path / "x.csv")
-
-
-def test_the_summary_has_mean_deviation_and_both_counts():
-    values = [0.5, 0.75, 0.875]
-    rows = [dataclasses.replace(PLAIN, case=str(i), value=v) for i, v in enumerate(values)]
-    rows.append(dataclasses.replace(PLAIN, value=math.nan, status="both_empty"))
-    rows.append(dataclasses.replace(PLAIN, method="ls"))
-    first, second = aggregate(rows)
-    assert (first.method, first.rater, first.structure, first.metric, first.unit) == (
-        "ce",
-        "",
-        "cell",
-        "dice",
-        "fraction",
-    )
-    assert first.mean == pytest.approx(np.mean(values))
-    assert first.deviation == pytest.approx(np.std(values, ddof=1))
-    assert (first.defined, first.undefined) == (3, 1)
-    assert (second.method, second.mean, second.defined) == ("ls", 0.875, 1)
-    assert math.isnan(second.deviation)
-
-
-def test_the_summary_of_undefined_values_only_is_undefined_and_counted():
-    lost = dataclasses.replace(PLAIN, value=math.nan, status="empty_prediction")
-    (found,) = aggregate([lost, lost])
-    assert math.isnan(found.mean)
-    assert (found.defined, found.undefined) == (0, 2)
-    assert aggregate([]) == []
-
-
-def test_the_summary_does_not_depend_on_the_order_of_the_rows():
-    rng = random.Random(0)
-    rows = [dataclasses.replace(PLAIN, value=rng.random() * 10 ** rng.randint(-9, 9)) for _ in range(200)]
-    expected = aggregate(rows)
-    for _ in range(5):
-        rng.shuffle(rows)
-        assert aggregate(rows) == expected
-
-
-def test_one_metric_in_two_units_is_refused():
-    with pytest.raises(ValueRangeError, match="several units: fraction, mm"):
-        aggregate([PLAIN, dataclasses.replace(PLAIN, unit="mm")])

@@ -16,12 +16,13 @@ from sfumato.cli.progress import progress
 from sfumato.data import load_case, open_dataset
 from sfumato.errors import OutputExistsError
 from sfumato.evaluation.agreement import agreement_rows, agreement_table
-from sfumato.evaluation.rows import aggregate, read_rows, write_rows
+from sfumato.evaluation.rows import SCALED, write_rows
 from sfumato.recipe.files import recipe_file
 from sfumato.recipe.recipe import Recipe, read_recipe
 from sfumato.report import write_report
 from sfumato.report.assemble import assemble
 from sfumato.report.raters import rater_panel
+from sfumato.statistics.summary import overall, summary_table
 from sfumato.study.outcomes import METRICS as TABLE
 from sfumato.study.run import complete_run
 
@@ -111,14 +112,11 @@ def _report(out: Path, *, quick: bool, seconds: float) -> Path:
 def _say_if_poor(tables: list[Path], *, quick: bool) -> None:
     if quick:
         return
-    scores: dict[str, list[float]] = {}
-    for table in tables:
-        for summary in aggregate(read_rows(table)):
-            # Temperature-scaled methods (+T) decide as their models do.
-            if summary.metric == "dice" and not summary.method.endswith("+T"):
-                scores.setdefault(summary.method, []).append(summary.mean)
-    for name, values in scores.items():
-        mean = sum(values) / len(values)
+    means = summary_table(tables, metric="dice", unit="case", resamples=0)
+    for name, mean in overall(means).set_index("method")["mean"].items():
+        # Temperature-scaled methods decide as their models do.
+        if str(name).endswith(SCALED):
+            continue
         if mean < ENOUGH:
             typer.echo(
                 f"{name}: mean foreground Dice {mean:.3f} is below {ENOUGH}: this training did not converge "

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from sfumato.cli.console import wide_console
 from sfumato.cli.options import DATASET_HELP
 from sfumato.cli.progress import progress
 from sfumato.data import open_dataset
 from sfumato.evaluation.folder import FolderScores, score_folder, settings_path
-from sfumato.evaluation.rows import Summary, aggregate
 from sfumato.output import require_free
+from sfumato.tables.results import means_table
+from sfumato.tables.terminal import terminal
 
 
 def evaluate(
@@ -91,21 +90,7 @@ def evaluate(
 def _show(scores: FolderScores, out: Path) -> None:
     """Print the means; against single raters they are in the file only."""
     cases = f"{scores.scored} of {scores.cases} cases of {scores.reference}"
-    table = Table(title=f"{cases}: means over the defined values")
-    for heading in ("structure", "metric"):
-        table.add_column(heading)
-    for heading in ("mean", "SD", "unit", "n", "undefined"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for summary in aggregate(row for row in scores.rows if not row.rater):
-        table.add_row(*_cells(summary))
+    table = means_table(scores.rows, title=f"{cases}: means over the defined values")
     console = wide_console()
-    console.print(table)
+    console.print(terminal(table, boxed=True))
     console.print(f"table written: {out}", soft_wrap=True, highlight=False)
-
-
-def _cells(summary: Summary) -> tuple[str, ...]:
-    mean, deviation = (
-        "–" if math.isnan(value) else f"{value:.4g}" for value in (summary.mean, summary.deviation)
-    )
-    counts = str(summary.defined), str(summary.undefined)
-    return summary.structure, summary.metric, mean, deviation, summary.unit, *counts

@@ -14,7 +14,7 @@ with optional_libraries():
     )
     from sfumato.evaluation.folder import FolderScores, evaluate_folder, score_folder
     from sfumato.evaluation.metrics_table import METRICS, Metric, ScoringOptions
-    from sfumato.evaluation.rows import Row, Summary, aggregate, read_rows, write_rows
+    from sfumato.evaluation.rows import Row, read_rows, write_rows
 
 __all__ = [
     "METRICS",
@@ -25,8 +25,6 @@ __all__ = [
     "Row",
     "ScoringOptions",
     "SoftPrediction",
-    "Summary",
-    "aggregate",
     "evaluate_agreement",
     "evaluate_case",
     "evaluate_folder",

@@ -1,4 +1,4 @@
-"""The tidy table of results: one row per case, rater, structure and metric, as CSV, and its summary.
+"""The tidy table of results: one row per case, rater, structure and metric, as CSV.
 
 A row's ``status`` is ``ok`` exactly when its value is defined; otherwise the value is nan and the status
 says why. So both masks empty gives Dice 1 with status ``ok``, but HD95 of an empty prediction is nan with
@@ -15,8 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,56 +71,6 @@ def is_diagram(metric: str) -> bool:
     """
     name, colon, _ = metric.partition(":")
     return bool(colon) and name in OLD_DIAGRAMS
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Mean and standard deviation of one metric, over all rows of a method, rater and structure."""
-
-    method: str
-    rater: str
-    structure: str
-    metric: str
-    unit: str
-    mean: float  # over the defined values; nan where there is none
-    deviation: float  # standard deviation, ddof 1; nan for fewer than two defined values
-    defined: int  # number of values in the mean
-    undefined: int  # number of rows left out of the mean because their value is undefined
-
-
-def aggregate(rows: Iterable[Row]) -> list[Summary]:
-    """Summarise the rows per method, rater, structure and metric, in the order of first appearance.
-
-    Undefined values are left out of the mean and counted. The result does not depend on the rows' order
-    within a group: sums are exact before they are rounded.
-
-    Returns:
-        One summary per group; an empty list for no rows.
-
-    Raises:
-        ValueRangeError: One metric comes in two units.
-    """
-    groups: dict[tuple[str, str, str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.method, row.rater, row.structure, row.metric), []).append(row)
-    return [_summary(group) for group in groups.values()]
-
-
-def _summary(group: Sequence[Row]) -> Summary:
-    first = group[0]
-    units = sorted({row.unit for row in group})
-    if len(units) > 1:
-        raise ValueRangeError(
-            f"{first.metric} of {first.structure!r} comes in several units: {', '.join(units)}"
-        )
-    values = [row.value for row in group if row.status == "ok"]
-    mean = statistics.fmean(values) if values else math.nan
-    deviation = math.nan
-    if len(values) > 1:
-        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    undefined = len(group) - len(values)
-    place = first.method, first.rater, first.structure, first.metric, first.unit
-    return Summary(*place, mean, deviation, len(values), undefined)
 
 
 def write_rows(rows: Iterable[Row], path: Path | str, *, overwrite: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -51,7 +53,9 @@ def summary_table(
 def _summary(scores: Scores, method: str, resamples: int, seed: int) -> dict[str, object]:
     values = scores.of(method).to_numpy()
     n = len(values)
-    deviation = float(values.std(ddof=1)) if n > 1 else np.nan
+    # Sums are exact before they are rounded: the order of the rows does not matter.
+    mean = math.fsum(values) / n if n else math.nan
+    deviation = math.sqrt(math.fsum((values - mean) ** 2) / (n - 1)) if n > 1 else math.nan
     low, high = bootstrap_interval(values, resamples=resamples, seed=seed) if resamples else (np.nan, np.nan)
     return {
         **scores.names,
@@ -59,9 +63,9 @@ def _summary(scores: Scores, method: str, resamples: int, seed: int) -> dict[str
         "measure": scores.measure,
         "unit_of_analysis": scores.unit,
         "n": n,
-        "mean": float(values.mean()) if n else np.nan,
+        "mean": mean,
         "sd": deviation,
-        "se": deviation / np.sqrt(n) if n > 1 else np.nan,
+        "se": deviation / math.sqrt(max(n, 1)),
         "median": float(np.median(values)) if n else np.nan,
         "ci_low": low,
         "ci_high": high,

@@ -17,7 +17,7 @@ from sfumato.statistics.summary import overall, summary_table
 from sfumato.statistics.tidy import Rows, tidy
 from sfumato.statistics.units import AVERAGE, Unit, consensus, labels, unit_values
 from sfumato.tables.metrics import grouped_metrics, metric_direction, metric_title, metrics_shown_in
-from sfumato.tables.table import Cell, Heading, Table, decimals_of, number, with_spread
+from sfumato.tables.table import MISSING, Cell, Heading, Table, decimals_of, number, record_table, with_spread
 
 Spread = Literal["sd", "se"]
 SPREADS = {"sd": "standard deviation", "se": "standard error"}
@@ -171,7 +171,30 @@ def terminal_table(rows: Rows) -> Table:
             columns.append(cells)
         names = map(Cell, methods)
         lines += zip((Cell(str(structure)),) * len(methods), names, *columns, strict=True)
-    return Table("Test cases: mean ± SD over cases", tuple(headings), tuple(lines))
+    return Table("Test cases: mean ± SD over cases (undefined values)", tuple(headings), tuple(lines))
+
+
+def means_table(rows: Rows, *, title: str) -> Table:
+    """Make a table of one method's means, a row per structure and metric; single raters are left out."""
+    summary = summary_table(rows, unit="case", resamples=0)
+    summary = summary[(summary["structure"] != AVERAGE) & (summary["rater"] == "")]
+    lines = [
+        {
+            "structure": row["structure"],
+            "metric": row["metric"],
+            "mean": _four_digits(row["mean"]),
+            "SD": _four_digits(row["sd"]),
+            "unit": row["measure"],
+            "n": row["n"],
+            "undefined": row["undefined"],
+        }
+        for row in summary.to_dict("records")
+    ]
+    return record_table(title, lines)
+
+
+def _four_digits(value: float) -> Cell:
+    return Cell(MISSING if math.isnan(value) else f"{value:.4g}", value)
 
 
 @dataclass(frozen=True)
