@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 BinSet = Literal["all", "foreground", "boundary"]
 BIN_SETS: tuple[BinSet, ...] = ("all", "foreground", "boundary")
+SET_TITLES: Mapping[BinSet, str] = {
+    "all": "All voxels",
+    "foreground": "Foreground of the reference",
+    "boundary": "Near the boundary",
+}
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -16,19 +12,18 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from sfumato import __version__
 from sfumato.evaluation.rows import SCALED
 from sfumato.output import atomic_output, require_free
-from sfumato.report import figures, pictures
-from sfumato.report.data import BIN_SETS, ReportCase, ReportData, TableRow
-from sfumato.report.progress import first_progressions, progress_panels, slice_text
+from sfumato.report import figures
+from sfumato.report.data import BIN_SETS, SET_TITLES, ReportData, TableRow
+from sfumato.report.drawings import Drawing, draw
 from sfumato.report.viewer import payload
-from sfumato.report.volumes import volume_figures, volume_report
+from sfumato.report.volumes import volume_report
 from sfumato.statistics.tidy import tidy
 from sfumato.statistics.units import AVERAGE
-from sfumato.tables.metrics import grouped_metrics, metric_direction, metric_title, metrics_shown_in
+from sfumato.tables.metrics import metrics_shown_in
 from sfumato.tables.render import html_table
 from sfumato.tables.results import (
     CaseLine,
@@ -43,28 +38,6 @@ from sfumato.tables.table import Cell, Heading, Table, number, record_table
 
 TEMPLATES = Path(__file__).parent / "templates"
 FOLDER = "figures"  # beside the page
-MOST_STRIPS = 6
-SET_TITLES = {
-    "all": "All voxels",
-    "foreground": "Foreground of the reference",
-    "boundary": "Near the boundary",
-}
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One figure of the page: its file name without ending, tab, description, and encoded forms."""
-
-    name: str
-    tab: str
-    alt: str
-    files: Mapping[str, bytes]
-
-    @property
-    def source(self) -> str:
-        """The figure as a data address; plots as SVG, pictures as PNG."""
-        kind, mime = (".svg", "svg+xml") if ".svg" in self.files else (".png", "png")
-        return f"data:image/{mime};base64,{base64.b64encode(self.files[kind]).decode('ascii')}"
 
 
 def write_report(data: ReportData, path: Path | str, *, overwrite: bool = False) -> Path:
@@ -86,8 +59,7 @@ def write_report(data: ReportData, path: Path | str, *, overwrite: bool = False)
     """
     path = Path(path)
     require_free(path, overwrite=overwrite)
-    with figures.styled():
-        drawings = _drawings(data)
+    drawings = draw(data)
     page = _page(data, drawings)
     files = {
         path.parent / FOLDER / f"{drawing.name}{ending}": content
@@ -97,127 +69,10 @@ def write_report(data: ReportData, path: Path | str, *, overwrite: bool = False)
     }
     for file in files:
         require_free(file, overwrite=overwrite)
-    for file, content in files.items():
-        _write(file, content)
-    _write(path, page.encode("utf-8"))
+    for file, content in (files | {path: page.encode("utf-8")}).items():
+        with atomic_output(file, overwrite=True) as temporary:
+            temporary.write_bytes(content)
     return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    with atomic_output(path, overwrite=True) as temporary:
-        temporary.write_bytes(content)
-
-
-def _drawings(data: ReportData) -> dict[str, list[Drawing]]:
-    volumes = volume_figures(data.rows, data.method_names) if data.rows else {}
-    found: dict[str, list[Drawing]] = {
-        "learning": [*_plot("learning-curves", "", "Learning curves", figures.learning_curves(data))],
-        "progress": _progress(data),
-        "reliability": [],
-        "values": [
-            *_plot(
-                "value-distribution",
-                "",
-                "Density of the values of the soft predictions, per method",
-                figures.value_distribution(data),
-            )
-        ],
-        "thresholds": [
-            *_plot("thresholds", "", "Dice against the threshold, per method", figures.thresholds(data))
-        ],
-        "strips": [],
-        "volumes": [
-            drawing
-            for title, figure in volumes.items()
-            for drawing in _plot(
-                f"volumes-{_file_name(title)}",
-                title,
-                f"Bland-Altman plots of the volume of {title}, per method",
-                figure,
-            )
-        ],
-        "overlays": [],
-        "raters": [],
-        "sections": [
-            drawing
-            for section in data.sections
-            for name, alt, figure in section.figures
-            for drawing in _plot(name, "", alt, figure)
-        ],
-    }
-    for name in BIN_SETS:
-        title = SET_TITLES[name]
-        alt = f"Reliability diagrams, {title.lower()}: accuracy against confidence, and voxels per bin"
-        found["reliability"] += _plot(f"reliability-{name}", title, alt, figures.reliability(data, name))
-    for metric in _strip_metrics(data):
-        title = metric_title(metric)
-        found["strips"] += _plot(
-            f"cases-{_file_name(metric)}",
-            title,
-            f"{title} of every case, per structure and method",
-            figures.case_strips(data.rows, metric, data.method_names),
-        )
-    for title, case in _chosen(data):
-        figure = pictures.case_overlay(case, data.method_names, data.label_names)
-        alt = f"{case.name}: image, reference, and each method's prediction and soft output"
-        found["overlays"].append(_picture(f"overlay-{_file_name(case.name)}", title, alt, figure))
-    for panel in data.raters:
-        alt = f"{panel.name}: outlines of {len(panel.rater_names)} raters and the soft labels made of them"
-        figure = pictures.rater_panel(panel)
-        found["raters"].append(_picture(f"raters-{_file_name(panel.name)}", panel.name, alt, figure))
-    return found
-
-
-def _progress(data: ReportData) -> list[Drawing]:
-    shown = first_progressions(data)
-    figure = progress_panels(shown)
-    if figure is None:
-        return []
-    alt = f"Each method's prediction as it learned: {slice_text(shown.values())}"
-    return [_picture("progress", "", alt, figure)]
-
-
-def _plot(name: str, tab: str, alt: str, figure: Figure | None) -> Iterator[Drawing]:
-    if figure is not None:
-        svg = _saved(figure, "svg", metadata={"Date": None})
-        # The panels are in place now; laying them out again for the other format would only cost time.
-        figure.set_layout_engine("none")
-        yield Drawing(name, tab, alt, {".svg": svg, ".png": _saved(figure, "png", dpi=150)})
-
-
-def _picture(name: str, tab: str, alt: str, figure: Figure) -> Drawing:
-    return Drawing(name, tab, alt, {".png": _saved(figure, "png", dpi=170)})
-
-
-def _saved(figure: Figure, kind: str, **options: Any) -> bytes:  # noqa: ANN401 - matplotlib's own options
-    file = io.BytesIO()
-    figure.savefig(file, format=kind, **options)
-    return file.getvalue()
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
-
-
-def _strip_metrics(data: ReportData) -> list[str]:
-    """Choose the metrics drawn case by case: those that are scores, the most important first."""
-    scores = {row.metric: None for row in data.rows if metric_direction(row.metric)}
-    known = [metric for metrics in grouped_metrics(scores).values() for metric in metrics]
-    return list(dict.fromkeys([*metrics_shown_in("strips", scores), *known]))[:MOST_STRIPS]
-
-
-def _chosen(data: ReportData) -> list[tuple[str, ReportCase]]:
-    """Choose the cases drawn in the page: the worst, the median and the best by mean Dice."""
-    lines = case_lines(data.rows) if data.rows else ()
-    place = {line.case: index for index, line in enumerate(lines)}
-    ordered = sorted(data.cases, key=lambda case: place.get(case.name, len(place)))
-    if len(ordered) <= 3 or not place:
-        return [(case.name, case) for case in ordered[:3]]
-    return [
-        (f"Worst: {ordered[0].name}", ordered[0]),
-        (f"Median: {ordered[len(ordered) // 2].name}", ordered[len(ordered) // 2]),
-        (f"Best: {ordered[-1].name}", ordered[-1]),
-    ]
 
 
 def _page(data: ReportData, drawings: Mapping[str, Sequence[Drawing]]) -> str:
@@ -324,7 +179,7 @@ def _asset(name: str) -> Markup:
 
 
 def _embedded(content: Mapping[str, Any]) -> Markup:
-    """Give JSON that cannot end the script element it stands in."""
+    """Write JSON that cannot end the script element it stands in."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
 
@@ -368,10 +223,10 @@ def _many(count: int, noun: str) -> str:
 
 def _settings(data: ReportData) -> dict[str, list[tuple[tuple[str, ...], str]]]:
     """Group the runs that share one text: title, then (runs, text) pairs."""
-    found = {}
+    settings = {}
     for title, texts in (("Recipe", data.recipes), ("Environment", data.environments)):
         groups: dict[str, list[str]] = {}
         for run, text in texts.items():
             groups.setdefault(text, []).append(run)
-        found[title] = [(tuple(runs), text) for text, runs in groups.items()]
-    return found
+        settings[title] = [(tuple(runs), text) for text, runs in groups.items()]
+    return settings
