@@ -260,7 +260,7 @@ class ReportData:
     notes: tuple[str, ...] = ()
 
     def method_of(self, run: str) -> str:
-        """Give the method of a run: as stated, as in the rows, or from ``<method>-seed<k>-fold<j>``."""
+        """Return the method of a run: as stated, as in the rows, or from ``<method>-seed<k>-fold<j>``."""
         if run in self.methods:
             return self.methods[run]
         for row in self.rows:

@@ -141,10 +141,10 @@ def pooled_bins(data: ReportData, name: BinSet) -> dict[str, tuple[ReliabilityBi
 
 
 def _joined(bins: Sequence[ReliabilityBin]) -> ReliabilityBin:
-    count = sum(each.count for each in bins)
+    count = sum(bin_.count for bin_ in bins)
 
     def mean(name: str) -> float:
-        parts = [getattr(each, name) * each.count for each in bins if each.count]
+        parts = [getattr(bin_, name) * bin_.count for bin_ in bins if bin_.count]
         return math.fsum(parts) / count if count else math.nan
 
     return ReliabilityBin(bins[0].low, bins[0].high, count, mean("confidence"), mean("accuracy"))
@@ -309,19 +309,19 @@ def case_strips(rows: Sequence[Row], metric: str, methods: Sequence[str]) -> Fig
 
 
 def common_start(names: Iterable[str]) -> str:
-    """Give what all names begin with, up to a mark between words: ``case_`` of ``case_01``, ``case_02``."""
+    """Return what all names begin with, up to a mark between words: ``case_`` of ``case_01``, ``case_02``."""
     several = sorted(set(names))
     if len(several) < 2:
         return ""
     first, last = several[0], several[-1]
     # Of sorted names the first and the last differ earliest.
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    found = re.match(r".*[^A-Za-z0-9]", first[:same])
-    return found.group() if found else ""
+    start = re.match(r".*[^A-Za-z0-9]", first[:same])
+    return start.group() if start else ""
 
 
 def outliers(named: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """Give the cases more than 1.5 interquartile ranges beyond the quartiles (Tukey's rule)."""
+    """List the cases more than 1.5 interquartile ranges beyond the quartiles (Tukey's rule)."""
     if len(named) < 4:
         return []
     low, high = np.percentile([value for _, value in named], [25, 75])

@@ -85,7 +85,7 @@ def case_overlay(case: ReportCase, methods: Sequence[str], label_names: Mapping[
             if reference is not None:
                 outline(upper, reference, "white")
             if overlay.soft is not None:
-                maps = [cut(each).astype(np.float32) for each in foreground_maps(overlay.soft, overlay)]
+                maps = [cut(values).astype(np.float32) for values in foreground_maps(overlay.soft, overlay)]
                 lower = grid[block * lines // len(blocks) + 1, column]
                 lower.imshow(painted(image, maps), aspect=ratio, interpolation="nearest")
     _key(figure, grid, label_names, has_soft=has_soft and lines > 1)
@@ -160,7 +160,7 @@ def rater_panel(panel: RaterPanel) -> Figure:
     axis = across(spacing)
     index = 0 if axis is None else int(spread.sum(axis=tuple(range(spread.ndim - 1))).argmax())
     image = view(grey(panel.image), axis, index).astype(np.float32)
-    drawn = [view(each, axis, index).astype(np.int64) for each in labels]
+    drawn = [view(mask, axis, index).astype(np.int64) for mask in labels]
     maps = {
         name: view(1.0 - numbers(weights)[0], axis, index).astype(np.float32)
         for name, weights in panel.soft.items()
@@ -177,7 +177,7 @@ def rater_panel(panel: RaterPanel) -> Figure:
     grid = figure.subplots(2, wide, squeeze=False, height_ratios=[ratio, 1.0])
     for line, part in enumerate(((slice(None), slice(None)), box)):
         _rater_row(
-            grid[line], image[part], [each[part] for each in drawn], {k: v[part] for k, v in maps.items()}
+            grid[line], image[part], [mask[part] for mask in drawn], {k: v[part] for k, v in maps.items()}
         )
     titles = ["image", f"{len(drawn)} raters' outlines", *(f"{name} soft label" for name in maps)]
     for axes, title in zip(grid[0], titles, strict=True):
@@ -233,7 +233,7 @@ def _rater_pen(number: int) -> dict[str, Any]:
 
 
 def _disagreement(labels: Whole) -> Array:
-    """Give per voxel the fraction of raters that do not hold the commonest label."""
+    """Compute per voxel the fraction of raters that do not hold the commonest label."""
     counts = np.stack([(labels == value).sum(axis=0) for value in np.unique(labels)])
     return np.asarray(1.0 - counts.max(axis=0) / len(labels), dtype=np.float32)
 

@@ -29,16 +29,16 @@ LETTER, MOST_SIDE, GAP, BELOW, TOP, BAR = 0.09, 1.5, 0.08, 0.22, 0.25, 0.75
 
 
 def first_progressions(data: ReportData) -> dict[str, Progression]:
-    """Give each method's progression of its first run that has one: seed and fold make no second row."""
-    found: dict[str, Progression] = {}
+    """Return each method's progression, of its first run that has one: seed and fold make no second row."""
+    progressions: dict[str, Progression] = {}
     for run, shown in data.progressions.items():
-        found.setdefault(data.method_of(run), shown)
-    return found
+        progressions.setdefault(data.method_of(run), shown)
+    return progressions
 
 
 def slice_text(progressions: Iterable[Progression]) -> str:
     """Say which structure is predicted on which slice: ``lesion, validation case c7, slice 12``."""
-    several = {(each.structure, each.case, each.index, each.axis is None) for each in progressions}
+    several = {(one.structure, one.case, one.index, one.axis is None) for one in progressions}
     return "; ".join(
         f"{structure}, validation case {case}" + ("" if picture else f", slice {index + 1}")
         for structure, case, index, picture in sorted(several)
@@ -61,7 +61,7 @@ def progress_panels(progressions: Mapping[str, Progression]) -> Figure | None:
     if not progressions:
         return None
     several = list(progressions.values())
-    early = sorted({epoch for each in several for epoch in each.predictions if epoch != each.last})
+    early = sorted({epoch for one in several for epoch in one.predictions if epoch != one.last})
     left = LETTER * max(map(len, progressions)) + GAP
     side = min(MOST_SIDE, (WIDTH - left) / (len(early) + 1) - GAP)
     height = side * max(map(_height, several))
@@ -111,8 +111,8 @@ def _panel(axes: Axes, shown: Progression, epoch: int) -> None:
 
 def _turned(shown: Progression, array: ArrayLike) -> Array:
     """The slice as it is shown: of a volume turned like every slice of the report, a picture as stored."""
-    found = numbers(array)
-    return found if shown.axis is None else view(found[None], 0, 0).astype(np.float32)
+    values = numbers(array)
+    return values if shown.axis is None else view(values[None], 0, 0).astype(np.float32)
 
 
 def _cut(shown: Progression, array: ArrayLike) -> Array:

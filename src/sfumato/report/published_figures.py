@@ -156,13 +156,13 @@ def reliability_panels(panels: Mapping[str, Bins]) -> Figure | None:
         upper, lower = rows[:, column]
         lower.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         for method, pen in pens(methods).items():
-            filled = [each for each in methods[method] if each.count]
-            total = sum(each.count for each in filled)
-            middles = [(each.low + each.high) / 2 for each in filled]
-            shares = [each.count / total for each in filled]
+            filled = [bin_ for bin_ in methods[method] if bin_.count]
+            total = sum(bin_.count for bin_ in filled)
+            middles = [(bin_.low + bin_.high) / 2 for bin_ in filled]
+            shares = [bin_.count / total for bin_ in filled]
             style = {"color": pen.colour, "marker": pen.marker, "markersize": 4, "linestyle": pen.dash}
             upper.plot(middles, shares, label=method, **style)
-            lower.plot([each.confidence for each in filled], [each.accuracy for each in filled], **style)
+            lower.plot([bin_.confidence for bin_ in filled], [bin_.accuracy for bin_ in filled], **style)
         upper.set(title=dataset, yscale="log", ylim=(None, 2.0))
         lower.set(xlabel="Confidence", xlim=(0, 1), ylim=(0, 1.02))
         upper.legend(fontsize=7)
@@ -252,13 +252,13 @@ def pooled_values(several: Iterable[Iterable[ValueBin]]) -> list[ValueBin]:
     """Join the histograms of several runs: bins of the same edges are added."""
     counts: dict[tuple[float, float], int] = {}
     for bins in several:
-        for each in bins:
-            counts[each.low, each.high] = counts.get((each.low, each.high), 0) + each.count
+        for bin_ in bins:
+            counts[bin_.low, bin_.high] = counts.get((bin_.low, bin_.high), 0) + bin_.count
     return [ValueBin(low, high, count) for (low, high), count in sorted(counts.items())]
 
 
 def _above_zero(bins: Sequence[ValueBin]) -> list[ValueBin]:
-    return [each for each in bins if each.low >= ZERO and each.count]
+    return [bin_ for bin_ in bins if bin_.low >= ZERO and bin_.count]
 
 
 def _density(kept: Sequence[ValueBin]) -> Numbers:
@@ -267,8 +267,8 @@ def _density(kept: Sequence[ValueBin]) -> Numbers:
     The kernel's width follows Scott (1992), Multivariate Density Estimation: standard deviation times
     ``n ** (-1/5)``; never below a bin's, which is all that a histogram knows.
     """
-    counts = np.array([each.count for each in kept], dtype=np.float64)
-    middles = np.array([(each.low + each.high) / 2 for each in kept])
+    counts = np.array([bin_.count for bin_ in kept], dtype=np.float64)
+    middles = np.array([(bin_.low + bin_.high) / 2 for bin_ in kept])
     share = counts / counts.sum()
     deviation = math.sqrt(float(share @ (middles - share @ middles) ** 2))
     width = max(deviation * counts.sum() ** -0.2, kept[0].high - kept[0].low)

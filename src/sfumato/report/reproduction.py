@@ -103,12 +103,12 @@ def _softseg(experiment: Experiment, cells: Sequence[Compared], runs: Runs) -> F
         text = f"Predictions while learning: {slice_text(shown.values())}; transparent is 0, red is 1"
         yield "softseg-figure2", text, progress_panels(shown)
         sweeps = _per_method(scgm, scgm.thresholds, names)
-        found = {name: [dict(sweep) for sweep in several] for name, several in sweeps.items()}
+        dice = {name: [dict(sweep) for sweep in several] for name, several in sweeps.items()}
         text = (
             "Dice on training and validation cases against the threshold: mean and range over the trainings; "
             "dots: each training's best"
         )
-        yield "softseg-figure3", text, threshold_panels(found)
+        yield "softseg-figure3", text, threshold_panels(dice)
     histograms = {
         part.dataset: {
             name: pooled_values(several)
@@ -123,9 +123,11 @@ def _softseg(experiment: Experiment, cells: Sequence[Compared], runs: Runs) -> F
         yield f"{experiment.name}-centres", "Dice per test centre", _centres(scgm, names)
 
 
-def _per_method(data: ReportData, found: Mapping[str, T], names: Sequence[str]) -> dict[str, list[T]]:
+def _per_method(data: ReportData, of_runs: Mapping[str, T], names: Sequence[str]) -> dict[str, list[T]]:
     """Sort what every run has by the run's method, in the order of ``names``."""
-    groups = {name: [each for run, each in found.items() if data.method_of(run) == name] for name in names}
+    groups = {
+        name: [value for run, value in of_runs.items() if data.method_of(run) == name] for name in names
+    }
     return {name: several for name, several in groups.items() if several}
 
 

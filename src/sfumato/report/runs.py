@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def run_folders(folder: Path | str, *, without: Container[str] = ()) -> tuple[Path, ...]:
-    """Give the finished runs below ``folder``, by name: the folders that hold a ``metrics.csv``.
+    """List the finished runs below ``folder``, by name: the folders that hold a ``metrics.csv``.
 
     A folder that is itself a run counts as the only one; runs named in ``without`` do not count.
 
@@ -37,12 +37,12 @@ def run_folders(folder: Path | str, *, without: Container[str] = ()) -> tuple[Pa
         raise FileFormatError(f"{folder} is not a folder: give the folder that holds the runs")
     if (folder / METRICS).is_file():
         return (folder,)
-    found = tuple(
+    folders = tuple(
         sorted(path.parent for path in folder.glob(f"*/{METRICS}") if path.parent.name not in without)
     )
-    if not found:
+    if not folders:
         raise FileFormatError(f"{folder} holds no run with a {METRICS}: train and evaluate first")
-    return found
+    return folders
 
 
 def load_runs(folder: Path | str, *, title: str = "", without: Container[str] = ()) -> ReportData:
@@ -92,17 +92,17 @@ def _each_run(
     diagrams: Mapping[Path, Sequence[Point]], diagram: str, read: Callable[[Sequence[Point]], T]
 ) -> dict[str, T]:
     """Read one diagram of every run that has it."""
-    found: dict[str, T] = {}
+    curves: dict[str, T] = {}
     for path, points in diagrams.items():
         groups: dict[str, list[Point]] = {}
         for point in points:
             if point.diagram == diagram:
                 groups.setdefault(point.run, []).append(point)
         try:
-            found |= {run: read(group) for run, group in groups.items()}
+            curves |= {run: read(group) for run, group in groups.items()}
         except FileFormatError as error:
             raise FileFormatError(f"{points_file(path / METRICS)}: {error}") from error
-    return found
+    return curves
 
 
 def _texts(names: Mapping[Path, str], file: str) -> dict[str, str]:
@@ -124,12 +124,12 @@ def _methods(
     diagrams: Mapping[Path, Sequence[Point]],
 ) -> dict[str, str]:
     """Name each folder's method: as its rows do, the temperature-scaled model's aside."""
-    found = {}
+    run_methods = {}
     for path, name in names.items():
         methods = [row.method for row in tables[path]] + [point.method for point in diagrams[path]]
         own = [method for method in methods if not method.endswith(SCALED)]
-        found[name] = own[0] if own else predicted[path].method or name.rsplit("-seed", 1)[0]
-    return found
+        run_methods[name] = own[0] if own else predicted[path].method or name.rsplit("-seed", 1)[0]
+    return run_methods
 
 
 def _progression(path: Path) -> Progression:

@@ -17,17 +17,17 @@ Whole = NDArray[np.int64]
 
 
 def numbers(array: ArrayLike) -> Array:
-    """Give any array as float32 NumPy."""
+    """Convert any array to float32 NumPy."""
     return np.asarray(as_tensor(array).detach().cpu().float().numpy(), dtype=np.float32)
 
 
 def whole(array: ArrayLike) -> Whole:
-    """Give a label map as int64 NumPy."""
+    """Convert a label map to int64 NumPy."""
     return np.asarray(as_tensor(array).detach().cpu().numpy()).astype(np.int64)
 
 
 def grey(image: ArrayLike) -> Array:
-    """Give one grey value in [0, 1] per voxel: ``(C, *S)`` to ``(*S)``.
+    """Compute one grey value in [0, 1] per voxel: ``(C, *S)`` to ``(*S)``.
 
     A colour picture (2-D, three channels) gives the channels' mean, anything else its first channel; the
     scale runs from the 0.5th to the 99.5th percentile. A constant image is 0.
@@ -45,13 +45,13 @@ def grey(image: ArrayLike) -> Array:
 
 
 def foreground_maps(soft: ArrayLike, overlay: Overlay) -> Array:
-    """Give one map in [0, 1] per foreground structure, ``(R, *S)``, of a prediction or target."""
+    """Return one map in [0, 1] per foreground structure, ``(R, *S)``, of a prediction or target."""
     maps = numbers(overlay.kind.to_unit(as_tensor(soft)))
     return np.clip(np.nan_to_num(maps[1:] if overlay.kind.joint else maps), 0.0, 1.0)
 
 
 def across(spacing: Spacing) -> int | None:
-    """Give the axis to slice across: the coarsest one where it stands out, else the last; 2-D: ``None``."""
+    """Choose the axis to slice across: the coarsest one where it stands out, else the last; 2-D: ``None``."""
     if len(spacing) == 2:
         return None
     coarsest = int(np.argmax(spacing))
@@ -69,7 +69,7 @@ def view(array: NDArray[np.generic], axis: int | None, index: int) -> NDArray[np
 
 
 def aspect(spacing: Spacing, axis: int | None) -> float:
-    """Give the height of a shown voxel over its width."""
+    """Return the height of a shown voxel over its width."""
     if axis is None:
         return spacing[0] / spacing[1]
     first, second = (value for index, value in enumerate(spacing) if index != axis)
@@ -77,7 +77,7 @@ def aspect(spacing: Spacing, axis: int | None) -> float:
 
 
 def fullest(mask: NDArray[np.bool_], axis: int | None) -> int:
-    """Give the slice with most of ``mask``; the middle one where it is empty; 0 for a picture."""
+    """Return the slice with most of ``mask``; the middle one where it is empty; 0 for a picture."""
     if axis is None:
         return 0
     counts = mask.sum(axis=tuple(other for other in range(mask.ndim) if other != axis))
@@ -85,10 +85,10 @@ def fullest(mask: NDArray[np.bool_], axis: int | None) -> int:
 
 
 def window(mask: NDArray[np.bool_], *, margin: float = 0.3) -> tuple[slice, slice]:
-    """Give the rows and columns around a 2-D mask, with a margin; all of them where it is empty."""
+    """Return the rows and columns around a 2-D mask, with a margin; all of them where it is empty."""
     if not mask.any():
         return slice(None), slice(None)
-    found = []
+    slices = []
     sides = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in range(2)]
     length = max(int(side[-1] - side[0]) + 1 for side in sides)
     reach = max(4, round(margin * length))
@@ -96,12 +96,12 @@ def window(mask: NDArray[np.bool_], *, margin: float = 0.3) -> tuple[slice, slic
         # Both sides reach as far as the longer one, so that a row of panels is not a row of ribbons.
         middle, half = (int(side[0]) + int(side[-1]) + 1) / 2, length / 2 + reach
         half = max(half * 0.75, (int(side[-1]) - int(side[0]) + 1) / 2 + reach)
-        found.append(slice(max(0, int(middle - half)), int(np.ceil(middle + half))))
-    return found[0], found[1]
+        slices.append(slice(max(0, int(middle - half)), int(np.ceil(middle + half))))
+    return slices[0], slices[1]
 
 
 def colour(label: int) -> Array:
-    """Give a class's colour as three values in [0, 1]."""
+    """Return a class's colour as three values in [0, 1]."""
     text = label_colour(label).lstrip("#")
     return np.array([int(text[i : i + 2], 16) for i in (0, 2, 4)], dtype=np.float32) / 255.0
 
@@ -119,10 +119,10 @@ def painted(background: Array, maps: Sequence[Array], *, strength: float = 0.85)
 
 
 def shown_mask(case: ReportCase) -> NDArray[np.bool_]:
-    """Give where the reference has foreground; without one, where any prediction has."""
+    """Return where the reference has foreground; without one, where any prediction has."""
     if case.reference is not None and bool((whole(case.reference) > 0).any()):
         return whole(case.reference) > 0
-    found = np.zeros(tuple(case.image.shape[1:]), dtype=np.bool_)
+    mask = np.zeros(tuple(case.image.shape[1:]), dtype=np.bool_)
     for overlay in case.predictions.values():
-        found |= whole(overlay.labels) > 0
-    return found
+        mask |= whole(overlay.labels) > 0
+    return mask

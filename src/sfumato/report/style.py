@@ -56,7 +56,7 @@ class Pen:
 
 
 def pens(methods: Iterable[str]) -> dict[str, Pen]:
-    """Give every method its pen; the seven colours come round with another dash."""
+    """Assign every method its pen; the seven colours come round with another dash."""
     return {
         method: Pen(
             OKABE_ITO[index % len(OKABE_ITO)],
@@ -68,5 +68,5 @@ def pens(methods: Iterable[str]) -> dict[str, Pen]:
 
 
 def label_colour(label: int) -> str:
-    """Give the colour of a foreground class, from 1."""
+    """Return the colour of a foreground class, from 1."""
     return LABEL_COLOURS[(label - 1) % len(LABEL_COLOURS)]

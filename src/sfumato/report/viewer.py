@@ -99,7 +99,7 @@ def from_both_ends(order: Sequence[Item]) -> list[Item]:
 
 
 def _text_of(encoded: object) -> str:
-    """Give all the text in nested lists and mappings: what its size comes from."""
+    """Join all the text in nested lists and mappings: what its size comes from."""
     if isinstance(encoded, str):
         return encoded
     if isinstance(encoded, Mapping):
@@ -143,7 +143,7 @@ def _encoded(case: ReportCase, most: int) -> tuple[dict[str, Any], str]:
     reference = None if case.reference is None else cut(whole(case.reference)).astype(np.uint8)
     mask = cut(shown_mask(case))
     axis = across(tuple(spacing))
-    found = {
+    content = {
         "name": case.name,
         "flat": flat,
         "shape": list(mask.shape),
@@ -154,7 +154,7 @@ def _encoded(case: ReportCase, most: int) -> tuple[dict[str, Any], str]:
         "reference": None if reference is None else sheet(reference),
         "methods": {method: _method(overlay, cut) for method, overlay in case.predictions.items()},
     }
-    return found, note
+    return content, note
 
 
 def _others(axis: int) -> tuple[int, ...]:
@@ -162,21 +162,20 @@ def _others(axis: int) -> tuple[int, ...]:
 
 
 def _method(overlay: Overlay, cut: Any) -> dict[str, Any]:  # noqa: ANN401 - a local function
-    found: dict[str, Any] = {
+    content: dict[str, Any] = {
         "kind": overlay.kind.name,
         "labels": sheet(cut(whole(overlay.labels)).astype(np.uint8)),
     }
     for name, maps in (("soft", overlay.soft), ("target", overlay.target)):
         if maps is not None:
-            found[name] = [
-                sheet((cut(each) * STEPS).round().astype(np.uint8)) for each in foreground_maps(maps, overlay)
-            ]
+            weights = foreground_maps(maps, overlay)
+            content[name] = [sheet((cut(values) * STEPS).round().astype(np.uint8)) for values in weights]
     if overlay.uncertainty is not None:
         values = np.nan_to_num(cut(numbers(overlay.uncertainty)))
         largest = float(values.max(initial=0.0)) or 1.0
-        found["uncertainty"] = sheet((values.clip(0) / largest * STEPS).round().astype(np.uint8))
-        found["largest"] = largest
-    return found
+        content["uncertainty"] = sheet((values.clip(0) / largest * STEPS).round().astype(np.uint8))
+        content["largest"] = largest
+    return content
 
 
 def _window(case: ReportCase, most: int) -> tuple[tuple[slice, ...], tuple[int, ...], str]:
@@ -192,14 +191,14 @@ def _window(case: ReportCase, most: int) -> tuple[tuple[slice, ...], tuple[int, 
             for a in range(mask.ndim)
         ]
         part = tuple(
-            slice(max(0, int(found[0]) - MARGIN), min(length, int(found[-1]) + 1 + MARGIN))
-            for found, length in zip(places, shape, strict=True)
+            slice(max(0, int(filled[0]) - MARGIN), min(length, int(filled[-1]) + 1 + MARGIN))
+            for filled, length in zip(places, shape, strict=True)
         )
-    lengths = [each.stop - each.start for each in part]
+    lengths = [side.stop - side.start for side in part]
     while math.prod(math.ceil(length / s) for length, s in zip(lengths, step, strict=True)) > most:
         finest = int(np.argmin([mm * s for mm, s in zip(case.spacing, step, strict=True)]))
         step[finest] += 1
-    thinned = tuple(slice(each.start, each.stop, s) for each, s in zip(part, step, strict=True))
+    thinned = tuple(slice(side.start, side.stop, s) for side, s in zip(part, step, strict=True))
     note = f"{case.name} is large: the viewer shows the part around its structures"
     note += f", every {' x '.join(map(str, step))} voxels." if max(step) > 1 else "."
     return thinned, tuple(step), note
@@ -227,7 +226,7 @@ def sheet(volume: Bytes, *, quality: int | None = None) -> str:
     return _address(tiles, "WEBP", quality=quality, method=4)
 
 
-def _address(tiles: Bytes, kind: str, **options: Any) -> str:  # noqa: ANN401 - Pillow's own options
+def _address(tiles: Bytes, form: str, **options: Any) -> str:  # noqa: ANN401 - Pillow's own options
     file = io.BytesIO()
-    Picture.fromarray(tiles).save(file, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    Picture.fromarray(tiles).save(file, form, **options)
+    return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

@@ -74,12 +74,12 @@ def volume_pairs(rows: Rows) -> list[VolumePairs]:
     """
     checked = tidy(rows)
     checked = checked[checked["metric"].isin((PREDICTED, REFERENCE)) & (checked["case"] != "")]
-    found = []
+    pairs = []
     for _, structure in checked.groupby(["dataset", "structure", "rater"], sort=False):
         for method, part in structure.groupby("method", sort=False):
             if set(part["metric"]) == {PREDICTED, REFERENCE}:
-                found.append(_pairs(str(method), part))
-    return found
+                pairs.append(_pairs(str(method), part))
+    return pairs
 
 
 def _pairs(method: str, rows: pd.DataFrame) -> VolumePairs:

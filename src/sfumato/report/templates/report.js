@@ -151,13 +151,13 @@
       element(name).parentElement.classList.toggle("missing", !available[name]());
     }
     const said = method(), structure = Number(element("structure").value || 1);
-    const graded = (maps) => (maps ? maps[Math.min(structure, maps.length) - 1] : null);
+    const chosen = (maps) => (maps ? maps[Math.min(structure, maps.length) - 1] : null);
     const wanted = {
       image: state.case.image,
       reference: state.case.reference,
       prediction: said.labels,
-      soft: graded(said.soft),
-      target: graded(said.target),
+      soft: chosen(said.soft),
+      target: chosen(said.target),
       uncertainty: said.uncertainty,
     };
     const found = {};
