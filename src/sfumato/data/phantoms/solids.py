@@ -58,7 +58,7 @@ class Ellipsoid:
         return np.asarray((offsets**2).sum(axis=0) < 1.0)
 
     def depth_mm(self, points: np.ndarray) -> np.ndarray:
-        """Exact signed distance to the surface.
+        """Compute the exact signed distance to the surface.
 
         The nearest surface point of ``y`` is ``r_i^2 y_i / (t + r_i^2)``, where ``t`` is the largest root of
         ``sum (r_i y_i / (t + r_i^2))^2 = 1``. The sum falls and is convex in ``t``, so Newton's method from
