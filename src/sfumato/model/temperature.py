@@ -39,9 +39,7 @@ class Temperature:
     """The temperature of one model, and what it was fitted on."""
 
     temperature: float
-    nll: (
-        float  # before scaling, in nats per voxel (of overlapping regions: and region), over those of the fit
-    )
+    nll: float  # before scaling, in nats per voxel (of overlapping regions: and region) of the fit
     nll_scaled: float  # after it
     voxels: int  # that the fit used
     cases: tuple[str, ...]

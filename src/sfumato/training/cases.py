@@ -68,16 +68,14 @@ class PreparedCase:
     def slice(self, axis: int, index: int) -> PreparedCase:
         """Cut the slice ``index`` perpendicular to spatial ``axis``: a case with one axis less."""
         raters, targets = self.labels_per_rater, self.rater_targets
-        return PreparedCase(
-            self.name,
-            self.image.select(axis + 1, index),
-            self.labels.select(axis, index),
-            None if raters is None else raters.select(axis + 1, index),
-            self.target.select(axis + 1, index),
-            _without(self.spacing, axis),
-            None if targets is None else targets.select(axis + 2, index),
-            self.target_from_soft,
-            self.labels_from_soft,
+        return replace(
+            self,
+            image=self.image.select(axis + 1, index),
+            labels=self.labels.select(axis, index),
+            labels_per_rater=None if raters is None else raters.select(axis + 1, index),
+            target=self.target.select(axis + 1, index),
+            spacing=_without(self.spacing, axis),
+            rater_targets=None if targets is None else targets.select(axis + 2, index),
         )
 
 

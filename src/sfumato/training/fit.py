@@ -15,7 +15,7 @@ from typing import Any
 import lightning.pytorch as lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
@@ -107,23 +107,12 @@ def require_accelerator(recipe: Recipe) -> None:
 
 
 def _prepared(recipe: Recipe, dataset: Dataset, splits: Split, folder: RunFolder) -> tuple[Cases, Cases]:
-    cache, bar = folder.path / "cache", folder.interactive
-    train, validation = (
-        prepare_cases(recipe, dataset, names, prepare=prepare, cache=cache, title=f"{name} cases", bar=bar)
-        for name, names, prepare in (
-            ("training", splits.train, prepare_training_case),
-            ("validation", splits.val, prepare_case),
-        )
-    )
-    return train, validation
+    prepare = partial(prepare_cases, recipe, dataset, cache=folder.path / "cache", bar=folder.interactive)
+    train = prepare(splits.train, prepare=prepare_training_case, title="training cases")
+    return train, prepare(splits.val, prepare=prepare_case, title="validation cases")
 
 
-def _train(
-    module: SegmentationModule,
-    train: Cases,
-    validation: Cases,
-    folder: RunFolder,
-) -> None:
+def _train(module: SegmentationModule, train: Cases, validation: Cases, folder: RunFolder) -> None:
     recipe = module.recipe
     last = folder.path / "checkpoints" / "last.ckpt"
     resume_from = last if last.exists() else None
@@ -137,22 +126,16 @@ def _train(
         check_val_every_n_epoch=recipe.validate_every,
         num_sanity_val_steps=0,
         deterministic="warn",
-        logger=_loggers(folder),
+        logger=TensorBoardLogger(folder.path, name="tensorboard", version=""),
         callbacks=_callbacks(module, folder, shown_slice(module.model, validation)),
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder.path,
         enable_progress_bar=folder.interactive,
     )
-    patches = patch_loader(
-        train,
-        recipe,
-        trainer=trainer,
-        structures=module.model.structures,
-        device=trainer.strategy.root_device.type,
-    )
-    cases = case_loader(validation)
-    trainer.fit(module, patches, cases, ckpt_path=resume_from, weights_only=True)
+    device = trainer.strategy.root_device.type
+    patches = patch_loader(train, recipe, trainer=trainer, structures=module.model.structures, device=device)
+    trainer.fit(module, patches, case_loader(validation), ckpt_path=resume_from, weights_only=True)
 
 
 def _callbacks(module: SegmentationModule, folder: RunFolder, shown: ShownSlice) -> list[Callback]:
@@ -175,31 +158,14 @@ def _callbacks(module: SegmentationModule, folder: RunFolder, shown: ShownSlice)
             )
         )
     # Two callbacks, because one that keeps the best saves the last only when the best is saved.
-    callbacks.append(
-        ModelCheckpoint(
-            dirpath=checkpoints,
-            filename="best",
-            monitor="val_dice",
-            mode="max",
-            every_n_epochs=recipe.validate_every,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+    save = partial(
+        ModelCheckpoint, dirpath=checkpoints, save_on_train_epoch_end=True, enable_version_counter=False
     )
     callbacks.append(
-        ModelCheckpoint(
-            dirpath=checkpoints,
-            filename="last",
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        save(filename="best", monitor="val_dice", mode="max", every_n_epochs=recipe.validate_every)
     )
+    callbacks.append(save(filename="last", every_n_epochs=1))
     return callbacks
-
-
-def _loggers(folder: RunFolder) -> list[Logger]:
-    return [TensorBoardLogger(folder.path, name="tensorboard", version="")]
 
 
 def _stopped_early(checkpoint: Path) -> bool:
@@ -231,15 +197,9 @@ def _tune(best: dict[str, Any], dataset: Dataset, names: Sequence[str], folder: 
 
 
 def _finish(best: dict[str, Any], folder: RunFolder, *, seconds: float) -> None:
-    state: dict[str, Any] = next(
-        (
-            state
-            for name, state in best["callbacks"].items()
-            if name.startswith("ModelCheckpoint") and state.get("monitor") == "val_dice"
-        ),
-        {},
-    )
-    score = state.get("best_model_score")
+    states = (state for name, state in best["callbacks"].items() if name.startswith("ModelCheckpoint"))
+    scores = (state["best_model_score"] for state in states if state.get("monitor") == "val_dice")
+    score = next(scores, None)
     report = {
         "best_epoch": int(best["epoch"]),
         "val_dice": None if score is None else float(score),
