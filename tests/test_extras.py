@@ -102,6 +102,20 @@ def test_command_without_its_own_libraries_says_what_to_install(library):
     )
 
 
+@pytest.mark.parametrize("library", ["monai", "einops"])
+def test_network_without_its_libraries_says_what_to_install(library):
+    code = (
+        f"import sys; sys.modules[{library!r}] = None; from sfumato.networks import build; "
+        "build('unetr', in_channels=1, out_channels=2, image_size=(16, 16, 16))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.endswith(
+        f"MissingExtraError: {library} is not installed, which this needs: pip install 'sfumato[train]'"
+    )
+
+
 def test_extras_are_those_of_the_project():
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     declared = tomllib.loads(text)["project"]["optional-dependencies"]

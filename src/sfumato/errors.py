@@ -8,6 +8,7 @@ Every message says what is wrong, what came, and what was expected.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -111,8 +112,10 @@ def optional_libraries() -> Iterator[None]:
     """
     try:
         yield
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
+    except ImportError as error:
+        # MONAI raises an error of its own where it lacks a library, with the name in its text alone.
+        named = re.search(r"No module named '([^']+)'", str(error))
+        library = (error.name or (named[1] if named else "")).partition(".")[0]
         for extra, libraries in EXTRAS.items():
             if library in libraries:
                 message = f"{library} is not installed, which this needs: pip install 'sfumato[{extra}]'"

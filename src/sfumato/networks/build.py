@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError
+from sfumato.errors import InputError, ShapeError, UnknownNameError, ValueRangeError, optional_libraries
 from sfumato.networks.definition import InputCheck, Network
 from sfumato.networks.table import NETWORKS
 
@@ -42,6 +42,7 @@ def build(
         ShapeError: ``image_size`` does not suit the network, or is missing where it is needed; or the network
             does not exist for this number of axes.
         ValueRangeError: a channel count below 1, or ``axes`` other than 2 or 3.
+        MissingExtraError: MONAI, or what it needs for the network, is not installed.
     """
     network = _row(name)
     require_options(name, options)
@@ -63,7 +64,8 @@ def build(
     if network.fixed_size and image_size is not None:
         given["image_size"] = tuple(image_size)
     try:
-        module = network.builder(**given, **options)
+        with optional_libraries():
+            module = network.builder(**given, **options)
     except InputError:
         raise
     except (TypeError, KeyError, ValueError) as error:
