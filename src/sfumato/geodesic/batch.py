@@ -28,13 +28,7 @@ def is_batch(image: ArrayLike, spacing: Steps) -> bool:
 
 
 def batch_distance(
-    image: AnyArray,
-    sources: Sources,
-    spacing: Steps,
-    cost: PathCost,
-    *,
-    cutoff: float,
-    threads: int | None,
+    image: AnyArray, sources: Sources, spacing: Steps, cost: PathCost, *, cutoff: float, threads: int | None
 ) -> AnyArray:
     """Compute the distances of a batch, or of one image on a GPU; arguments as in ``geodesic_distance``.
 

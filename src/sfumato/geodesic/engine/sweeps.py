@@ -50,15 +50,7 @@ from numba.extending import register_jitable
 
 from sfumato.geodesic.engine.jit import compiled
 from sfumato.geodesic.engine.moves import fetch_blocks, move, pull, run_within
-from sfumato.geodesic.engine.simd import (
-    LANES,
-    below,
-    highest_bit,
-    load,
-    lowest_bit,
-    splat,
-    store,
-)
+from sfumato.geodesic.engine.simd import LANES, below, highest_bit, load, lowest_bit, splat, store
 
 # ruff: noqa: ANN001, ANN201, ANN202  # Compiled code: its types are Numba's, chosen at the call.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc"
