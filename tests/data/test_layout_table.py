@@ -9,7 +9,7 @@ import pytest
 from layout_files import WRITERS, zones
 from sfumato.data import check_dataset, inspect_dataset, load_case, open_dataset
 from sfumato.data.dataset import LAYOUT_NAMES
-from sfumato.data.readers import undeclared
+from sfumato.data.readers import masks
 from sfumato.data.readers.layouts import LAYOUTS
 from sfumato.errors import DataError, FileFormatError, UnknownNameError
 from tiny_data import write_nifti, write_nnunet
@@ -69,7 +69,7 @@ def test_opening_reads_no_volume(tmp_path, kind, monkeypatch):
 
     monkeypatch.setattr("sfumato.data.readers.files._read_nifti", refuse)
     monkeypatch.setattr("sfumato.data.readers.files._read_tiff", refuse)
-    monkeypatch.setattr(undeclared, "read_volume", refuse)
+    monkeypatch.setattr(masks, "read_volume", refuse)
     assert len(open_dataset(tmp_path, layout=kind).cases) == CASES[kind][0]
 
 

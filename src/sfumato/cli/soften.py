@@ -15,7 +15,7 @@ from torch import Tensor
 from sfumato import __version__
 from sfumato.checks import require_choice
 from sfumato.data.case import Case
-from sfumato.data.loose import read_loose_case
+from sfumato.data.dataset import read_loose_case
 from sfumato.data.readers.files import NIFTI, suffix, write_volume
 from sfumato.errors import InputError, ValueRangeError, optional_libraries
 from sfumato.methods import Method

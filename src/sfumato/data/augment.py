@@ -54,13 +54,7 @@ class Movement:
         moved = self._moved(layers, spacing, outside, "nearest")
         return moved if labels.ndim > len(spacing) else moved[0]
 
-    def target(
-        self,
-        target: Tensor,
-        *,
-        spacing: Spacing,
-        kind: TargetKind = CLASSES,
-    ) -> Tensor:
+    def target(self, target: Tensor, *, spacing: Spacing, kind: TargetKind = CLASSES) -> Tensor:
         """Move a soft target ``(C, *S)`` linearly and keep it what it is.
 
         Args:

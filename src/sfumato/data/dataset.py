@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from sfumato.checks import require_choice
-from sfumato.data.case import CaseFiles, Dataset
+from sfumato.data.case import Case, CaseFiles, Dataset
+from sfumato.data.readers.cases import load_case
 from sfumato.data.readers.description import Description, read_description
 from sfumato.data.readers.files import PICTURES, read_volume, stem, suffix
 from sfumato.data.readers.layouts import LAYOUTS, layout_of, looks_like, scan_layout, wrapped_layout
 from sfumato.data.readers.manifest import read_manifest
+from sfumato.data.readers.masks import labels_in
 from sfumato.data.readers.nnunet import scan_folder
-from sfumato.data.readers.undeclared import labels_in
 from sfumato.errors import DataError, FileFormatError, SfumatoError, UnknownNameError
 
 LAYOUT_NAMES = ("auto", "nnunet", "nnunet-test", "csv", "images", "sample", *LAYOUTS)
@@ -140,6 +141,35 @@ def assembled(
     )
 
 
+def read_loose_case(
+    images: Sequence[Path], masks: Sequence[Path], *, num_classes: int | None = None
+) -> tuple[Case, Dataset]:
+    """Read the image and the masks of one case, and make a data set of it alone.
+
+    Args:
+        images: One file per channel, or one that holds them all.
+        masks: The mask; several are several raters, and their majority vote is the case's ``labels``.
+        num_classes: Number of classes with background; by default the largest label + 1.
+
+    Raises:
+        ValueRangeError: a mask holds a label beyond ``num_classes``.
+        DataError: every file that cannot be read.
+        GeometryError: the files are not on one grid.
+    """
+    several = len(masks) > 1
+    files = CaseFiles(
+        name=stem(images[0]),
+        images=tuple(images),
+        mask=None if several else masks[0],
+        rater_masks=tuple(masks) if several else (),
+    )
+    names = None if num_classes is None else {label: f"label {label}" for label in range(num_classes)}
+    dataset = assembled(images[0].parent, [files], (), Description(label_names=names))
+    channels = sum(read_volume(path).channels for path in images)
+    dataset = replace(dataset, channel_names=tuple(f"channel {number}" for number in range(channels)))
+    return load_case(files, dataset), dataset
+
+
 def _channel_names(cases: Sequence[CaseFiles], most_files: int) -> tuple[str, ...]:
     first = next((path for files in cases for path in files.images[:1]), None)
     if most_files == 1 and isinstance(first, Path) and suffix(first) in PICTURES:
@@ -148,5 +178,5 @@ def _channel_names(cases: Sequence[CaseFiles], most_files: int) -> tuple[str, ..
         except SfumatoError:
             return ("image",)
         if volume.array.ndim > len(volume.spacing):
-            return tuple(f"channel {number}" for number in range(volume.array.shape[-1]))
+            return tuple(f"channel {number}" for number in range(volume.channels))
     return ("image",) if most_files == 1 else tuple(f"channel {number}" for number in range(most_files))

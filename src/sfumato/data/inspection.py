@@ -60,10 +60,7 @@ def check_dataset(dataset: Dataset | Path | str, *, layout: str = "auto") -> lis
 
 
 def inspect_dataset(
-    dataset: Dataset | Path | str,
-    *,
-    layout: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    dataset: Dataset | Path | str, *, layout: str = "auto", progress: Callable[[int, int], None] | None = None
 ) -> Inspection:
     """Read a data set once: problems, warnings, and what it holds.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sfumato.data import check_dataset, load_case, open_dataset
-from sfumato.data.readers.weights import as_weights
+from sfumato.data.readers.masks import as_weights
 from sfumato.errors import DataError, GeometryError, ShapeError, ValueRangeError
 from tiny_data import AFFINE, picture, write_nifti
 from weight_cases import write_weights

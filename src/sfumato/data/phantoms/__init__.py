@@ -1,11 +1,16 @@
 """Phantoms: made-up objects with known answers, and tiny data sets of them in every layout."""
 
-from sfumato.data.phantoms.fields import SmoothField
-from sfumato.data.phantoms.images import Appearance, intensity_image
 from sfumato.data.phantoms.layouts import LAYOUT_NAMES, write_layout
-from sfumato.data.phantoms.phantom import Phantom, ball_scene, phantom, tumour_scene
+from sfumato.data.phantoms.phantom import (
+    Appearance,
+    Phantom,
+    ball_scene,
+    intensity_image,
+    phantom,
+    tumour_scene,
+)
 from sfumato.data.phantoms.raters import RaterModel, rater_labels, rater_shares
-from sfumato.data.phantoms.scene import Scene, centre_labels, class_fractions
+from sfumato.data.phantoms.scene import Scene, SmoothField, centre_labels, class_fractions
 from sfumato.data.phantoms.solids import Box, Ellipsoid, HalfSpace, Solid
 
 __all__ = [

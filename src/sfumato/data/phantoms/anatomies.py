@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sfumato.data.phantoms.fields import SmoothField
-from sfumato.data.phantoms.images import Appearance
-from sfumato.data.phantoms.phantom import Phantom, phantom
+from sfumato.data.phantoms.phantom import Appearance, Phantom, phantom
 from sfumato.data.phantoms.raters import RaterModel
-from sfumato.data.phantoms.scene import Scene
+from sfumato.data.phantoms.scene import Scene, SmoothField
 from sfumato.data.phantoms.solids import Ellipsoid
 from sfumato.types import Spacing
 
@@ -91,11 +89,7 @@ def case_phantom(
     if anatomy.raters:
         raters = RaterModel(anatomy.raters, wobble_mm=0.4 * step, length_mm=5 * step, bias_mm=0.25 * step)
     return phantom(
-        scene,
-        appearance=anatomy.appearance,
-        raters=raters,
-        seed=int(rng.integers(2**31)),
-        factor=2,
+        scene, appearance=anatomy.appearance, raters=raters, seed=int(rng.integers(2**31)), factor=2
     )
 
 

@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -230,15 +231,7 @@ def _write_nnunet(root: Path, case: _Case) -> None:
     case.save(root / "labelsTr" / f"{name}.nii.gz", case.labels)
 
 
-def _describe_nnunet(root: Path, cases: int) -> None:
-    _save_nnunet(root, cases, channels=("T1", "T2"), labels=("background", "organ", "tumour"))
-
-
-def _describe_prostatex(root: Path, cases: int) -> None:
-    _save_nnunet(root, cases, channels=("T2w",), labels=("background", "PZ", "TZ", "DPU", "AFS"))
-
-
-def _save_nnunet(root: Path, cases: int, *, channels: tuple[str, ...], labels: tuple[str, ...]) -> None:
+def _describe_nnunet(root: Path, cases: int, *, channels: tuple[str, ...], labels: tuple[str, ...]) -> None:
     content = {
         "channel_names": {str(index): name for index, name in enumerate(channels)},
         "labels": {name: index for index, name in enumerate(labels)},
@@ -284,18 +277,20 @@ def _save_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+_ORGAN = partial(_describe_nnunet, channels=("T1", "T2"), labels=("background", "organ", "tumour"))
+_ZONES = partial(_describe_nnunet, channels=("T2w",), labels=("background", "PZ", "TZ", "DPU", "AFS"))
 _LAYOUTS: dict[str, _MadeUpLayout] = {
     "brats2019": _MadeUpLayout(anatomies.BRATS, _write_brats2019, "MICCAI_BraTS_2019_Data_Training"),
     "brats2020": _MadeUpLayout(anatomies.BRATS, _write_brats2020, "MICCAI_BraTS2020_TrainingData"),
     "flare2021": _MadeUpLayout(anatomies.FLARE, _write_flare),
     "kits2019": _MadeUpLayout(anatomies.KITS, _write_kits),
-    "prostatex": _MadeUpLayout(anatomies.PROSTATEX, _write_nnunet, describe=_describe_prostatex),
+    "prostatex": _MadeUpLayout(anatomies.PROSTATEX, _write_nnunet, describe=_ZONES),
     "lidc": _MadeUpLayout(anatomies.LIDC, _write_lidc),
     "scgm": _MadeUpLayout(anatomies.SCGM, _write_scgm),
     "msseg2016": _MadeUpLayout(anatomies.MSSEG, _write_msseg),
     "lgg": _MadeUpLayout(anatomies.LGG, _write_lgg, "kaggle_3m"),
     "bids": _MadeUpLayout(anatomies.BIDS, _write_bids, describe=_describe_bids),
-    "nnunet": _MadeUpLayout(anatomies.TWO_CLASSES, _write_nnunet, describe=_describe_nnunet),
+    "nnunet": _MadeUpLayout(anatomies.TWO_CLASSES, _write_nnunet, describe=_ORGAN),
     "csv": _MadeUpLayout(anatomies.RATED, _write_csv, describe=_describe_csv),
 }
 

@@ -10,8 +10,7 @@ import torch
 from scipy.special import ndtr
 
 from sfumato.checks import require_positive
-from sfumato.data.phantoms.fields import SmoothField
-from sfumato.data.phantoms.scene import Scene, depths_mm, painted
+from sfumato.data.phantoms.scene import Scene, SmoothField, depths_mm, painted
 from sfumato.errors import ValueRangeError
 from sfumato.types import LabelsPerRater, Soft
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.files import NIFTI, stem, suffix
 from sfumato.data.readers.layout import PublicLayout, folders_named, missing, visible
-from sfumato.data.readers.undeclared import labels_in
+from sfumato.data.readers.masks import labels_in
 from sfumato.errors import FileFormatError
 
 _SUBJECT = re.compile(r"sub-[A-Za-z0-9]+")

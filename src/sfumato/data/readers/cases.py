@@ -11,8 +11,7 @@ from torch import Tensor
 
 from sfumato.data.case import Case, CaseFiles, Dataset, SliceStack, VolumePath
 from sfumato.data.readers.files import Volume, read_volume
-from sfumato.data.readers.masks import as_labels, grid_difference, without_colour
-from sfumato.data.readers.weights import as_weights
+from sfumato.data.readers.masks import as_labels, as_weights, grid_difference, without_colour
 from sfumato.errors import (
     DataError,
     FileFormatError,
@@ -102,12 +101,7 @@ class _Reading:
     @property
     def spacing(self) -> Spacing:
         """Mm per axis: the file's, or the declared one for pictures."""
-        if self.grid is None:
-            return ()
-        declared = self.dataset.spacing
-        if self.grid.affine is None and declared is not None and len(declared) == len(self.grid.spacing):
-            return declared
-        return self.grid.spacing
+        return () if self.grid is None else self.grid.declared(self.dataset.spacing)
 
     def _open(self, path: VolumePath) -> Volume | None:
         try:

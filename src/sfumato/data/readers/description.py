@@ -65,11 +65,10 @@ def read_spacing(folder: Path) -> Spacing | None:
         InputError: a spacing that is no list of numbers.
     """
     path = folder / "dataset.json"
+    entry = _content(path).get("spacing")
     try:
-        return _spacing(_content(path).get("spacing"))
+        return _spacing(entry)
     except (TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{path}: spacing must be a list of numbers in mm: {error}") from error
 
 

@@ -51,6 +51,17 @@ class Volume(NamedTuple):
     spacing: Spacing
     affine: np.ndarray | None
 
+    @property
+    def channels(self) -> int:
+        """Number of channels, or of classes, behind the spatial axes; 1 where there is no such axis."""
+        return self.array.shape[-1] if self.array.ndim > len(self.spacing) else 1
+
+    def declared(self, spacing: Spacing | None) -> Spacing:
+        """Return the spacing that a data set declares for pictures, which state none; else the file's own."""
+        if self.affine is not None or spacing is None or len(spacing) != len(self.spacing):
+            return self.spacing
+        return spacing
+
 
 def suffix(path: Path) -> str:
     """Return the ending that says the format, ``.nii.gz`` included; empty for an unknown one."""

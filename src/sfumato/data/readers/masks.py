@@ -1,22 +1,23 @@
-"""Masks and soft predictions as files hold them: values become labels, grids are compared."""
+"""Masks and class weights as files hold them: values become labels, grids are compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.data.case import VolumePath
+from sfumato.data.case import CaseFiles, VolumePath
 from sfumato.data.readers.files import Volume, read_volume
-from sfumato.data.readers.weights import as_weights
 from sfumato.errors import DTypeError, GeometryError, SfumatoError, ShapeError, ValueRangeError
 from sfumato.types import Spacing
 
 _MISPLACED_VOXELS = 0.01  # How far apart, in voxels, two grids' corners may be and count as one grid.
 _PIECE = 2**20  # voxels looked at together: a large volume is not copied as a whole
+_ROUNDING = 0.02  # How far a voxel's weights may be from 1: stored in 255 steps, ten classes lose as much.
+_MOST_LABELS = 256
 
 
 def without_colour(volume: Volume) -> np.ndarray:
@@ -37,6 +38,35 @@ def whole_values(path: VolumePath) -> set[int]:
     return {int(value) for value in np.unique(finite) if value == int(value)}
 
 
+def labels_in(cases: Iterable[CaseFiles]) -> dict[int, str]:
+    """Find the labels by reading every mask; a mask that cannot be read is reported when its case is.
+
+    Returns:
+        ``0 .. K-1`` with made-up names, up to the highest value there is; masks of just 0 and 255 have two.
+        Without masks, as many as the first case's weights have.
+    """
+    cases = tuple(cases)
+    values: set[int] = set()
+    paths = dict.fromkeys(path for files in cases for path in (files.mask, *files.rater_masks) if path)
+    if not paths:
+        values = set(range(next((_classes(files.soft[0]) for files in cases if files.soft), 0)))
+    for path in paths:
+        values |= whole_values(path)
+    if values and values <= {0, 255}:
+        values = {0, 1}
+    sensible = [value for value in values if 0 <= value < _MOST_LABELS]
+    return {0: "background"} | {value: f"label {value}" for value in range(1, max(sensible, default=0) + 1)}
+
+
+def _classes(weights: Path) -> int:
+    """Count the classes of one file of weights; 0 where it cannot be read."""
+    try:
+        volume = read_volume(weights)
+    except SfumatoError:
+        return 0
+    return volume.channels if volume.array.ndim > len(volume.spacing) else 2
+
+
 def read_mask(path: VolumePath, spacing: Spacing | None) -> Volume:
     """Read a mask of one value per voxel; a picture gets the declared spacing.
 
@@ -47,9 +77,7 @@ def read_mask(path: VolumePath, spacing: Spacing | None) -> Volume:
     array = without_colour(volume)
     if array.ndim > len(volume.spacing):
         raise ShapeError(f"{path} has shape {array.shape}: expected one label per voxel")
-    if volume.affine is None and spacing is not None and len(spacing) == array.ndim:
-        return Volume(array, spacing, None)
-    return Volume(array, volume.spacing, volume.affine)
+    return Volume(array, volume.declared(spacing), volume.affine)
 
 
 def read_weights(
@@ -62,20 +90,67 @@ def read_weights(
         ShapeError, ValueRangeError: They hold another number of classes, or no class weights.
     """
     volumes = [read_volume(path) for path in paths]
-    first, axes = volumes[0], len(volumes[0].spacing)
+    first = volumes[0]
     for path, volume in zip(paths[1:], volumes[1:], strict=True):
         difference = grid_difference(first, volume)
         if difference:
             raise GeometryError(f"{paths[0]} and {path} are not on one grid: {difference}")
     weights = as_weights(
         [volume.array for volume in volumes],
-        shape=first.array.shape[:axes],
+        shape=first.array.shape[: len(first.spacing)],
         num_classes=num_classes,
         source=" and ".join(str(path) for path in paths),
     )
-    declared = first.affine is None and spacing is not None and len(spacing) == axes
-    grid = Volume(first.array, spacing if declared and spacing else first.spacing, first.affine)
-    return grid, torch.from_numpy(weights)
+    return Volume(first.array, first.declared(spacing), first.affine), torch.from_numpy(weights)
+
+
+def as_weights(
+    arrays: Sequence[np.ndarray], *, shape: Sequence[int], num_classes: int, source: str
+) -> np.ndarray:
+    """Turn what the files of one case hold into class weights.
+
+    Args:
+        arrays: One array of all classes, ``(*S, K)``; with two classes, one of the second's weight ``(*S)``;
+            or one ``(*S)`` for each foreground class.
+        shape: Voxels per spatial axis of the image.
+        num_classes: Number of classes ``K``, background included.
+        source: What to call the files in messages.
+
+    Returns:
+        ``(K, *S)``, float32, as stored: weights that rounding keeps from summing to 1 are not mended.
+
+    Raises:
+        ShapeError: the arrays hold another number of classes, or lie on another grid.
+        ValueRangeError: values outside 0 .. 1, or NaN; or the weights of some voxel do not sum to 1.
+    """
+    shape = tuple(shape)
+    for array in arrays:
+        if not np.all((array >= 0) & (array <= 1)):
+            raise ValueRangeError(
+                f"{source} holds values {array.min():g} .. {array.max():g}: expected class weights in 0 .. 1"
+            )
+    first = arrays[0].astype(np.float32, copy=False)
+    if len(arrays) == num_classes - 1 and all(array.size == np.prod(shape) for array in arrays):
+        foreground = np.stack([array.astype(np.float32, copy=False).reshape(shape) for array in arrays])
+        background = 1 - foreground.sum(axis=0)
+        lowest = float(background.min(initial=0))
+        if lowest < -_ROUNDING:
+            raise ValueRangeError(f"{source} holds weights that sum to {1 - lowest:g} in a voxel: at most 1")
+        return np.concatenate([background.clip(0)[None], foreground])
+    if len(arrays) > 1 or first.size != np.prod(shape) * num_classes:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ShapeError(
+            f"{source} has shape {shapes}, expected {(*shape, num_classes)}, class last, "
+            f"or one file {shape} for each of {num_classes - 1} foreground classes"
+        )
+    weights = np.ascontiguousarray(np.moveaxis(first.reshape(*shape, num_classes), -1, 0))
+    totals = weights.sum(axis=0)
+    if totals.size and not np.allclose(totals, 1, rtol=0, atol=_ROUNDING):
+        raise ValueRangeError(
+            f"{source} holds weights that sum to {totals.min():g} .. {totals.max():g} per voxel: expected 1, "
+            "background included"
+        )
+    return weights
 
 
 def as_labels(
