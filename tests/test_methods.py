@@ -80,13 +80,13 @@ def test_the_parts_are_those_of_the_papers():
         "soft-relu-dice": ("interpolated mask", "norm_relu", "Dice", "tuned"),
     }
     moved = {"softseg", "hard-sig-dice", "hard-relu-wing", "soft-sig-wing", "soft-relu-dice"}
-    assert {name for name, each in METHODS.items() if each.moves_mask} == moved
+    assert {name for name, each in METHODS.items() if each.label_row.moves_mask} == moved
     hard = {"hard-sig-dice", "hard-relu-wing", "majority", "staple"}
-    assert {name for name, each in METHODS.items() if each.binarise} == hard
+    assert {name for name, each in METHODS.items() if each.label_row.binarise} == hard
     looking = {name for name in NAMES if name.startswith(("geols", "singr"))} | {"superpixel"}
     fusing = {"moh", "msvls", "majority", "staple"}
-    assert {name for name, each in METHODS.items() if each.takes_raters} == fusing
-    assert {name for name, each in METHODS.items() if each.needs_image} == looking
+    assert {name for name, each in METHODS.items() if each.label_row.takes_raters} == fusing
+    assert {name for name, each in METHODS.items() if each.label_row.needs_image} == looking
     assert method("singr-no-denominator").make_loss().denominator is False
     assert method("singr").make_loss().denominator is True
     assert method("dilation").make_loss().denominator == "squares"
@@ -152,7 +152,7 @@ def test_padding_is_the_target_of_pure_background(name):
     expected[0] = first
     if name in SMOOTHED_EVERYWHERE:
         # Made after augmentation, such a target is never padded.
-        assert each.when == "after"
+        assert each.label_row.when == "after"
         torch.testing.assert_close(each.decode_regions(background), each.decode_regions(expected))
     else:
         torch.testing.assert_close(background, expected)
@@ -325,7 +325,7 @@ def test_class_weights_are_the_target_or_refused(name):
     labels = torch.tensor([[0, 1, 1], [2, 2, 0]])
     soft = torch.rand(3, 2, 3, generator=torch.Generator().manual_seed(0)).softmax(0)
     chosen, task = method(name), {"num_classes": 3, "spacing": (1.0, 2.0)}
-    assert chosen.takes_weights(beside_mask=True) == chosen.moves_mask
+    assert chosen.takes_weights(beside_mask=True) == chosen.label_row.moves_mask
     if not chosen.takes_weights(beside_mask=False):
         with pytest.raises(InputError, match=f"method '{name}' makes its label of a hard mask"):
             chosen.target(labels, soft, soft=soft, **task)

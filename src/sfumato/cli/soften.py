@@ -66,7 +66,7 @@ def soften(
     options, images = _options(set_ or []), (image, *(channel or ()))
     case, dataset = read_loose_case(images, masks, num_classes=num_classes)
     structures = Structures.numbered(max(2, dataset.num_classes))
-    if len(masks) > 1 and not chosen.takes_raters:
+    if len(masks) > 1 and not chosen.label_row.takes_raters:
         typer.echo(f"{method} takes one mask: using the majority vote of the {len(masks)} masks", err=True)
     target = _target(chosen, case, structures, options, seed)
     channels = list(structures.label_names.values() if chosen.kind.joint else structures.names)
@@ -84,7 +84,7 @@ def soften(
         "encoding": encoding,
         "image": [path.name for path in images],
         "masks": [path.name for path in masks],
-        "raters": "each" if chosen.takes_raters else "majority vote" if len(masks) > 1 else "one",
+        "raters": "each" if chosen.label_row.takes_raters else "majority vote" if len(masks) > 1 else "one",
     }
     # The volume comes while the others still have their temporary names: either all appear or none.
     with atomic_output(sidecar, overwrite=overwrite) as temporary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,8 +13,7 @@ from sfumato.activations import Activation
 from sfumato.checks import as_tensor
 from sfumato.decode import Decoder
 from sfumato.errors import InputError, ShapeError, UnknownNameError
-from sfumato.geodesic import gpu
-from sfumato.labels.definition import Label, TargetBatch, TargetCase, When
+from sfumato.labels.definition import Label, TargetCase
 from sfumato.losses.definition import Loss
 from sfumato.methods.parts import PARTS
 from sfumato.structures import Structures, TargetKind
@@ -84,31 +83,6 @@ class Method:
         return self.label_row.kind
 
     @property
-    def when(self) -> When:
-        """Whether the target is built before or after augmentation, unless a recipe says otherwise."""
-        return self.label_row.when
-
-    @property
-    def needs_image(self) -> bool:
-        """Whether the label depends on the image."""
-        return self.label_row.needs_image
-
-    @property
-    def takes_raters(self) -> bool:
-        """Whether the label is made from every rater's mask; the others look at the consensus alone."""
-        return self.label_row.takes_raters
-
-    @property
-    def binarise(self) -> bool:
-        """Whether the moved target is made hard again after augmentation."""
-        return self.label_row.binarise
-
-    @property
-    def moves_mask(self) -> bool:
-        """Whether the target is the mask itself, made before preprocessing and moved linearly."""
-        return self.label_row.moves_mask
-
-    @property
     def label_options(self) -> dict[str, Any]:
         """Every option of the label, with this method's defaults."""
         return {**self.label_row.options, **self.label_changes}
@@ -147,7 +121,7 @@ class Method:
 
         Args:
             labels: Class indices, ``(*S)``.
-            image: ``(C, *S)``; only ``needs_image`` methods look at it.
+            image: ``(C, *S)``; only labels that need it look at it.
             num_classes: Number of classes ``K``, background included.
             spacing: Millimetres between voxel centres, one value per spatial axis.
             labels_per_rater: ``(D, *S)``; only the rater methods look at it, ``None`` means ``labels`` alone.
@@ -156,7 +130,7 @@ class Method:
             options: Overrides of ``label_options``.
             generator: Source of random seeds.
             soft: Class weights, ``(K, *S)``, that the target is made of in place of ``labels``; only for
-                methods with :meth:`takes_weights`.
+                labels that take weights.
 
         Returns:
             ``(channels, *S)``, float32.
@@ -165,13 +139,17 @@ class Method:
             InputError: the method needs an image and there is none, or it needs labels and weights are given.
             UnknownNameError: an option is not one of the label's.
         """
-        case = _case(labels, image, num_classes, spacing, labels_per_rater, regions, generator)
-        if soft is not None:
-            if not self.label_row.takes_weights:
-                raise InputError(
-                    f"method {self.name!r} makes its label of a hard mask: give it no class weights"
-                )
-            case = replace(case, soft=as_tensor(soft))
+        if soft is not None and not self.label_row.takes_weights:
+            raise InputError(f"method {self.name!r} makes its label of a hard mask: give it no class weights")
+        case = TargetCase(
+            labels=as_tensor(labels),
+            image=image,
+            structures=Structures.numbered(num_classes, regions),
+            spacing=spacing,
+            labels_per_rater=None if labels_per_rater is None else as_tensor(labels_per_rater),
+            generator=generator,
+            soft=None if soft is None else as_tensor(soft),
+        )
         return self.label_row.make(case, self.label_settings(options))
 
     def takes_weights(self, *, beside_mask: bool) -> bool:
@@ -183,59 +161,7 @@ class Method:
         Args:
             beside_mask: The case has a mask as well.
         """
-        return self.moves_mask if beside_mask else self.label_row.takes_weights
-
-    @property
-    def follows_the_batch(self) -> bool:
-        """Whether :meth:`batch_target` makes the target on the GPU that the batch lies on."""
-        return self.label_row.on_device is not None and gpu.works()
-
-    def prepare(
-        self,
-        labels: ArrayLike,
-        image: ArrayLike | None = None,
-        *,
-        num_classes: int,
-        spacing: Spacing,
-        regions: RegionValues | None = None,
-        options: Options | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor | None:
-        """Find what :meth:`batch_target` needs from the CPU, for one item; arguments as in :meth:`target`.
-
-        Returns:
-            Canny edges, skeletons or random seeds, boolean ``(M, *S)``; ``None`` where nothing is needed.
-        """
-        case = _case(labels, image, num_classes, spacing, None, regions, generator)
-        return self.label_row.prepare(case, self.label_settings(options))
-
-    def batch_target(
-        self,
-        labels: Tensor,
-        image: Tensor,
-        *,
-        num_classes: int,
-        spacing: Sequence[Spacing],
-        regions: RegionValues | None = None,
-        options: Options | None = None,
-        prepared: Tensor | None = None,
-    ) -> Tensor:
-        """Build the targets of a batch where it lies, if the method :attr:`follows_the_batch`.
-
-        Args:
-            labels: Class indices, ``(B, *S)``.
-            image: ``(B, C, *S)``.
-            num_classes: Number of classes ``K``, background included.
-            spacing: Millimetres per spatial axis, for each item.
-            regions: Label values per region name, for region methods.
-            options: Overrides of ``label_options``.
-            prepared: What :meth:`prepare` found for each item, ``(B, M, *S)``, if it found anything.
-
-        Returns:
-            ``(B, channels, *S)``, float32: the targets of the items, as :meth:`target` builds them.
-        """
-        batch = TargetBatch(labels, image, Structures.numbered(num_classes, regions), spacing, prepared)
-        return self.label_row.make_batch(batch, self.label_settings(options))
+        return self.label_row.moves_mask if beside_mask else self.label_row.takes_weights
 
     def label_settings(self, options: Options | None = None) -> dict[str, Any]:
         """Return every option of the label, with the overrides.
@@ -335,25 +261,6 @@ class Method:
     def finished(self, target: Tensor) -> Tensor:
         """Return the moved target ``(channels, *S)`` as the loss wants it.
 
-        Methods that ``binarise`` get it hard again: regions rounded at 0.5, classes one-hot at the largest.
+        Labels that ``binarise`` get it hard again: regions rounded at 0.5, classes one-hot at the largest.
         """
-        return self.kind.hardened(target) if self.binarise else target
-
-
-def _case(
-    labels: ArrayLike,
-    image: ArrayLike | None,
-    num_classes: int,
-    spacing: Spacing,
-    labels_per_rater: ArrayLike | None,
-    regions: RegionValues | None,
-    generator: torch.Generator | None,
-) -> TargetCase:
-    return TargetCase(
-        labels=as_tensor(labels),
-        image=image,
-        structures=Structures.numbered(num_classes, regions),
-        spacing=spacing,
-        labels_per_rater=None if labels_per_rater is None else as_tensor(labels_per_rater),
-        generator=generator,
-    )
+        return self.kind.hardened(target) if self.label_row.binarise else target

@@ -189,7 +189,7 @@ class Recipe(Part):
             raise ValueError(f"{part}.{error}") from error
         if self.validate_every > self.epochs:
             raise ValueError(f"validate_every is {self.validate_every}, but there are {self.epochs} epochs")
-        if self.composed.takes_raters and self.raters != "consensus":
+        if self.composed.label_row.takes_raters and self.raters != "consensus":
             raise ValueError(
                 f"method {self.method!r} makes one label of all raters, but raters is {self.raters!r}: "
                 "give consensus, or another method"
@@ -226,7 +226,7 @@ class Recipe(Part):
     @property
     def moment(self) -> Literal["before", "after"]:
         """When the soft label is made: as asked, or the method's own moment."""
-        return self.composed.when if self.when == "method" else self.when
+        return self.composed.label_row.when if self.when == "method" else self.when
 
     def replace(self, **changes: object) -> Recipe:
         """Return a validated copy with some top-level keys changed."""

@@ -149,7 +149,7 @@ def _target(run: PredictedRun, case: Case, dataset: Dataset) -> Tensor | None:
         taken = consensus and method.takes_weights(beside_mask=not case.labels_from_soft)
         target = method.target(
             case.labels,
-            case.image if method.needs_image else None,
+            case.image if method.label_row.needs_image else None,
             num_classes=dataset.num_classes,
             spacing=case.spacing,
             labels_per_rater=case.labels_per_rater,

@@ -160,7 +160,7 @@ def _say_weights(cases: Cases, recipe: Recipe, title: str) -> None:
         kept += case.target_from_soft
         hardened += case.labels_from_soft and not case.target_from_soft
     if kept:
-        rounded = ", rounded after they are moved" if recipe.composed.binarise else ""
+        rounded = ", rounded after they are moved" if recipe.composed.label_row.binarise else ""
         LOG.info(
             "%d of %d %s: the target is the data set's own class weights%s", kept, len(cases), title, rounded
         )
@@ -207,7 +207,7 @@ def prepare_training_case(recipe: Recipe, dataset: Dataset, files: CaseFiles) ->
 
 def made_late(recipe: Recipe) -> bool:
     """Tell whether training makes the label after augmentation; a mask that is itself moved never waits."""
-    return recipe.moment == "after" and not recipe.composed.moves_mask
+    return recipe.moment == "after" and not recipe.composed.label_row.moves_mask
 
 
 def _prepared(recipe: Recipe, dataset: Dataset, case: Case) -> PreparedCase:
@@ -238,7 +238,7 @@ def _target(recipe: Recipe, dataset: Dataset, case: Case, grid: Case) -> Tensor:
 
     # A mask that is never binarised is made soft by resampling, and class weights are soft already: both
     # start on their own grid.
-    if chosen.moves_mask or case.soft is not None:
+    if chosen.label_row.moves_mask or case.soft is not None:
         target = label(case)
         target = recipe.preprocess.apply_soft(target, case, kind=chosen.kind)
         return chosen.finished(target)

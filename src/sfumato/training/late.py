@@ -14,6 +14,8 @@ from torch import Tensor
 
 from sfumato.data.case import Case
 from sfumato.errors import DataError
+from sfumato.geodesic import gpu
+from sfumato.labels.definition import TargetBatch, TargetCase
 from sfumato.recipe.recipe import Recipe
 from sfumato.structures import Structures
 from sfumato.training.cases import made_late
@@ -24,8 +26,8 @@ def made_on(device: str, recipe: Recipe) -> bool:
 
     Not in pure half precision, where the batch would come with its image and spacing rounded.
     """
-    exact = recipe.precision != "bf16-true"
-    return device == "cuda" and exact and made_late(recipe) and recipe.composed.follows_the_batch
+    exact, on_device = recipe.precision != "bf16-true", recipe.composed.label_row.on_device is not None
+    return device == "cuda" and exact and made_late(recipe) and on_device and gpu.works()
 
 
 def late_inputs(
@@ -47,14 +49,9 @@ def late_inputs(
         "labels": case.labels.to(torch.int16),  # A quarter of the way to the device.
         "spacing": torch.tensor(case.spacing, dtype=torch.float64),
     }
-    prepared = recipe.composed.prepare(
-        case.labels,
-        case.image,
-        num_classes=structures.num_classes,
-        spacing=case.spacing,
-        regions=structures.regions,
-        generator=generator,
-    )
+    method = recipe.composed
+    given = TargetCase(case.labels, case.image, structures, case.spacing, generator=generator)
+    prepared = method.label_row.prepare(given, method.label_options)
     return inputs if prepared is None else {**inputs, "prepared": prepared}
 
 
@@ -63,13 +60,8 @@ def late_targets(recipe: Recipe, batch: Mapping[str, Tensor], *, structures: Str
 
     Mixed precision does not reach in here: distances are always float32.
     """
-    labels = batch["labels"].to(torch.int64)
+    method, labels = recipe.composed, batch["labels"].to(torch.int64)
+    spacing = [tuple(steps) for steps in batch["spacing"].tolist()]
+    given = TargetBatch(labels, batch["image"].float(), structures, spacing, batch.get("prepared"))
     with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
-        return recipe.composed.batch_target(
-            labels,
-            batch["image"].float(),
-            num_classes=structures.num_classes,
-            spacing=[tuple(spacing) for spacing in batch["spacing"].tolist()],
-            regions=structures.regions,
-            prepared=batch.get("prepared"),
-        )
+        return method.label_row.make_batch(given, method.label_options)
