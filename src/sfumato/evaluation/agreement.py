@@ -35,7 +35,7 @@ def agreement_rows(dataset: Dataset, cases: Iterable[Case]) -> list[Row]:
 
 
 def agreement_table(rows: Iterable[Row]) -> tuple[dict[str, object], ...]:
-    """Mean Dice of each rater with the others, per structure, over cases, from the tidy rows alone.
+    """Average each rater's Dice with the others, per structure, over cases.
 
     Returns:
         One line per structure and rater (``structure``, ``rater``, ``Dice with the others``, ``lowest``,
@@ -49,9 +49,9 @@ def agreement_table(rows: Iterable[Row]) -> tuple[dict[str, object], ...]:
             mine.setdefault((row.dataset, row.case), row.value)
     lines: list[dict[str, object]] = []
     for structure, raters in values.items():
-        lines += [_line(structure, rater, list(found.values())) for rater, found in raters.items()]
-        cases = {case for found in raters.values() for case in found}
-        everything = [value for found in raters.values() for value in found.values()]
+        lines += [_line(structure, rater, list(of_cases.values())) for rater, of_cases in raters.items()]
+        cases = {case for of_cases in raters.values() for case in of_cases}
+        everything = [value for of_cases in raters.values() for value in of_cases.values()]
         lines.append(_line(structure, EVERYONE, everything) | {"cases": len(cases)})
     return tuple(lines)
 

@@ -32,12 +32,12 @@ class LesionDetection:
     predicted: Tensor  # all predicted lesions
 
     def true_positive_rate(self, size_class: int | None = None) -> Tensor:
-        """``found / (found + missed)``; nan without a reference lesion."""
+        """Compute ``found / (found + missed)``; nan without a reference lesion."""
         found, missed, _, _ = self._of(size_class)
         return _rate(found, found + missed)
 
     def false_detection_rate(self, size_class: int | None = None) -> Tensor:
-        """``invented / (found + invented)``; nan without a predicted lesion.
+        """Compute ``invented / (found + invented)``; nan without a predicted lesion.
 
         Predicted lesions may overlap the reference enough without any of its lesions being found: then
         none is invented and the rate is 0.
@@ -47,7 +47,7 @@ class LesionDetection:
         return torch.where((found + invented == 0) & (predicted > 0), 0.0, rate)
 
     def f1(self, size_class: int | None = None) -> Tensor:
-        """``2 found / (2 found + missed + invented)``; nan where there is no lesion at all."""
+        """Compute ``2 found / (2 found + missed + invented)``; nan where there is no lesion at all."""
         found, missed, invented, _ = self._of(size_class)
         return _rate(2 * found, 2 * found + missed + invented)
 
@@ -122,21 +122,21 @@ def lesion_detection(
 
 
 def _count(pred: np.ndarray, ref: np.ndarray, min_overlap: int, size_edges: np.ndarray) -> list[list[int]]:
-    """Found, missed, invented and predicted lesions of one region, per size class."""
+    """Count found, missed, invented and predicted lesions of one region, per size class."""
     for box in ndimage.find_objects((pred | ref).view(np.uint8)):
         pred, ref = pred[box], ref[box]
     sizes, overlaps = _components(ref, pred)
-    found = overlaps >= min_overlap
+    detected = overlaps >= min_overlap
     drawn_sizes, drawn_overlaps = _components(pred, ref)
     invented = drawn_overlaps < min_overlap
     return [
         np.bincount(np.searchsorted(size_edges, chosen, side="left"), minlength=len(size_edges) + 1).tolist()
-        for chosen in (sizes[found], sizes[~found], drawn_sizes[invented], drawn_sizes)
+        for chosen in (sizes[detected], sizes[~detected], drawn_sizes[invented], drawn_sizes)
     ]
 
 
 def _components(region: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels of each component of ``region``, and how many of them are in ``other``."""
+    """Count the voxels of each component of ``region``, and those of them that are in ``other``."""
     labelled, count = ndimage.label(region, structure=np.ones((3,) * region.ndim, dtype=bool))
     sizes = np.bincount(labelled[region], minlength=count + 1)[1:]
     overlaps = np.bincount(labelled[region & other], minlength=count + 1)[1:]

@@ -74,14 +74,14 @@ def _per_region(combine: Callable[..., Tensor], lead: int, *masks: Tensor) -> Te
 
 
 def mask(name: str, array: ArrayLike) -> Tensor:
-    """Give ``array`` as a boolean tensor; refuse fractions and values other than 0 and 1."""
+    """Return ``array`` as a boolean tensor; refuse fractions and values other than 0 and 1."""
     tensor = as_tensor(array)
     if tensor.dtype == torch.bool:
         return tensor
     if tensor.is_floating_point() or tensor.is_complex():
         raise DTypeError(
             f"{name} has dtype {tensor.dtype}: hard-mask metrics take booleans. Threshold it yourself, "
-            "or use soft_dice, soft_iou or mean_squared_error for graded maps"
+            "or use soft_dice, soft_iou or mean_squared_error for soft predictions"
         )
     if tensor.numel() and (int(tensor.min()) < 0 or int(tensor.max()) > 1):
         raise ValueRangeError(

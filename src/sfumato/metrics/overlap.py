@@ -16,7 +16,7 @@ from sfumato.types import ArrayLike, PerRegion
 
 
 def dice(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
-    """Dice similarity, ``2 |P and T| / (|P| + |T|)``, per region.
+    """Compute the Dice similarity, ``2 |P and T| / (|P| + |T|)``, per region.
 
     Args:
         pred: Predicted masks, ``(R, *S)`` or ``(B, R, *S)``, boolean (or integers 0 and 1).
@@ -44,7 +44,7 @@ def dice(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) ->
 
 
 def iou(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
-    """Intersection over union, ``|P and T| / |P or T|``, per region.
+    """Compute the intersection over union, ``|P and T| / |P or T|``, per region.
 
     Arguments, shapes and errors as :func:`dice`. Both masks empty: 1. One empty: 0.
     """
@@ -53,7 +53,7 @@ def iou(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> 
 
 
 def precision(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
-    """Share of the predicted voxels that the reference holds, ``|P and T| / |P|``, per region.
+    """Compute the share of the predicted voxels that the reference holds, ``|P and T| / |P|``, per region.
 
     Arguments, shapes and errors as :func:`dice`. Both masks empty: 1. One empty: 0.
     """
@@ -63,7 +63,7 @@ def precision(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = Non
 
 
 def recall(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
-    """Share of the reference's voxels that are predicted, ``|P and T| / |T|``, per region.
+    """Compute the share of the reference's voxels that are predicted, ``|P and T| / |T|``, per region.
 
     Arguments, shapes and errors as :func:`dice`. Both masks empty: 1. One empty: 0.
     """
@@ -73,7 +73,7 @@ def recall(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) 
 
 
 def specificity(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
-    """Share of the voxels outside the reference that are outside the prediction too, per region.
+    """Compute the share of the voxels outside the reference that are outside the prediction too.
 
     It is the recall of the two complements. Arguments, shapes and errors as :func:`dice`.
     Both masks fill the image: 1. Only the reference fills it: 0. Both masks empty: 1.
@@ -85,10 +85,10 @@ def specificity(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = N
 
 
 def soft_dice(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
-    """Dice of graded maps in semimetric form, ``(|p| + |q| - |p - q|) / (|p| + |q|)``, per region.
+    """Compute the Dice of soft maps in semimetric form, ``(|p| + |q| - |p - q|) / (|p| + |q|)``.
 
     ``|.|`` is the sum of absolute values over the voxels. On hard masks it is the Dice similarity; on
-    graded maps it is 1 exactly when both are equal, which ``2 sum pq / (sum p + sum q)`` is not.
+    soft ones it is 1 exactly when both are equal, which ``2 sum pq / (sum p + sum q)`` is not.
 
     Args:
         pred: Predicted maps in [0, 1], ``(R, *S)`` or ``(B, R, *S)``, floating point or boolean.
@@ -112,7 +112,7 @@ def soft_dice(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = Non
 
 
 def soft_iou(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
-    """IoU of graded maps, ``(|p| + |q| - |p - q|) / (|p| + |q| + |p - q|)``, per region.
+    """Compute the IoU of soft maps, ``(|p| + |q| - |p - q|) / (|p| + |q| + |p - q|)``, per region.
 
     On hard masks it is the intersection over union; 1 exactly when both maps are equal.
     Arguments, shapes, empty cases, errors and reference as :func:`soft_dice`.
@@ -129,25 +129,25 @@ def _fraction(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def _size_and_gap(pred: ArrayLike, ref: ArrayLike, spatial_axes: int | None) -> tuple[Tensor, Tensor]:
-    """Give ``|p| + |q|`` and ``|p - q|`` per region, in float64."""
+    """Compute ``|p| + |q|`` and ``|p - q|`` per region, in float64."""
     first, second = as_tensor(pred), as_tensor(ref)
     require_same_shape("pred", first.shape, "ref", second.shape)
     lead = leading_axes(first, spatial_axes)
     dims = tuple(range(lead, first.ndim))
     size, gap = torch.zeros(2, *first.shape[:lead], dtype=torch.float64, device=first.device)
     for one, two in slabs(first, second, lead):
-        p, q = _graded("pred", one), _graded("ref", two)
+        p, q = _fractions("pred", one), _fractions("ref", two)
         size += p.sum(dim=dims) + q.sum(dim=dims)
         gap += (p - q).abs().sum(dim=dims)
     return size, gap
 
 
-def _graded(name: str, array: Tensor) -> Tensor:
+def _fractions(name: str, array: Tensor) -> Tensor:
     values = array.double()
     require_finite(name, values)
     if values.numel() and (float(values.min()) < 0 or float(values.max()) > 1):
         raise ValueRangeError(
             f"{name} holds values {float(values.min()):g} .. {float(values.max()):g}: "
-            "graded maps must lie in [0, 1]"
+            "soft maps must lie in [0, 1]"
         )
     return values

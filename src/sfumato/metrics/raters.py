@@ -80,7 +80,7 @@ def rater_agreement(ref_per_rater: ArrayLike, *, score: Score | None = None) -> 
 
 
 def mean_rater_agreement(ref_per_rater: ArrayLike, *, score: Score | None = None) -> PerRegion:
-    """Mean of :func:`rater_agreement` over all pairs of different raters, ``(R)``.
+    """Average :func:`rater_agreement` over all pairs of different raters, ``(R)``.
 
     Undefined pairs are left out. A single rater has nobody to agree with: nan.
     """
@@ -90,7 +90,7 @@ def mean_rater_agreement(ref_per_rater: ArrayLike, *, score: Score | None = None
 
 
 def agreement_with_others(ref_per_rater: ArrayLike, *, score: Score | None = None) -> Tensor:
-    """Mean of each rater's score with every other rater, ``(D, R)``; nan for a single rater.
+    """Average each rater's score with every other rater, ``(D, R)``; nan for a single rater.
 
     Arguments and errors as :func:`rater_agreement`.
     """
@@ -100,7 +100,7 @@ def agreement_with_others(ref_per_rater: ArrayLike, *, score: Score | None = Non
 
 
 def soft_consensus(ref_per_rater: ArrayLike) -> RegionMaps:
-    """Share of the raters who marked each voxel: ``(D, R, *S)`` masks give ``(R, *S)`` in [0, 1], float32.
+    """Compute the share of raters who outlined each voxel: ``(D, R, *S)`` masks give ``(R, *S)`` in [0, 1].
 
     Dice and IoU against it are :func:`~sfumato.metrics.overlap.soft_dice` and ``soft_iou``.
     """
@@ -109,7 +109,7 @@ def soft_consensus(ref_per_rater: ArrayLike) -> RegionMaps:
 
 
 def generalised_energy_distance(samples: ArrayLike, ref_per_rater: ArrayLike) -> PerRegion:
-    """Squared energy distance between sampled predictions and raters, with ``1 - IoU`` as distance.
+    """Compute the squared energy distance of sampled predictions to raters, with ``1 - IoU`` as distance.
 
     ``2 E[d(S, Y)] - E[d(S, S')] - E[d(Y, Y')]``; the means run over all pairs, a mask with itself
     included. 0 where both sets hold the same masks in the same shares; two empty masks are at distance 0.
@@ -139,7 +139,7 @@ def generalised_energy_distance(samples: ArrayLike, ref_per_rater: ArrayLike) ->
 def qubiq_score(
     pred: ArrayLike, ref: ArrayLike, *, thresholds: Sequence[float] = QUBIQ_THRESHOLDS
 ) -> PerRegion:
-    """Dice of two graded maps, averaged over thresholds.
+    """Compute the Dice of two soft predictions, averaged over thresholds.
 
     At each threshold ``t`` both maps are cut: a voxel belongs to the region where its value is at least
     ``t``. Two maps that are both empty above a threshold count 1 there, only one of them 0.
@@ -181,6 +181,6 @@ def _raters(array: ArrayLike, *, name: str = "ref_per_rater") -> Tensor:
 
 
 def _mean_distance(first: Tensor, second: Tensor) -> Tensor:
-    """Mean of ``1 - IoU`` over all pairs, per region."""
+    """Average ``1 - IoU`` over all pairs, per region."""
     axes = first.ndim - 2
     return torch.stack([1 - iou(one, two, spatial_axes=axes) for one in first for two in second]).mean(dim=0)

@@ -1,4 +1,4 @@
-"""Mean squared error of graded maps."""
+"""Mean squared error of soft maps."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sfumato.types import ArrayLike, PerRegion
 
 
 def mean_squared_error(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
-    """Mean over the voxels of ``(p - q)^2``, per region.
+    """Average ``(p - q)^2`` over the voxels, per region.
 
     Args:
         pred: Predicted maps, ``(R, *S)`` or ``(B, R, *S)``, any real type.
-        ref: Reference maps (graded or hard), of the same shape.
+        ref: Reference maps (soft or hard), of the same shape.
         spatial_axes: Number of spatial axes, as in :func:`~sfumato.metrics.overlap.dice`.
 
     Returns:

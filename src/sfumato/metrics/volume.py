@@ -18,7 +18,7 @@ from sfumato.types import ArrayLike, PerRegion
 def relative_volume_difference(
     pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None
 ) -> PerRegion:
-    """Signed volume difference over the reference's volume, ``(V_ref - V_pred) / V_ref``, per region.
+    """Compute the signed volume difference over the reference's volume, ``(V_ref - V_pred) / V_ref``.
 
     Negative means over-segmentation, as in SoftSeg.
 
@@ -48,7 +48,7 @@ def relative_volume_difference(
 def absolute_volume_difference(
     pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None
 ) -> PerRegion:
-    """Size of the relative volume difference, ``|V_ref - V_pred| / V_ref``, per region.
+    """Compute the size of the relative volume difference, ``|V_ref - V_pred| / V_ref``.
 
     Arguments, shapes, empty cases and errors as :func:`relative_volume_difference`.
     """
@@ -56,7 +56,7 @@ def absolute_volume_difference(
 
 
 def volume_ml(masks: ArrayLike, *, spacing: Sequence[float | int]) -> PerRegion:
-    """Volume of each region in millilitres: voxels times the voxel's size.
+    """Compute each region's volume in millilitres: voxels times the voxel's size.
 
     In 2-D the image counts as one millimetre thick.
 
@@ -90,7 +90,7 @@ class BlandAltman:
 
 
 def bland_altman(predicted: Sequence[float | int], reference: Sequence[float | int]) -> BlandAltman:
-    """Bias, 95 % limits of agreement and correlation of predicted against reference volumes.
+    """Compute bias, 95 % limits of agreement and correlation of predicted against reference volumes.
 
     Args:
         predicted: One volume per case.

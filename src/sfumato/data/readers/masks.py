@@ -279,7 +279,7 @@ def read_soft(path: Path, reference: Volume, reference_path: VolumePath) -> Tens
 
 
 def grid_difference(first: Volume, second: Volume) -> str:
-    """Say how two grids differ in shape, spacing and affine; empty where they are one grid."""
+    """Return how two grids differ in shape, spacing and affine; empty where they are one grid."""
     axes = len(first.spacing)
     shape, other = first.array.shape[:axes], second.array.shape[: len(second.spacing)]
     differences = [] if shape == other else [f"shape {shape} and {other}"]

@@ -133,9 +133,9 @@ class CalibrationBins:
                 boolean.
         """
         probs, labels = as_tensor(probs), as_tensor(labels)
-        found = probs.shape[class_axis(probs, labels)]
-        if found != self.num_classes:
-            raise ShapeError(f"probs has {found} classes, but the bins were made for {self.num_classes}")
+        classes = probs.shape[class_axis(probs, labels)]
+        if classes != self.num_classes:
+            raise ShapeError(f"probs has {classes} classes, but the bins were made for {self.num_classes}")
         require_floating(probs)
         fresh = self._empty()
         for case in cases(probs, labels, _checked(mask, labels)):
@@ -180,7 +180,7 @@ class CalibrationBins:
         self._histogram.merge(other._histogram)
 
     def compute(self) -> CalibrationScores:
-        """Give every score of the voxels counted so far; nan throughout where there are none."""
+        """Compute every score of the voxels counted so far; nan throughout where there are none."""
         counts, sums = self._histogram, self._histogram.sums
         rows = [(counts.voxels[k], counts.hits[k], sums[k]) for k in range(self.num_classes + 1)]
         diagrams = [equal_width_bins(self._fine, self.num_bins, *row) for row in rows]

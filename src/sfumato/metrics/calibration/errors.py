@@ -27,7 +27,7 @@ from sfumato.types import ArrayLike
 def expected_calibration_error(
     probs: ArrayLike, labels: ArrayLike, *, num_bins: int = 10, ignore_background: bool = False
 ) -> float:
-    """Expected calibration error of the predicted class, over equal-width bins of its confidence.
+    """Compute the expected calibration error of the predicted class, over equal-width bins of its confidence.
 
     ``ECE = sum over bins of n_b / n |accuracy_b - confidence_b|``, where a voxel's confidence is its
     largest probability and its accuracy says whether that class is the reference's. Bins are closed on
@@ -60,7 +60,7 @@ def expected_calibration_error(
 def thresholded_adaptive_calibration_error(
     probs: ArrayLike, labels: ArrayLike, *, num_bins: int = 10, threshold: float | int = 1e-3
 ) -> float:
-    """Thresholded adaptive calibration error: mean gap over equal-mass bins of each foreground class.
+    """Compute the thresholded adaptive calibration error: mean gap of equal-mass bins, foreground only.
 
     For each class but the background, the voxels whose probability for it is above ``threshold`` are
     ranked by that probability and cut into ``num_bins`` bins of equal count (sizes differ by at most
@@ -107,7 +107,7 @@ def thresholded_adaptive_calibration_error(
 
 
 def _gaps(confidence: np.ndarray, hit: np.ndarray, num_bins: int) -> list[float]:
-    """Gap of each equal-mass bin; clips and sorts ``confidence`` in place to save memory."""
+    """Compute the gap of each equal-mass bin; clips and sorts ``confidence`` in place to save memory."""
     np.minimum(confidence, 1, out=confidence)
     hits = np.sort(confidence[hit])
     confidence.sort()

@@ -53,7 +53,7 @@ class FineBins:
         return cls(lower, np.append(inner, np.float32(1)), first, int((last - first).max()))
 
     def index(self, probs: np.ndarray) -> np.ndarray:
-        """Give the bin of each float32 probability in [0, 1].
+        """Return the bin of each float32 probability in [0, 1].
 
         A probability's own bits name its bucket, and a bucket holds few edges: several times faster than
         searching all edges for it, with the same result.
@@ -76,7 +76,7 @@ def _buckets(probs: np.ndarray) -> np.ndarray:
 
 
 def _bucket_ends() -> tuple[np.ndarray, np.ndarray]:
-    """Give the lowest and the highest number that can be in each bucket, float64."""
+    """Return the lowest and the highest number that can be in each bucket, float64."""
     starts = np.arange(_HALF + 1, dtype=np.int32) << _SHIFT
     stops = np.append(starts[1:] - 1, starts[-1])  # 0.5 is alone in the last one
     low, high = (ends.view(np.float32).astype(np.float64) for ends in (starts, stops))
@@ -105,7 +105,7 @@ class Bounded(NamedTuple):
 
 
 def adaptive_error(fine: FineBins, num_bins: int, rows: Sequence[tuple[np.ndarray, ...]]) -> Bounded:
-    """Mean gap over the equal-mass bins of all rows, each ``(voxels, hits, sums)``; nan for no voxel."""
+    """Average the gaps of the equal-mass bins of all rows, each ``(voxels, hits, sums)``; nan for none."""
     gaps: list[float] = []
     errors: list[float] = []
     for voxels, hits, sums in rows:
@@ -125,7 +125,7 @@ def adaptive_error(fine: FineBins, num_bins: int, rows: Sequence[tuple[np.ndarra
 def _cut(
     fine: FineBins, rank: int, voxels: np.ndarray, hits: np.ndarray, sums: np.ndarray
 ) -> tuple[float, float, float]:
-    """Hits and summed probability of the ``rank`` lowest voxels, and how far off they can be together."""
+    """Sum hits and probability of the ``rank`` lowest voxels, and bound their error."""
     filled = np.cumsum(voxels)
     i = int(np.searchsorted(filled, rank, side="right"))
     if i == len(voxels):

@@ -54,12 +54,12 @@ def _sums_to_one(probs: Tensor, axis: int) -> bool:
 
 
 def _sum_tolerance(num_classes: int) -> float:
-    """How far from 1 a sum of probabilities may be: each rounded to 1/255, and a little more."""
+    """Return how far from 1 a sum of probabilities may be: all rounded to 1/255, and a little more."""
     return 1e-3 + num_classes / 510
 
 
 def cases(probs: Tensor, labels: Tensor, mask: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
-    """Give ``(K, *S)`` probabilities, ``(*S)`` labels and the mask, if any, per item of the batch."""
+    """Yield ``(K, *S)`` probabilities, ``(*S)`` labels and the mask, if any, per item of the batch."""
     arrays = (probs, labels) if mask is None else (probs, labels, mask)
     if class_axis(probs, labels) == 0:
         yield arrays
@@ -129,7 +129,7 @@ def require_bins(num_bins: int, threshold: float | int = 0.0) -> None:
 
 
 def equal_mass_edges(count: int, num_bins: int) -> np.ndarray:
-    """Ranks that cut ``count`` items into bins of equal count; none is empty; no bin at all for no item."""
+    """Return the ranks that cut ``count`` items into bins of equal count, none empty; no bin for no item."""
     bins = min(count, num_bins)
     # Python's integers: count * bins may exceed int64 for a very long stream.
     return np.array([j * count // max(bins, 1) for j in range(bins + 1)], dtype=np.int64)

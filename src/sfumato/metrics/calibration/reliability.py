@@ -34,7 +34,7 @@ class ReliabilityBins:
 
 @dataclass(frozen=True)
 class CalibrationScores:
-    """What :meth:`~sfumato.metrics.calibration.bins.CalibrationBins.compute` gives.
+    """The result of :meth:`~sfumato.metrics.calibration.bins.CalibrationBins.compute`.
 
     Every score is nan where no voxel was counted. The exact ACE or TACE differs from the one given by at
     most the ``_error`` beside it.

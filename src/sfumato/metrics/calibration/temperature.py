@@ -78,7 +78,7 @@ def fit_temperature(batches: Iterable[tuple[ArrayLike, ArrayLike]], *, kind: str
 
 
 def scale_probabilities(probs: ArrayLike, temperature: float | int, *, axis: int = 1) -> Tensor:
-    """Give ``softmax(log(probs) / T)`` over the class axis; every voxel keeps its largest class.
+    """Compute ``softmax(log(probs) / T)`` over the class axis; every voxel keeps its largest class.
 
     Args:
         probs: Class probabilities, ``(B, K, *S)``, or ``(K, *S)`` with ``axis=0``.
@@ -107,7 +107,7 @@ def scale_probabilities(probs: ArrayLike, temperature: float | int, *, axis: int
 
 
 def fit_map_temperature(batches: Sequence[tuple[ArrayLike, ArrayLike]]) -> float:
-    """Fit the temperature of graded maps that each stand for one region, whatever activation made them.
+    """Fit the temperature of maps that each stand for one region, whatever activation made them.
 
     ``T`` minimises the binary negative log-likelihood of ``sigmoid(logit(m) / T)``, over all regions and
     voxels together: one T for the model. Maps are clamped to ``[1e-6, 1 - 1e-6]`` first. For a sigmoid this
@@ -135,7 +135,7 @@ def fit_map_temperature(batches: Sequence[tuple[ArrayLike, ArrayLike]]) -> float
 
 
 def map_logits(maps: ArrayLike) -> Tensor:
-    """Give class logits of maps that exclude each other: 0 for the background, the logit of each map.
+    """Compute class logits of maps that exclude each other: 0 for the background, the logit of each map.
 
     Their softmax says background where every map is below 0.5, else the largest map, as the maps themselves
     do; divided by a temperature it stays a distribution, which ``1 - sum of maps`` for the background does
@@ -156,14 +156,14 @@ def map_logits(maps: ArrayLike) -> Tensor:
 
 
 def scale_maps(maps: ArrayLike, temperature: float | int) -> Tensor:
-    """Give ``sigmoid(logit(m) / T)`` of each value of maps in [0, 1]; 0.5 and the order of values stay.
+    """Compute ``sigmoid(logit(m) / T)`` of each value of maps in [0, 1]; 0.5 and the order of values stay.
 
     Values are clamped to ``[1e-6, 1 - 1e-6]`` before and after, so that none is certain. The decisions of a
     model stay its own by definition: a threshold other than 0.5 is not moved along, the model's masks are
     kept.
 
     Args:
-        maps: Graded maps of any shape.
+        maps: Maps of any shape.
         temperature: T, above 0.
 
     Returns:
@@ -180,7 +180,7 @@ def scale_maps(maps: ArrayLike, temperature: float | int) -> Tensor:
 
 
 def _clamped(maps: Tensor) -> Tensor:
-    """Maps in double precision, away from 0 and 1."""
+    """Return maps in double precision, away from 0 and 1."""
     require_floating(maps)
     if maps.numel() and not (float(maps.min()) >= 0 and float(maps.max()) <= 1):  # NaN compares as false
         raise ValueRangeError(

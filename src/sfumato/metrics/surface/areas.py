@@ -21,7 +21,7 @@ Piece = tuple[str, int]
 
 @lru_cache(maxsize=256)
 def surface_sizes(spacing: tuple[float, ...]) -> npt.NDArray[np.float64]:
-    """Give the surface inside a block of voxels for each of its 256 (in 2-D: 16) fillings.
+    """Return the surface inside a block of voxels for each of its 256 (in 2-D: 16) fillings.
 
     Bit ``b`` of a filling is the voxel at the ``b``-th corner of ``itertools.product((0, 1), repeat=axes)``.
 
@@ -48,13 +48,13 @@ def surface_sizes(spacing: tuple[float, ...]) -> npt.NDArray[np.float64]:
 def _pieces_of_every_filling(axes: int) -> tuple[tuple[Piece, ...], npt.NDArray[np.float64]]:
     """List the pieces there are, and how many of each every filling has, ``(fillings, pieces)``."""
     corners = tuple(itertools.product((0, 1), repeat=axes))
-    found: list[list[Piece]] = []
+    of_fillings: list[list[Piece]] = []
     for filling in range(2 ** len(corners)):
         inside = {corner for bit, corner in enumerate(corners) if filling >> bit & 1}
         fewer = min(inside, set(corners) - inside, key=len)
-        found.append([_piece(joined) for joined in _joined(fewer)])
-    pieces = tuple(sorted(set(itertools.chain(*found))))
-    counts = np.array([[float(filling.count(piece)) for piece in pieces] for filling in found])
+        of_fillings.append([_piece(joined) for joined in _joined(fewer)])
+    pieces = tuple(sorted(set(itertools.chain(*of_fillings))))
+    counts = np.array([[float(filling.count(piece)) for piece in pieces] for filling in of_fillings])
     return pieces, counts
 
 
@@ -93,13 +93,13 @@ def _piece(group: list[Corner]) -> Piece:
 
 
 def _length(piece: Piece, spacing: tuple[float, ...]) -> float:
-    """Give the length of the contour that cuts a piece from the rest of a 2x2 block."""
+    """Return the length of the contour that cuts a piece from the rest of a 2x2 block."""
     shape, axis = piece
     return 0.5 * math.hypot(*spacing) if shape == "corner" else spacing[axis]
 
 
 def _area(piece: Piece, spacing: tuple[float, ...]) -> float:
-    """Give the area of the surface that cuts a piece from the rest of a 2x2x2 block."""
+    """Return the area of the surface that cuts a piece from the rest of a 2x2x2 block."""
     shape, axis = piece
     faces = tuple(math.prod(spacing) / side for side in spacing)
     if shape == "corner":  # a triangle
@@ -120,5 +120,5 @@ def _area(piece: Piece, spacing: tuple[float, ...]) -> float:
 
 
 def _patch(faces: tuple[float, ...], shares: tuple[float, ...]) -> float:
-    """Give the area of a flat patch whose shadows along the axes are these shares of the block's faces."""
+    """Return the area of a flat patch whose shadows along the axes are these shares of the block's faces."""
     return math.hypot(*(share * face for share, face in zip(shares, faces, strict=True)))

@@ -52,7 +52,7 @@ class DirectedDistances:
     weights: Values  # mm2 per element (2-D: mm) for "area", 1 for "voxel"
 
     def percentile(self, percentile: float | int, *, weighting: str) -> float:
-        """Give the distance that ``percentile`` percent of the surface does not exceed."""
+        """Return the distance that ``percentile`` percent of the surface does not exceed."""
         if weighting == "voxel":
             return float(np.percentile(self.distances_mm, percentile))
         if percentile == 100:
@@ -157,14 +157,14 @@ class SurfaceDistances:
         direction: str = "max",
         missing: str = "nan",
     ) -> PerRegion:
-        """Hausdorff distance in mm, or the percentile that makes it robust.
+        """Compute the Hausdorff distance in mm, or the percentile that makes it robust.
 
         Args:
             percentile: Share of the surface, in percent; 100 is the Hausdorff distance itself.
             weighting: What the surface is made of; see the module.
             direction: ``"max"``: the larger of the percentiles from prediction to reference and back.
                 ``"pooled"``: the percentile of both directions' distances together, as in medpy.
-            missing: What to give where one mask is empty: ``"nan"`` or the image's ``"diagonal"``.
+            missing: What to return where one mask is empty: ``"nan"`` or the image's ``"diagonal"``.
 
         Raises:
             ValueRangeError: The percentile is not in [0, 100].
@@ -179,7 +179,7 @@ class SurfaceDistances:
         return self._reduce(reduce, weighting, both_empty=0.0, one_empty=self._missing(missing))
 
     def surface_dice(self, tolerance_mm: float | int, *, weighting: str = "area") -> PerRegion:
-        """Share of both surfaces that lies within ``tolerance_mm`` of the other surface, in [0, 1].
+        """Compute the share of both surfaces within ``tolerance_mm`` of the other surface, in [0, 1].
 
         A distance equal to the tolerance counts as within.
 
@@ -196,14 +196,14 @@ class SurfaceDistances:
         return self._reduce(reduce, weighting, both_empty=1.0, one_empty=0.0)
 
     def assd(self, *, weighting: str = "area", missing: str = "nan") -> PerRegion:
-        """Average symmetric surface distance in mm: the mean over the elements of both surfaces.
+        """Compute the average symmetric surface distance in mm: the mean over the elements of both surfaces.
 
         ``weighting``, ``missing`` and the errors are those of :meth:`hausdorff`.
         """
         return self._reduce(_joint_mean, weighting, both_empty=0.0, one_empty=self._missing(missing))
 
     def masd(self, *, weighting: str = "area", missing: str = "nan") -> PerRegion:
-        """Mean average surface distance in mm: the two directions' means, averaged.
+        """Compute the mean average surface distance in mm: the two directions' means, averaged.
 
         Unlike :meth:`assd`, the smaller surface weighs as much as the larger one.
         ``weighting``, ``missing`` and the errors are those of :meth:`hausdorff`.
@@ -291,7 +291,7 @@ def hausdorff(
     direction: str = "max",
     missing: str = "nan",
 ) -> PerRegion:
-    """Hausdorff distance in mm per region, by default its 95th percentile (HD95).
+    """Compute the Hausdorff distance in mm per region, by default its 95th percentile (HD95).
 
     Arguments and errors are those of :func:`surface_distances` and :meth:`SurfaceDistances.hausdorff`.
     Both masks empty: 0. One empty: nan, or with ``missing="diagonal"`` the image's diagonal.
@@ -312,7 +312,7 @@ def surface_dice(
     tolerance_mm: float | int,
     weighting: str = "area",
 ) -> PerRegion:
-    """Share of both surfaces within ``tolerance_mm`` of the other one, per region, in [0, 1].
+    """Compute the share of both surfaces within ``tolerance_mm`` of the other one, per region, in [0, 1].
 
     Arguments and errors are those of :func:`surface_distances` and :meth:`SurfaceDistances.surface_dice`.
     Both masks empty: 1. One empty: 0.

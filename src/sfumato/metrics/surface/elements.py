@@ -54,7 +54,7 @@ Elements = tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]
 
 
 def bounding_box(mask: Mask) -> Box | None:
-    """Give the first and one past the last True position per axis; None for an empty mask."""
+    """Return the first and one past the last True position per axis; None for an empty mask."""
     order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
     stored = mask.transpose(order)  # in memory order, where the scan below is fastest
     planes = _extent(np.logical_or.reduce(stored.reshape(len(stored), -1), axis=1))
@@ -96,7 +96,7 @@ def joint_grid(pred: Mask, ref: Mask, boxes: tuple[Box, Box], spacing: tuple[flo
 
 
 def area_elements(grid: Grid) -> Elements:
-    """Give the 2x2x2 (2x2) blocks with voxels of both kinds, each with the size of its surface.
+    """Return the 2x2x2 (2x2) blocks with voxels of both kinds, each with the size of its surface.
 
     A block's position is that of its first corner; the blocks' centres are half a voxel further, in both
     masks alike, which leaves the distances as they are.
@@ -119,7 +119,7 @@ def area_elements(grid: Grid) -> Elements:
 
 
 def voxel_elements(grid: Grid) -> Elements:
-    """Give the voxels of a mask that have a face neighbour outside it, or outside the image."""
+    """Return the voxels of a mask that have a face neighbour outside it, or outside the image."""
     bits = grid.bits
     inner = bits & _next_bits(bits) & _previous_bits(bits)
     for axis in grid.axes[:-1]:
@@ -131,7 +131,7 @@ def voxel_elements(grid: Grid) -> Elements:
 
 
 def _pairs(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Give the two views whose elements are neighbours along ``axis``."""
+    """Return the two views whose elements are neighbours along ``axis``."""
     before = (slice(None),) * (2 * axis)  # the masks lie between the first axis and the second
     return (*before, slice(None, -1)), (*before, slice(1, None))
 
@@ -151,7 +151,7 @@ def _previous_bits(bits: Bytes) -> Bytes:
 
 
 def _set_bits(bits: Bytes) -> npt.NDArray[np.intp]:
-    """Give the flat positions of the set bits, ascending."""
+    """Return the flat positions of the set bits, ascending."""
     flat = bits.reshape(-1)
     filled = np.flatnonzero(flat != 0)
     voxels = np.flatnonzero(np.unpackbits(flat[filled], bitorder="little").view(np.bool_))

@@ -52,7 +52,7 @@ class _Lines:
 
 
 def nearest_distances(positions: Positions, field: Field) -> Lengths:
-    """Give the distance in mm from each element to the nearest element of the other surface.
+    """Compute the distance in mm from each element to the nearest element of the other surface.
 
     Args:
         positions: Flat positions in two grids of ``field.shape`` whose planes alternate; at least one
@@ -96,7 +96,7 @@ def _lines_around(field: Field) -> _Lines:
 
 
 def _search_lines(positions: Positions, field: Field, around: _Lines) -> tuple[Lengths, Positions]:
-    """Give squared distances, and the indices of the points for which they may still be too large."""
+    """Compute squared distances, and the indices of the points for which they may still be too large."""
     rim = (int(around.rows.max()), int(around.columns.max()))
     row_length = field.shape[2] + rim[1]
     plane_size = (field.shape[1] + rim[0]) * row_length
@@ -126,16 +126,16 @@ def _search_lines(positions: Positions, field: Field, around: _Lines) -> tuple[L
         block = max(_BLOCK // len(left), 1)
         if block > 1:  # few points: many lines at once
             upto = line + block
-            found = lines.take(steps[line:upto, None] + at, mode="wrap")
-            here = squares.take(found)
+            along = lines.take(steps[line:upto, None] + at, mode="wrap")
+            here = squares.take(along)
             here += around.squares[line:upto, None]
             here = here.min(axis=0)
         else:  # many points: the lines of one ring after another
             upto = int(around.ring_ends[line])
-            found = lines.take(at + steps[line], mode="wrap")
+            along = lines.take(at + steps[line], mode="wrap")
             for step in steps[line + 1 : upto]:
-                np.minimum(found, lines.take(at + step, mode="wrap"), out=found)
-            here = (squares + around.squares[line]).take(found)
+                np.minimum(along, lines.take(at + step, mode="wrap"), out=along)
+            here = (squares + around.squares[line]).take(along)
         best = np.minimum(best, here)
         spent += _LOOKUP * len(left) * (upto - line)
         line = upto
@@ -144,7 +144,7 @@ def _search_lines(positions: Positions, field: Field, around: _Lines) -> tuple[L
 
 
 def _distances_along_lines(targets: Positions, planes: int, plane_size: int) -> npt.NDArray[np.uint8]:
-    """Give, flat, each voxel's distance in voxels to the nearest target along the first axis."""
+    """Compute, flat, each voxel's distance in voxels to the nearest target along the first axis."""
     grid = np.full((planes, 2 * plane_size), _FAR, np.uint8)
     grid.reshape(-1)[targets] = 0
     step = np.empty_like(grid[0])
@@ -157,7 +157,7 @@ def _distances_along_lines(targets: Positions, planes: int, plane_size: int) -> 
 
 
 def _search_tree(positions: Positions, left: Positions, field: Field) -> Lengths:
-    """Give the squared distances of the elements ``left``, by a k-d tree."""
+    """Compute the squared distances of the elements ``left``, by a k-d tree."""
     planes = np.unravel_index(positions, (field.shape[0], 2, *field.shape[1:]))
     voxels = np.stack((planes[0], *planes[2:]), axis=1)
     squared = np.empty(len(left))
