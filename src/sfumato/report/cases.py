@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.data import Case, Dataset, load_case, read_volume
@@ -22,6 +20,7 @@ from sfumato.report.predicted import PredictedRun, predicted_run
 from sfumato.report.viewer import from_both_ends
 from sfumato.structures import REGIONS, Structures
 from sfumato.tables.results import case_lines
+from sfumato.types import Array
 
 MOST_TARGET_VOXELS = 1_000_000  # soft labels of larger cases are not computed again for the viewer
 
@@ -122,13 +121,13 @@ def _overlay(run: PredictedRun, case: Case, dataset: Dataset) -> Overlay:
     )
 
 
-def _stored(path: Path, case: Case) -> NDArray[Any]:
+def _stored(path: Path, case: Case) -> Array:
     """Read a prediction's array; NIfTI puts a picture's channels behind a third axis of one slice."""
     array, axes = read_volume(path).array, len(case.spacing)
     return array.squeeze(axes) if array.ndim == axes + 2 and array.shape[axes] == 1 else array
 
 
-def _channels_first(array: NDArray[Any], case: Case) -> NDArray[Any]:
+def _channels_first(array: Array, case: Case) -> Array:
     return np.moveaxis(array, -1, 0) if array.ndim > len(case.spacing) else array[None]
 
 

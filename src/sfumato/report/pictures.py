@@ -13,14 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from sfumato.report.data import RaterPanel, ReportCase
 from sfumato.report.figures import WIDTH
 from sfumato.report.slices import (
-    Array,
-    Whole,
     across,
     aspect,
     foreground_maps,
@@ -34,6 +31,7 @@ from sfumato.report.slices import (
     window,
 )
 from sfumato.report.style import DASHES, MUTED, OKABE_ITO, label_colour
+from sfumato.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +50,7 @@ def case_overlay(case: ReportCase, methods: Sequence[str], label_names: Mapping[
     index = fullest(mask, axis)
     rows, columns = window(view(mask, axis, index).astype(np.bool_))
 
-    def cut(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def cut(array: Array) -> Array:
         return view(array, axis, index)[rows, columns]
 
     ratio = aspect(case.spacing, axis)
@@ -92,9 +90,7 @@ def case_overlay(case: ReportCase, methods: Sequence[str], label_names: Mapping[
     return figure
 
 
-def _key(
-    figure: Figure, grid: NDArray[np.object_], label_names: Mapping[int, str], *, has_soft: bool
-) -> None:
+def _key(figure: Figure, grid: Array, label_names: Mapping[int, str], *, has_soft: bool) -> None:
     """Say what the colours mean, in the corner that the soft row leaves free."""
     names = [(label, name) for label, name in label_names.items() if label]
     handles: list[Artist] = [
@@ -126,7 +122,7 @@ def _image(axes: Axes, image: Array, ratio: float, *, title: str) -> None:
     axes.set_title(title, fontsize=8, fontweight="bold", loc="left", pad=2)
 
 
-def _fill(axes: Axes, labels: Whole, ratio: float) -> None:
+def _fill(axes: Axes, labels: Array, ratio: float) -> None:
     picture = np.zeros((*labels.shape, 4), dtype=np.float32)
     for label in np.unique(labels[labels > 0]):
         red, green, blue = (int(label_colour(int(label))[i : i + 2], 16) / 255 for i in (1, 3, 5))
@@ -134,7 +130,7 @@ def _fill(axes: Axes, labels: Whole, ratio: float) -> None:
     axes.imshow(picture, aspect=ratio, interpolation="nearest")
 
 
-def outline(axes: Axes, labels: Whole, ink: str, *, width: float = 1.0) -> None:
+def outline(axes: Axes, labels: Array, ink: str, *, width: float = 1.0) -> None:
     """Follow the voxels' edges, exactly, where the label changes, by a line of ``width`` points."""
     edges = [((start[1], start[0]), (end[1], end[0])) for start, end in _edges(labels)]
     # A dark casing keeps the line visible over bright tissue.
@@ -144,7 +140,7 @@ def outline(axes: Axes, labels: Whole, ink: str, *, width: float = 1.0) -> None:
     axes.add_collection(LineCollection(edges, colors=ink, linewidths=width, capstyle="round"))
 
 
-def _edges(labels: Whole) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
+def _edges(labels: Array) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
     padded = np.pad(labels, 1)
     for row, column in zip(*np.nonzero(np.diff(padded, axis=0)), strict=True):
         yield (row - 0.5, column - 1.5), (row - 0.5, column - 0.5)
@@ -203,9 +199,7 @@ def rater_panel(panel: RaterPanel) -> Figure:
     return figure
 
 
-def _rater_row(
-    row: NDArray[np.object_], image: Array, drawn: Sequence[Whole], maps: Mapping[str, Array]
-) -> None:
+def _rater_row(row: Array, image: Array, drawn: Sequence[Array], maps: Mapping[str, Array]) -> None:
     for axes in row:
         axes.set_axis_off()
         axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
@@ -232,7 +226,7 @@ def _rater_pen(number: int) -> dict[str, Any]:
     }
 
 
-def _disagreement(labels: Whole) -> Array:
+def _disagreement(labels: Array) -> Array:
     """Compute per voxel the fraction of raters that do not hold the commonest label."""
     counts = np.stack([(labels == value).sum(axis=0) for value in np.unique(labels)])
     return np.asarray(1.0 - counts.max(axis=0) / len(labels), dtype=np.float32)

@@ -9,14 +9,13 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sfumato.data.case import Case
 from sfumato.errors import InputError
 from sfumato.report.style import label_colour
 from sfumato.structures import TargetKind
-from sfumato.types import Spacing
+from sfumato.types import Array, Spacing
 
 PANEL_INCHES = 2.6
 
@@ -66,13 +65,13 @@ def soft_label_preview(
     return figure
 
 
-def _grey_window(picture: NDArray[Any]) -> dict[str, float]:
+def _grey_window(picture: Array) -> dict[str, float]:
     # A few very bright voxels would leave the rest black.
     low, high = np.percentile(picture, (0.5, 99.5))
     return {"vmin": float(low), "vmax": float(high)} if low < high else {}
 
 
-def best_view(labels: NDArray[Any], spacing: Spacing) -> tuple[tuple[int | slice, ...], str]:
+def best_view(labels: Array, spacing: Spacing) -> tuple[tuple[int | slice, ...], str]:
     """Return the window around the structures, in 3-D in the slice with most boundary, and its name."""
     window: list[int | slice] = [slice(None)] * labels.ndim
     where = ""

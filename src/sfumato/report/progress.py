@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from sfumato.report.data import Progression, ReportData
 from sfumato.report.figures import WIDTH
 from sfumato.report.pictures import outline
-from sfumato.report.slices import Array, grey, numbers, view, window
-from sfumato.types import ArrayLike
+from sfumato.report.slices import grey, numbers, view, window
+from sfumato.types import Array, ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

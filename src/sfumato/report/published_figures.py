@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from sfumato.report.data import ReliabilityBin, ValueBin
 from sfumato.report.figures import WIDTH, whole_range_if_flat
 from sfumato.report.style import INK, MUTED, pens
 from sfumato.reproduction.side_by_side import Compared
+from sfumato.types import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 Bins = Mapping[str, Sequence[ReliabilityBin]]  # per method
 Sweeps = Mapping[str, Sequence[Mapping[float, float]]]  # per method and run: threshold to Dice
 Histograms = Mapping[str, Sequence[ValueBin]]  # per method
-Numbers = NDArray[np.float64]
 HARD, SOFT = "#0072B2", "#D55E00"
 ZERO = 0.01  # up to here a prediction says nothing
-PLACES: Numbers = np.linspace(-0.2, 1.2, 561)  # where a density is drawn
+PLACES: Array = np.linspace(-0.2, 1.2, 561)  # where a density is drawn
 
 
 def alpha_sweep(cells: Sequence[Compared]) -> Figure | None:
@@ -261,7 +260,7 @@ def _above_zero(bins: Sequence[ValueBin]) -> list[ValueBin]:
     return [bin_ for bin_ in bins if bin_.low >= ZERO and bin_.count]
 
 
-def _density(kept: Sequence[ValueBin]) -> Numbers:
+def _density(kept: Sequence[ValueBin]) -> Array:
     """Estimate the density at :data:`PLACES`.
 
     The kernel's width follows Scott (1992), Multivariate Density Estimation: standard deviation times
@@ -273,7 +272,7 @@ def _density(kept: Sequence[ValueBin]) -> Numbers:
     deviation = math.sqrt(float(share @ (middles - share @ middles) ** 2))
     width = max(deviation * counts.sum() ** -0.2, kept[0].high - kept[0].low)
     distances = (PLACES[:, None] - middles) / width
-    density: Numbers = np.exp(-(distances**2) / 2) @ share / (width * math.sqrt(2 * math.pi))
+    density: Array = np.exp(-(distances**2) / 2) @ share / (width * math.sqrt(2 * math.pi))
     return density
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sfumato.checks import as_tensor
 from sfumato.report.data import Overlay, ReportCase
 from sfumato.report.style import label_colour
-from sfumato.types import ArrayLike, Spacing
-
-Array = NDArray[np.float32]
-Whole = NDArray[np.int64]
+from sfumato.types import Array, ArrayLike, Spacing
 
 
 def numbers(array: ArrayLike) -> Array:
@@ -21,7 +17,7 @@ def numbers(array: ArrayLike) -> Array:
     return np.asarray(as_tensor(array).detach().cpu().float().numpy(), dtype=np.float32)
 
 
-def whole(array: ArrayLike) -> Whole:
+def whole(array: ArrayLike) -> Array:
     """Convert a label map to int64 NumPy."""
     return np.asarray(as_tensor(array).detach().cpu().numpy()).astype(np.int64)
 
@@ -47,7 +43,7 @@ def grey(image: ArrayLike) -> Array:
 def foreground_maps(soft: ArrayLike, overlay: Overlay) -> Array:
     """Return one map in [0, 1] per foreground structure, ``(R, *S)``, of a prediction or target."""
     maps = numbers(overlay.kind.to_unit(as_tensor(soft)))
-    return np.clip(np.nan_to_num(maps[1:] if overlay.kind.joint else maps), 0.0, 1.0)
+    return np.asarray(np.nan_to_num(maps[1:] if overlay.kind.joint else maps).clip(0.0, 1.0))
 
 
 def across(spacing: Spacing) -> int | None:
@@ -58,7 +54,7 @@ def across(spacing: Spacing) -> int | None:
     return coarsest if spacing[coarsest] > 1.5 * sorted(spacing)[1] else len(spacing) - 1
 
 
-def view(array: NDArray[np.generic], axis: int | None, index: int) -> NDArray[np.generic]:
+def view(array: Array, axis: int | None, index: int) -> Array:
     """Cut one slice of ``(*S)`` and turn it as it is shown.
 
     Volumes: the earlier axis runs to the right, the later one upwards. Pictures stay as they are stored.
@@ -76,7 +72,7 @@ def aspect(spacing: Spacing, axis: int | None) -> float:
     return second / first
 
 
-def fullest(mask: NDArray[np.bool_], axis: int | None) -> int:
+def fullest(mask: Array, axis: int | None) -> int:
     """Return the slice with most of ``mask``; the middle one where it is empty; 0 for a picture."""
     if axis is None:
         return 0
@@ -84,7 +80,7 @@ def fullest(mask: NDArray[np.bool_], axis: int | None) -> int:
     return int(counts.argmax()) if counts.any() else mask.shape[axis] // 2
 
 
-def window(mask: NDArray[np.bool_], *, margin: float = 0.3) -> tuple[slice, slice]:
+def window(mask: Array, *, margin: float = 0.3) -> tuple[slice, slice]:
     """Return the rows and columns around a 2-D mask, with a margin; all of them where it is empty."""
     if not mask.any():
         return slice(None), slice(None)
@@ -118,7 +114,7 @@ def painted(background: Array, maps: Sequence[Array], *, strength: float = 0.85)
     return np.asarray(picture * (1.0 - cover) + mixed * cover, dtype=np.float32)
 
 
-def shown_mask(case: ReportCase) -> NDArray[np.bool_]:
+def shown_mask(case: ReportCase) -> Array:
     """Return where the reference has foreground; without one, where any prediction has."""
     if case.reference is not None and bool((whole(case.reference) > 0).any()):
         return whole(case.reference) > 0

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from sfumato.report.data import Overlay, ReportCase
 from sfumato.report.slices import across, foreground_maps, grey, numbers, shown_mask, whole
 from sfumato.report.style import label_colour
 from sfumato.tables.results import CaseLine
+from sfumato.types import Array
 
 Item = TypeVar("Item")
 
@@ -27,8 +27,6 @@ FEWEST_VOXELS = 30_000  # below this no case is thinned out, whatever the budget
 MARGIN = 12  # voxels around the foreground where a volume is cropped
 LARGEST_SHEET = 16_383  # WebP's limit per side
 STEPS = 100  # soft values are kept in steps of 0.01
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def _encoded(case: ReportCase, most: int) -> tuple[dict[str, Any], str]:
     flat = len(shape) == 2
     spacing = [value * factor for value, factor in zip(case.spacing, step, strict=True)]
 
-    def cut(array: NDArray[Any]) -> NDArray[Any]:
+    def cut(array: Array) -> Array:
         small = array[part]
         return small[..., None] if flat else small
 
@@ -204,7 +202,7 @@ def _window(case: ReportCase, most: int) -> tuple[tuple[slice, ...], tuple[int, 
     return thinned, tuple(step), note
 
 
-def sheet(volume: Bytes, *, quality: int | None = None) -> str:
+def sheet(volume: Array, *, quality: int | None = None) -> str:
     """Lay the slices ``[:, :, k]`` side by side, row by row, and give them as a data address.
 
     Args:
@@ -226,7 +224,7 @@ def sheet(volume: Bytes, *, quality: int | None = None) -> str:
     return _address(tiles, "WEBP", quality=quality, method=4)
 
 
-def _address(tiles: Bytes, form: str, **options: Any) -> str:  # noqa: ANN401 - Pillow's own options
+def _address(tiles: Array, form: str, **options: Any) -> str:  # noqa: ANN401 - Pillow's own options
     file = io.BytesIO()
     Picture.fromarray(tiles).save(file, form, **options)
     return f"data:image/{form.lower()};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

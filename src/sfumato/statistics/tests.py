@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,6 @@ from sfumato.checks import require_between
 from sfumato.evaluation.metrics_table import Better
 from sfumato.statistics.directions import direction_of, oriented
 from sfumato.statistics.ranks import (
-    SignedRankTest,
     TestName,
     compare_ranks,
     holm,
@@ -27,8 +27,6 @@ from sfumato.statistics.ranks import (
 )
 from sfumato.statistics.tidy import Rows, tidy
 from sfumato.statistics.units import (
-    Aligned,
-    Floats,
     Scores,
     Unit,
     choose_unit,
@@ -130,83 +128,69 @@ _TEST_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class _Paired:
-    """The proposed method against one other, in one column."""
-
-    other: str
-    aligned: Aligned
-    differences: Floats  # above 0 where the proposed method is better
-    test: SignedRankTest
-
-    @property
-    def nonzero(self) -> int:
-        return self.test.n - self.test.zeros
-
-
 def _column_tests(
     scores: Scores, proposed: str, others: Sequence[str], options: ComparisonOptions
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
+    tests = [_pair_test(scores, proposed, other, options) for other in others]
+    tested = sum(test["n"] > 0 for test in tests)
+    for test, p_holm in zip(tests, holm([test["p"] for test in tests]).tolist(), strict=True):
+        test |= {"p_holm": p_holm, "significant": p_holm < options.alpha}
+        test["note"] = _test_note(test["n"], test["n_nonzero"], test["hidden_ties"], tested, options.alpha)
+    return tests
+
+
+def _pair_test(scores: Scores, proposed: str, other: str, options: ComparisonOptions) -> dict[str, Any]:
     direction = direction_of(scores.metric, options.directions)
-    pairs = []
-    for other in others:
-        aligned = scores.aligned((proposed, other))
-        better = oriented(aligned.values, direction)
-        differences = better[:, 0] - better[:, 1]
-        if options.tie_digits is not None:
-            differences = np.round(differences, options.tie_digits)
-        pairs.append(_Paired(other, aligned, differences, signed_rank_test(differences, test=options.test)))
-    adjusted = holm([pair.test.p for pair in pairs])
-    tested = sum(pair.test.n > 0 for pair in pairs)
+    aligned = scores.aligned((proposed, other))
+    better = oriented(aligned.values, direction)
+    differences = better[:, 0] - better[:, 1]
+    if options.tie_digits is not None:
+        differences = np.round(differences, options.tie_digits)
+    test = signed_rank_test(differences, test=options.test)
     # Back to the metric's own sense, proposed minus other; where 0 is best, of the distances from it.
     sign = 1.0 if direction == "up" else -1.0
-    return [
-        {
-            **scores.names,
-            "method": pair.other,
-            "proposed": proposed,
-            "unit_of_analysis": scores.unit,
-            "n": pair.test.n,
-            "n_nonzero": pair.nonzero,
-            "wins": int((pair.differences > 0).sum()),
-            "ties": pair.test.zeros,
-            "losses": int((pair.differences < 0).sum()),
-            "mean_difference": sign * float(pair.differences.mean()) if pair.test.n else np.nan,
-            "median_difference": sign * float(np.median(pair.differences)) if pair.test.n else np.nan,
-            "statistic": pair.test.statistic,
-            "p": pair.test.p,
-            "test": pair.test.test,
-            "p_holm": float(p_holm),
-            "rank_biserial": pair.test.rank_biserial,
-            "significant": bool(p_holm < options.alpha),
-            "unmatched": len(pair.aligned.unmatched),
-            "undefined": pair.aligned.undefined,
-            "note": _test_note(pair, tested, options),
-        }
-        for pair, p_holm in zip(pairs, adjusted, strict=True)
-    ]
+    return {
+        **scores.names,
+        "method": other,
+        "proposed": proposed,
+        "unit_of_analysis": scores.unit,
+        "n": test.n,
+        "n_nonzero": test.n - test.zeros,
+        "wins": int((differences > 0).sum()),
+        "ties": test.zeros,
+        "losses": int((differences < 0).sum()),
+        "mean_difference": sign * float(differences.mean()) if test.n else np.nan,
+        "median_difference": sign * float(np.median(differences)) if test.n else np.nan,
+        "statistic": test.statistic,
+        "p": test.p,
+        "test": test.test,
+        "rank_biserial": test.rank_biserial,
+        "unmatched": len(aligned.unmatched),
+        "undefined": aligned.undefined,
+        "hidden_ties": 0
+        if options.tie_digits is not None
+        else same_up_to_rounding(differences, aligned.values),
+    }
 
 
-def _test_note(pair: _Paired, tested: int, options: ComparisonOptions) -> str:
-    if pair.test.n == 0:
+def _test_note(n: int, nonzero: int, hidden_ties: int, tested: int, alpha: float) -> str:
+    if n == 0:
         return "no pair of defined values: nothing to test"
-    if pair.nonzero == 0:
+    if nonzero == 0:
         return "all differences are 0"
-    notes, reach = [], smallest_p(pair.nonzero)
-    if reach >= options.alpha:
+    notes, reach = [], smallest_p(nonzero)
+    if reach >= alpha:
         notes.append(
-            f"n too small: {pair.nonzero} non-zero differences cannot give an exact p below {reach:.3g}, "
-            f"so {options.alpha:g} is out of reach"
+            f"n too small: {nonzero} non-zero differences cannot give an exact p below {reach:.3g}, "
+            f"so {alpha:g} is out of reach"
         )
-    elif tested * reach >= options.alpha:
+    elif tested * reach >= alpha:
         notes.append(
-            f"n too small for Holm's correction: {pair.nonzero} non-zero differences give at best "
+            f"n too small for Holm's correction: {nonzero} non-zero differences give at best "
             f"p {reach:.3g}, and {min(1.0, tested * reach):.3g} as the smallest of {tested}"
         )
-    if options.tie_digits is None:
-        hidden = same_up_to_rounding(pair.differences, pair.aligned.values)
-        if hidden:
-            notes.append(f"rounding error breaks {hidden} ties, as in SciPy: tie_digits keeps them")
+    if hidden_ties:
+        notes.append(f"rounding error breaks {hidden_ties} ties, as in SciPy: tie_digits keeps them")
     return "; ".join(notes)
 
 

@@ -9,7 +9,7 @@ then over the structures of the unit, then over units.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
@@ -19,12 +19,17 @@ import pandas as pd
 
 from sfumato.checks import require_choice
 from sfumato.errors import InputError, UnknownNameError
+from sfumato.statistics.ranks import Floats
 from sfumato.statistics.tidy import Rows, tidy
 
-Floats = npt.NDArray[np.float64]
 Name = TypeVar("Name")
 Unit = Literal["case", "run", "fold"]
-UNITS: tuple[Unit, ...] = ("case", "run", "fold")
+# Each unit's columns, any of which must be stated, and what is wrong if none is.
+UNITS: Mapping[Unit, tuple[tuple[str, ...], str]] = {
+    "case": (("case",), "names a case: choose run"),
+    "run": (("seed", "fold", "run"), "has a seed, a fold or a run: choose case"),
+    "fold": (("fold",), "has a fold: choose case or run"),
+}
 AVERAGE = "Average"
 
 
@@ -283,24 +288,20 @@ def consensus(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def choose_unit(rows: pd.DataFrame, unit: str | None) -> Unit:
+def choose_unit(rows: pd.DataFrame, unit: Unit | None) -> Unit:
     """Check the unit of analysis, or choose one: cases if the rows name two or more, else runs.
 
     Raises:
         UnknownNameError: There is no such unit.
         InputError: No row states what the unit needs.
     """
-    stated = {name: (rows[name] != "").any() for name in Place._fields[1:]}
     if unit is None:
         return "case" if rows.loc[rows["case"] != "", "case"].nunique() > 1 else "run"
     require_choice("unit of analysis", unit, UNITS)
-    if unit == "case" and not stated["case"]:
-        raise InputError("the unit is case, but no row names a case: choose run")
-    if unit == "fold" and not stated["fold"]:
-        raise InputError("the unit is fold, but no row has a fold: choose case or run")
-    if unit == "run" and not (stated["seed"] or stated["fold"] or stated["run"]):
-        raise InputError("the unit is run, but no row has a seed, a fold or a run: choose case")
-    return "case" if unit == "case" else "fold" if unit == "fold" else "run"
+    columns, problem = UNITS[unit]
+    if not (rows[list(columns)] != "").any(axis=None):
+        raise InputError(f"the unit is {unit}, but no row {problem}")
+    return unit
 
 
 def require_method(rows: pd.DataFrame, proposed: str) -> None:
