@@ -28,7 +28,7 @@ def methods(
         console.print(_methods(with_source=console.width >= _WIDTH_WITH_SOURCE))
         return
     for part, table in PARTS.items():
-        console.print(_parts(part, table.rows))
+        console.print(_parts("losses" if part == "loss" else f"{part}s", table.rows))
 
 
 def _methods(*, with_source: bool) -> Table:
@@ -53,12 +53,12 @@ def _cells(method: Method) -> tuple[str, ...]:
     return (*(row.title for row in rows), method.reference)
 
 
-def _parts(part: str, rows: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{part}s", header_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
+def _parts(title: str, rows: Mapping[str, Any]) -> Table:
+    table = Table(title=title, header_style="bold", box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in ("name", "title", "targets", "options and their defaults"):
         table.add_column(heading, no_wrap=heading == "name")
     for row in rows.values():
-        kinds = (row.kind,) if part == "label" else row.kinds
+        kinds = (row.kind,) if title == "labels" else row.kinds
         options = getattr(row, "options", {})
         if callable(options):
             options = options(kinds[0])
