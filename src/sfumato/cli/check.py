@@ -11,8 +11,7 @@ from rich.table import Table
 
 from sfumato.cli.console import wide_console
 from sfumato.cli.options import DatasetLayout
-from sfumato.data.case import Dataset
-from sfumato.data.inspection import Inspection, inspect_dataset
+from sfumato.data import Dataset, Inspection, inspect_dataset
 from sfumato.errors import DataError
 
 

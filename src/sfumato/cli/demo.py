@@ -19,8 +19,7 @@ from sfumato.evaluation.agreement import agreement_rows, agreement_table
 from sfumato.evaluation.rows import SCALED, write_rows
 from sfumato.recipe.files import recipe_file
 from sfumato.recipe.recipe import Recipe, read_recipe
-from sfumato.report import write_report
-from sfumato.report.assemble import assemble
+from sfumato.report import assemble, write_report
 from sfumato.report.raters import rater_panel
 from sfumato.statistics.summary import overall, summary_table
 from sfumato.study.outcomes import METRICS as TABLE

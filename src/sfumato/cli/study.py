@@ -14,9 +14,7 @@ from sfumato.cli.printing import print_comparison
 from sfumato.data import Dataset, open_dataset
 from sfumato.report.study import write_study_report
 from sfumato.runs.lock import sole_writer
-from sfumato.study.executors.local import LocalProcesses, train_command
-from sfumato.study.outcomes import Outcome, require_all
-from sfumato.study.plan import Study, read_study
+from sfumato.study import LocalProcesses, Outcome, Study, read_study, require_all, train_command
 from sfumato.study.trainings import open_study, train_runs
 
 

@@ -27,8 +27,7 @@ from sfumato.evaluation.diagrams import (
 )
 from sfumato.evaluation.metrics_table import METRICS, ScoringOptions, default_metrics
 from sfumato.evaluation.rows import SCALED, Row
-from sfumato.metrics import CalibrationBins
-from sfumato.metrics.calibration.boundary import boundary_band
+from sfumato.metrics import CalibrationBins, boundary_band
 from sfumato.model.model import Model, Prediction
 from sfumato.model.temperature import scaled_case
 from sfumato.structures import CLASSES, REGIONS

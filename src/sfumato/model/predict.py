@@ -11,9 +11,7 @@ from typing import Literal
 
 import torch
 
-from sfumato.data import load_case
-from sfumato.data.case import Case, CaseFiles, Dataset
-from sfumato.data.readers.files import write_volume
+from sfumato.data import Case, CaseFiles, Dataset, load_case, write_volume
 from sfumato.errors import DataError, InputError
 from sfumato.model.checkpoint import load
 from sfumato.model.folder import DESCRIPTION, PredictionFolder

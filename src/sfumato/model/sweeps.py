@@ -6,8 +6,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sfumato.data.case import Dataset
-from sfumato.data.splits import read_splits
+from sfumato.data import Dataset, read_splits
 from sfumato.errors import DataError, FileFormatError, InputError
 from sfumato.model.checkpoint import load
 from sfumato.model.model import Model

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from sfumato.checks import require_positive
-from sfumato.data.case import Dataset
-from sfumato.data.readers.cases import load_case
+from sfumato.data import Dataset, load_case
 from sfumato.errors import DataError, FileFormatError
 from sfumato.metrics.calibration.temperature import (
     fit_map_temperature,

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sfumato.data import load_case
-from sfumato.data.case import Case, Dataset
+from sfumato.data import Case, Dataset, load_case
 from sfumato.decode import THRESHOLDS, ThresholdSearch
 from sfumato.errors import DataError
 from sfumato.model.model import Model

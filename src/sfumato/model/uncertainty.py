@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.checks import require_choice
-from sfumato.data.case import Case, Dataset
-from sfumato.data.readers.files import write_volume
+from sfumato.data import Case, Dataset, write_volume
 from sfumato.errors import CheckpointError, InputError, ValueRangeError
 from sfumato.model.checkpoint import load
 from sfumato.model.folder import PredictionFolder

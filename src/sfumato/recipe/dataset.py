@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from sfumato.data import load_case
-from sfumato.data.case import Case, CaseFiles, Dataset
+from sfumato.data import Case, CaseFiles, Dataset, load_case
 from sfumato.errors import DataError, SfumatoError, UnknownNameError
 from sfumato.recipe.recipe import Recipe
 

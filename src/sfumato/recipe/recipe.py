@@ -14,9 +14,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
-from sfumato.data.augment import Augmentation
-from sfumato.data.case import Dataset
-from sfumato.data.preprocess import Preprocessing
+from sfumato.data import Augmentation, Dataset, Preprocessing
 from sfumato.data.splits import Splits, make_splits, part_shares
 from sfumato.errors import ShapeError, UnknownNameError
 from sfumato.methods import Method, compose

@@ -18,12 +18,9 @@ from sfumato.reproduction.plan import chosen_trainings, planned_runs
 from sfumato.reproduction.side_by_side import Compared, side_by_side
 from sfumato.reproduction.smoke import CASES, smoke_cases, smoke_recipe
 from sfumato.runs.lock import holds_anything, sole_writer
+from sfumato.study import LocalProcesses, PlannedRun, ThisProcess, train_command, train_runs
 from sfumato.study.executors import Executor
-from sfumato.study.executors.here import ThisProcess
-from sfumato.study.executors.local import LocalProcesses, train_command
 from sfumato.study.outcomes import METRICS, Notify, Outcome
-from sfumato.study.plan import PlannedRun
-from sfumato.study.trainings import train_runs
 
 OUT = Path("reproduced")
 SMOKE_NOTE = (

@@ -18,8 +18,7 @@ from typing import Any
 
 import torch
 
-from sfumato.data.case import Dataset
-from sfumato.data.splits import Split, Splits, read_splits, write_splits
+from sfumato.data import Dataset, Split, Splits, read_splits, write_splits
 from sfumato.errors import CheckpointError, DataError, OutputExistsError
 from sfumato.output import atomic_output
 from sfumato.recipe.recipe import Recipe, differences, read_recipe, write_recipe

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sfumato.data.case import Dataset
-from sfumato.data.splits import read_splits
+from sfumato.data import Dataset, read_splits
 from sfumato.errors import InputError, MachineError, SfumatoError
 from sfumato.output import atomic_output
 from sfumato.recipe.recipe import differences, read_recipe

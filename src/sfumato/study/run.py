@@ -8,10 +8,7 @@ import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sfumato.data.case import Dataset
-from sfumato.data.inspection import check_dataset
-from sfumato.data.readers.cases import load_case
-from sfumato.data.splits import read_splits
+from sfumato.data import Dataset, check_dataset, load_case, read_splits
 from sfumato.errors import DataError
 from sfumato.evaluation.diagrams import write_points
 from sfumato.evaluation.rows import Row, write_rows

@@ -10,8 +10,7 @@ import pandas as pd
 
 from sfumato.checks import require_choice
 from sfumato.output import atomic_output
-from sfumato.statistics.comparison import Comparison
-from sfumato.statistics.directions import direction_of
+from sfumato.statistics import Comparison, direction_of
 from sfumato.statistics.units import AVERAGE, labels
 from sfumato.tables.render import csv_text, latex, markdown, markdown_escaped
 from sfumato.tables.results import SPREADS, Spread, aggregation, average_meaning, method_table, result_cells
