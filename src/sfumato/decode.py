@@ -89,12 +89,8 @@ class Decoder:
     def labels(self, prediction: Tensor, *, threshold: float | None = None) -> Labels:
         """Turn a prediction ``(C, *S)`` into labels ``(*S)``, int64.
 
-        For regions: the largest channel among those above the threshold, counted from 1; 0 where there is
-        none.
-
-        Args:
-            prediction: ``(C, *S)``, activated.
-            threshold: In place of the decoder's own.
+        Of regions it is the largest channel above the threshold, counted from 1, and 0 where there is none.
+        ``threshold`` takes the place of the decoder's own.
 
         Raises:
             ValueRangeError: a threshold is given, but the decoder is argmax.

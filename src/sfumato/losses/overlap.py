@@ -33,6 +33,8 @@ from sfumato.structures import CLASSES, REGIONS
 class OverlapLoss(ChannelLoss):
     """What the overlap losses share: ``1 - (agreement + smooth_nr) / (size + smooth_dr)``.
 
+    Of logits it needs ``softmax=True`` or ``sigmoid=True``; the rest has defaults.
+
     One fraction per item and class. A class that neither ``p`` nor ``q`` has is 0/0 without smoothing; its
     loss is 0 then, as it is with two equal values above 0.
 
@@ -158,7 +160,7 @@ class DiceCELoss(nn.Module):
     """Dice loss plus cross-entropy, both on one activation of the logits.
 
     ``lambda_dice dice + lambda_ce ce``. With ``softmax=True`` the cross-entropy is over the classes, with
-    ``sigmoid=True`` it is the binary one of every channel.
+    ``sigmoid=True`` it is the binary one of every channel; the other arguments have defaults.
 
     Args:
         include_background: Count channel 0 in the Dice part; the cross-entropy always does.

@@ -32,7 +32,8 @@ def nestedformer(
 
     The grid is halved four times. At the bottom, attention runs within every modality along the third axis,
     across the other two, and in windows; then across modalities through a few learned tokens. The fused
-    features of a modality gate its skips, which are joined by 3x3x3 convolutions.
+    features of a modality gate its skips, which are joined by 3x3x3 convolutions. Only the channels and
+    ``image_size`` have no default.
 
     Args:
         in_channels: Image channels, each with its own encoder.

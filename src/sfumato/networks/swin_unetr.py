@@ -68,6 +68,7 @@ def swin_unetr(
     Attention inside windows of 7 voxels a side, every second layer shifted by half.
 
     Patches of 2 voxels a side, perceptrons of four times the width, instance normalisation without weights.
+    Only the channels and ``axes`` have no default.
 
     Args:
         in_channels: Image channels.

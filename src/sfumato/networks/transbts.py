@@ -34,7 +34,7 @@ def transbts(
     """Build TransBTS: convolutions down to an eighth of the grid, a transformer there, convolutions up.
 
     Encoder widths ``filters`` times 1, 2, 4, 8 with 1, 2, 2, 4 residual blocks; a 3x3x3 convolution makes
-    tokens of ``width``, each with a learned position.
+    tokens of ``width``, each with a learned position. Only the channels and ``image_size`` have no default.
 
     Args:
         in_channels: Image channels.

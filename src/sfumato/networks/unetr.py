@@ -23,7 +23,8 @@ def unetr(
 ) -> nn.Module:
     """Build MONAI's ``UNETR``: 12 transformer layers on patches of 16 voxels, tapped after 3, 6 and 9.
 
-    Instance normalisation without weights; queries, keys and values without bias.
+    Instance normalisation without weights; queries, keys and values without bias. Only the channels, ``axes``
+    and ``image_size`` have no default.
 
     Args:
         in_channels: Image channels.
