@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.losses import FocalL1Loss, L1Loss, L2Loss, ProductLoss
+from sfumato.losses.regression import PRODUCT
+from sfumato.structures import REGIONS, SIGNED
 
 SHAPES = [(2, 3, 4, 5), (1, 2, 3, 2, 5)]
 
@@ -87,11 +89,16 @@ def test_the_product_loss_is_its_formula(shape):
     torch.testing.assert_close(ProductLoss(weight_l1=0.0)(z, s), without)
 
 
-def test_the_minimum_of_the_product_loss_is_at_the_target():
-    _, s = pair((1, 2, 3, 4))
+@pytest.mark.parametrize("kind", [SIGNED, REGIONS], ids=lambda kind: kind.name)
+def test_the_minimum_of_the_product_loss_is_at_the_target(kind):
+    def maps(seed):
+        return (value.clamp_min(kind.low) for value in pair((1, 2, 3, 4), seed))
+
+    assert kind in PRODUCT.kinds
+    _, s = maps(0)
     assert ProductLoss()(s, s).item() == pytest.approx(-1 / 3)
     for seed in range(5):
-        z, _ = pair((1, 2, 3, 4), seed + 1)
+        z, _ = maps(seed + 1)
         for share in (0.01, 0.1, 1.0):
             assert ProductLoss(weight_l1=0.0)((1 - share) * s + share * z, s) > -1 / 3
 
