@@ -77,7 +77,8 @@ def test_list_shows_every_experiment_with_its_data_trainings_and_cost():
         first = next(iter(found.listed))
         (line,) = (line for line in said.splitlines() if line.startswith(f"{first} "))
         part = found.content.data[0]
-        trainings = found.trainings_per_layout[part.layout]
+        rows, seeds = found.trainings(part.layout), found.content.seeds
+        trainings = len(rows) * len(seeds) * (part.folds or 1)
         assert f"({part.layout}) " in line
         assert f" {trainings} " in line
         assert line.split()[-1].startswith("~")

@@ -19,7 +19,7 @@ from sfumato.data.readers.layouts import LAYOUTS
 from sfumato.errors import DataError
 from sfumato.reproduction.data import find_sources, require_sound
 from sfumato.reproduction.experiments import experiment
-from sfumato.reproduction.fit import misfits
+from sfumato.reproduction.misfits import misfits
 from tiny_data import write_nnunet
 
 EXPERIMENTS = {

@@ -10,5 +10,5 @@ PIPE_WIDTH = 200
 
 
 def wide_console() -> Console:
-    """A console on standard output whose tables are not squeezed where nobody's terminal sets the width."""
+    """Return a console on standard output, 200 columns wide where no terminal sets the width."""
     return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)

@@ -175,7 +175,7 @@ def _print_list(speeds: Path | None) -> None:
 
 
 def _list_lines(listed: Experiment, measured: Mapping[str, Speed]) -> Iterator[tuple[str, ...]]:
-    """One line per data set of what the experiment makes; trainings that it shares are counted once."""
+    """Yield a line per data set of what the experiment makes; trainings that it shares are counted once."""
     counted: set[str] = set()
     for name, entry in listed.listed.items():
         for layout in entry.data:

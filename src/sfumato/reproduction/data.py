@@ -13,7 +13,7 @@ from sfumato.data.inspection import Inspection, inspect_dataset
 from sfumato.errors import DataError, InputError, OutputExistsError, SfumatoError
 from sfumato.recipe.recipe import Recipe
 from sfumato.reproduction.experiments import DataPart, Draw, Experiment
-from sfumato.reproduction.fit import misfits
+from sfumato.reproduction.misfits import misfits
 
 Progress = Callable[[int, int], None]
 AXIAL = {

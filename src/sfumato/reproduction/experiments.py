@@ -209,15 +209,6 @@ class Experiment:
         layouts = tuple(part.layout for part in self.content.data)
         return self.content.listed or {self.name: Listed(title=self.content.title, data=layouts)}
 
-    @property
-    def trainings_per_layout(self) -> dict[str, int]:
-        """How many trainings each data set needs: rows times seeds times folds."""
-        seeds = len(self.content.seeds)
-        return {
-            part.layout: seeds * (part.folds or 1) * len(self.trainings(part.layout))
-            for part in self.content.data
-        }
-
 
 def experiment(name: str) -> Experiment:
     """Read one of :data:`EXPERIMENTS`, or the set of one of :data:`ALIASES`.

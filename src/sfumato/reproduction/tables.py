@@ -47,10 +47,6 @@ def side_by_side_tables(cells: Iterable[Compared]) -> list[Table]:
     ]
 
 
-def _bracketed(unit: str) -> str:
-    return "" if unit == "fraction" else f" [{unit}]"
-
-
 def _lines(cells: Sequence[Compared]) -> Iterable[tuple[Cell, ...]]:
     before = ""
     for cell in cells:

@@ -67,7 +67,7 @@ def _channels(part: DataPart, dataset: Dataset) -> list[str]:
 
 
 def _parts(recipes: Sequence[Recipe], dataset: Dataset) -> list[str]:
-    """What the recipes themselves name and the data set lacks: raters, and labels of regions."""
+    """List what the recipes themselves name and the data set lacks: raters, and labels of regions."""
     # Without cases nothing is read: the axes were compared above.
     declared = replace(dataset, cases=())
     problems: dict[str, None] = {}
@@ -82,7 +82,7 @@ def _parts(recipes: Sequence[Recipe], dataset: Dataset) -> list[str]:
 
 
 def _structures(part: DataPart, dataset: Dataset, recipes: Sequence[Recipe]) -> list[str]:
-    """What the tables name and no evaluation would give."""
+    """List the structures that the tables name and the data set does not have."""
     names = [name for label, name in sorted(dataset.label_names.items()) if label]
     known = set(names if dataset.regions is None else dataset.regions)
     if all(recipe.regions is not None for recipe in recipes):
@@ -97,7 +97,7 @@ def _structures(part: DataPart, dataset: Dataset, recipes: Sequence[Recipe]) -> 
 
 
 def _asked(part: DataPart) -> list[tuple[str, str]]:
-    """Every structure of the tables, and the rater that it is compared with; empty: the reference."""
+    """Return every structure of the tables, and the rater it is compared with; empty: the reference."""
     places = [
         place.partition("@")
         for measure in part.metrics.values()
@@ -108,7 +108,7 @@ def _asked(part: DataPart) -> list[tuple[str, str]]:
 
 
 def _raters(part: DataPart, recipes: Sequence[Recipe], dataset: Dataset) -> list[str]:
-    """The raters whom recipes and tables name, and the cases that lack the mask a recipe trains on."""
+    """List the raters whom the data set lacks, and the cases that lack the mask a recipe trains on."""
     wanted = dict.fromkeys(recipe.raters for recipe in recipes if recipe.raters != _CONSENSUS)
     known = dataset.rater_names
     absent = dict.fromkeys(rater for _, rater in _asked(part) if rater and rater not in known)
