@@ -25,7 +25,7 @@ LABELS, ACTIVATIONS, LOSSES, DECODERS = (
 
 
 def put_together(label, activation, loss, decoder):
-    return Method("mine", "Mine", "", "", label, activation, loss, decoder)
+    return Method("mine", "Mine", "", label, activation, loss, decoder)
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -175,7 +175,7 @@ class Mean(torch.nn.Module):
 def half(logits):
     return logits.sigmoid() / 2
 
-WHOLE = Method("whole", "Whole", "", "", SIGNED_MASK, "tanh", "l2", "zero")
+WHOLE = Method("whole", "Whole", "", SIGNED_MASK, "tanh", "l2", "zero")
 NUMBER = 3
 """
 
@@ -281,12 +281,12 @@ class Entry(SimpleNamespace):
 
 
 def test_methods_of_installed_packages_are_known_and_broken_ones_warned_of(monkeypatch, caplog):
-    mine = Method("mine", "Mine", "", "", "svls", "softmax", "dice-ce", "argmax")
+    mine = Method("mine", "Mine", "", "svls", "softmax", "dice-ce", "argmax")
     entries = [
         Entry(value="good:METHOD", loads=mine),
         Entry(value="bad:METHOD", loads=ImportError("no such thing")),
         Entry(value="misfit:METHOD", loads=put_together("sing", "softmax", "l1", "zero")),
-        Entry(value="twin:METHOD", loads=[Method("ce", "x", "", "", "svls", "softmax", "dice-ce", "argmax")]),
+        Entry(value="twin:METHOD", loads=[Method("ce", "x", "", "svls", "softmax", "dice-ce", "argmax")]),
     ]
     monkeypatch.setattr(metadata, "entry_points", lambda group: entries if group == "sfumato.methods" else [])
     plugin_methods.cache_clear()

@@ -223,4 +223,4 @@ def _read_only(name: str, reading: Reading) -> Method:
     activation = ACTIVATIONS[reading.activation].with_options(reading.activation_options)
     label = Label(name, name, kind, _refuse)
     loss = Loss(name, name, _refuse, kinds=(kind,))
-    return Method(name, name, "", "", label, activation, loss, reading.decoder)
+    return Method(name, name, "", label, activation, loss, reading.decoder)

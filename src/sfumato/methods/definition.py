@@ -32,7 +32,6 @@ class Method:
     Attributes:
         name: What a recipe calls it.
         title: What a table calls it.
-        summary: One sentence.
         reference: Author (year).
         label: How the target is made.
         activation: From logits to the target's range.
@@ -44,7 +43,6 @@ class Method:
 
     name: str
     title: str
-    summary: str
     reference: str
     label: str | Label
     activation: str | Activation

@@ -18,12 +18,7 @@ def require_six_widths(channels: Sequence[int]) -> None:
 
 
 def basic_unet(
-    *,
-    in_channels: int,
-    out_channels: int,
-    axes: int,
-    channels: Sequence[int] = WIDTHS,
-    dropout: float = 0.1,
+    *, in_channels: int, out_channels: int, axes: int, channels: Sequence[int] = WIDTHS, dropout: float = 0.1
 ) -> nn.Module:
     """Build MONAI's ``BasicUNet``: two convolutions per level, max-pooling, transposed convolutions up.
 

@@ -14,16 +14,7 @@ from sfumato.networks.definition import Network, require_dropout, require_levels
 
 # The eight voxels of a 2x2x2 block in the order in which MONAI 1.0.1 joins them: two come twice, and the
 # offsets (1, 1, 0) and (0, 1, 1) never.
-PUBLISHED_OFFSETS = (
-    (0, 0, 0),
-    (1, 0, 0),
-    (0, 1, 0),
-    (0, 0, 1),
-    (1, 0, 1),
-    (0, 1, 0),
-    (0, 0, 1),
-    (1, 1, 1),
-)
+PUBLISHED_OFFSETS = ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 0, 1), (1, 1, 1))
 
 
 class PublishedMerging(nn.Module):

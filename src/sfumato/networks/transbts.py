@@ -216,11 +216,7 @@ class _Up(nn.Module):
 
 
 def _normed(before: int, after: int) -> list[nn.Module]:
-    return [
-        nn.Conv3d(before, after, kernel_size=3, padding=1),
-        nn.BatchNorm3d(after),
-        nn.ReLU(inplace=True),
-    ]
+    return [nn.Conv3d(before, after, kernel_size=3, padding=1), nn.BatchNorm3d(after), nn.ReLU(inplace=True)]
 
 
 NETWORK = Network("transbts", transbts, axes=(3,), divisor=8, fixed_size=True)

@@ -11,11 +11,7 @@ from sfumato.networks.definition import Network
 
 
 def unet3d(
-    *,
-    in_channels: int,
-    out_channels: int,
-    channels: Sequence[int] = (64, 128, 256, 512),
-    groups: int = 8,
+    *, in_channels: int, out_channels: int, channels: Sequence[int] = (64, 128, 256, 512), groups: int = 8
 ) -> nn.Module:
     """Build the U-Net of pytorch-3dunet.
 
