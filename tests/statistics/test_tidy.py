@@ -155,6 +155,19 @@ def test_absent_files_and_empty_tables_are_refused(tmp_path):
         tidy([{"method": "a"}])  # type: ignore[list-item]  # the mistake is the test
 
 
+def test_rater_of_an_older_table_stands_behind_its_structure(tmp_path):
+    text = "method,metric,value,case,structure\na,dice,1,c,cell@rater3\na,dice,0.5,c,cell\n"
+    table = tidy(write(tmp_path / "m.csv", text))
+    assert table[["structure", "rater"]].values.tolist() == [["cell", "rater3"], ["cell", ""]]
+
+
+def test_comparison_takes_the_files_themselves(tmp_path):
+    rows = "".join(f"{m},dice,{v / 10},c{v}\n" for m in "ab" for v in range(3))
+    path = write(tmp_path / "m.csv", "method,metric,value,case\n" + rows)
+    for form in (path, str(path), [path]):
+        assert compare(form, proposed="a", metric="dice")["n"].tolist() == [3]
+
+
 def test_a_column_that_comes_twice_is_refused():
     frame = pd.DataFrame(
         [["a", "dice", 1.0, "c", "d"]], columns=["method", "metric", "value", "case", "Case"]
