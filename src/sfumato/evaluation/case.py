@@ -19,14 +19,7 @@ from torch import Tensor
 from sfumato.checks import as_tensor, require_same_shape, require_spacing
 from sfumato.data.case import Case, Dataset
 from sfumato.errors import DTypeError, ShapeError
-from sfumato.evaluation.metrics_table import (
-    Calibrated,
-    MapPair,
-    MaskPair,
-    Metric,
-    RaterMasks,
-    ScoringOptions,
-)
+from sfumato.evaluation.metrics_table import Calibrated, MapPair, MaskPair, Metric, RaterMasks, ScoringOptions
 from sfumato.evaluation.rows import Row
 from sfumato.metrics.raters import soft_consensus
 from sfumato.metrics.surface.elements import bounding_box

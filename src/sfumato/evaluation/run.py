@@ -10,14 +10,7 @@ import torch
 from torch import Tensor
 
 from sfumato.data.case import Case, Dataset
-from sfumato.evaluation.case import (
-    WHOLE,
-    CaseReference,
-    Origin,
-    SoftPrediction,
-    evaluate_case,
-    evaluate_soft,
-)
+from sfumato.evaluation.case import WHOLE, CaseReference, Origin, SoftPrediction, evaluate_case, evaluate_soft
 from sfumato.evaluation.diagrams import (
     Point,
     history_points,

@@ -128,11 +128,7 @@ def write_prediction(prediction: Prediction, model: Model, out: Path, *, soft: S
 
 
 def describe(
-    model: Model,
-    out: Path,
-    *,
-    soft: SoftFormat | None,
-    changes: Mapping[str, object] | None = None,
+    model: Model, out: Path, *, soft: SoftFormat | None, changes: Mapping[str, object] | None = None
 ) -> None:
     """Write ``prediction.json``: the :func:`description` of the files of this folder."""
     content = description(model, soft=soft, changes=changes)

@@ -88,11 +88,7 @@ def slice_logits(
 
 
 def _joined(
-    network: nn.Module,
-    batch: Tensor,
-    window: Sequence[int],
-    overlap: float,
-    divisor: int | Sequence[int],
+    network: nn.Module, batch: Tensor, window: Sequence[int], overlap: float, divisor: int | Sequence[int]
 ) -> Tensor:
     from monai.inferers.utils import sliding_window_inference
 

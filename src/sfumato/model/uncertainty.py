@@ -23,27 +23,13 @@ from sfumato.errors import CheckpointError, InputError, ValueRangeError
 from sfumato.model.checkpoint import load
 from sfumato.model.folder import PredictionFolder
 from sfumato.model.model import Model, Prediction
-from sfumato.model.predict import (
-    SoftFormat,
-    chosen_cases,
-    describe,
-    description,
-    image_of,
-    write_prediction,
-)
+from sfumato.model.predict import SoftFormat, chosen_cases, describe, description, image_of, write_prediction
 
 LOG = logging.getLogger("sfumato.model")
 Kind = Literal["tta", "mcdropout", "ensemble"]
 KINDS: tuple[Kind, ...] = ("tta", "mcdropout", "ensemble")
 # The classes of torch.nn that drop something at random; their common base has no public name.
-_DROPOUTS = (
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.AlphaDropout,
-    nn.FeatureAlphaDropout,
-)
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfumato.checks import (
-    as_tensor,
-    require_choice,
-    require_labels,
-    require_positive,
-    require_same_shape,
-)
+from sfumato.checks import as_tensor, require_choice, require_labels, require_positive, require_same_shape
 from sfumato.errors import InputError, ValueRangeError
 from sfumato.metrics.calibration.probabilities import (
     cases,

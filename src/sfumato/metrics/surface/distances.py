@@ -215,12 +215,7 @@ class SurfaceDistances:
         return self.diagonal_mm if missing == "diagonal" else math.nan
 
     def _reduce(
-        self,
-        reduce: Callable[[Pair], float],
-        weighting: str,
-        *,
-        both_empty: float,
-        one_empty: float,
+        self, reduce: Callable[[Pair], float], weighting: str, *, both_empty: float, one_empty: float
     ) -> PerRegion:
         require_choice("weighting", weighting, ("area", "voxel"))
         values = []
