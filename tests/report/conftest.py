@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from sfumato.evaluation.case import Origin
 from sfumato.evaluation.diagrams import (
     history_points,
     reliability_points,
@@ -18,7 +17,7 @@ from sfumato.evaluation.diagrams import (
     value_points,
     write_points,
 )
-from sfumato.evaluation.rows import Row, write_rows
+from sfumato.evaluation.rows import Origin, Row, write_rows
 from sfumato.metrics.calibration.reliability import ReliabilityBins
 from sfumato.report import Overlay, RaterPanel, ReportCase, load_runs, write_report
 from sfumato.structures import CLASSES, SIGNED

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from sfumato.errors import FileFormatError, UnknownNameError
-from sfumato.evaluation.case import Origin
 from sfumato.evaluation.diagrams import reliability_points, write_points
-from sfumato.evaluation.rows import write_rows
+from sfumato.evaluation.rows import Origin, write_rows
 from sfumato.metrics.calibration.reliability import ReliabilityBins
 from sfumato.report.document import write_report
 from sfumato.report.figures import pooled_bins

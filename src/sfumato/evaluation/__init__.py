@@ -5,7 +5,6 @@ from sfumato.errors import optional_libraries
 with optional_libraries():
     from sfumato.evaluation.case import (
         CaseReference,
-        Origin,
         SoftPrediction,
         evaluate_agreement,
         evaluate_case,
@@ -14,7 +13,7 @@ with optional_libraries():
     )
     from sfumato.evaluation.folder import FolderScores, evaluate_folder, score_folder
     from sfumato.evaluation.metrics_table import METRICS, Metric, ScoringOptions
-    from sfumato.evaluation.rows import Row, read_rows, write_rows
+    from sfumato.evaluation.rows import Origin, Row, read_rows, write_rows
 
 __all__ = [
     "METRICS",

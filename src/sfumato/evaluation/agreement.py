@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from sfumato.data.case import Case, Dataset
-from sfumato.evaluation.case import CaseReference, Origin, evaluate_agreement
-from sfumato.evaluation.rows import Row
+from sfumato.evaluation.case import CaseReference, evaluate_agreement
+from sfumato.evaluation.rows import Origin, Row
 from sfumato.structures import Structures
 
 METRIC = "rater_dice"

@@ -20,25 +20,13 @@ from sfumato.checks import as_tensor, require_same_shape, require_spacing
 from sfumato.data.case import Case, Dataset
 from sfumato.errors import DTypeError, ShapeError
 from sfumato.evaluation.metrics_table import Calibrated, MapPair, MaskPair, Metric, RaterMasks, ScoringOptions
-from sfumato.evaluation.rows import Row
+from sfumato.evaluation.rows import Origin, Row
 from sfumato.metrics.raters import soft_consensus
 from sfumato.metrics.surface.elements import bounding_box
 from sfumato.structures import Structures, TargetKind, region_weights
 from sfumato.types import ArrayLike
 
 WHOLE = "all"  # the structure of scores that look at all classes at once
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What the rows of one case say about where they come from."""
-
-    run: str
-    method: str
-    dataset: str
-    seed: int | None
-    fold: int | None
-    case: str
 
 
 @dataclass(frozen=True, eq=False)

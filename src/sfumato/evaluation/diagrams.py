@@ -22,10 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfumato.errors import FileFormatError
-from sfumato.evaluation.case import Origin
 from sfumato.evaluation.csv_files import read_records, write_records
 from sfumato.evaluation.rows import COLUMNS as ROW_COLUMNS
-from sfumato.evaluation.rows import is_diagram
+from sfumato.evaluation.rows import Origin, is_diagram
 from sfumato.metrics.calibration.reliability import ReliabilityBins
 
 FILE = "diagrams.csv"

@@ -38,40 +38,25 @@ class ReferenceFiles:
 
 @dataclass(frozen=True)
 class References:
-    """What the predictions are compared with.
+    """What the predictions are compared with."""
 
-    Attributes:
-        name: The data set's name.
-        cases: The files of every case.
-        label_names: Name of every label; None: declared nowhere.
-        regions: Region name to the labels that form it, where the data declare any.
-        spacing: For pictures, which state none.
-        label_values: Stored value to label, where they differ.
-        complete: Every case must have a prediction; a data set also holds training cases.
-    """
-
-    name: str
-    cases: Mapping[str, ReferenceFiles]
-    label_names: Mapping[int, str] | None
+    name: str  # the data set's name
+    cases: Mapping[str, ReferenceFiles]  # the files of every case
+    label_names: Mapping[int, str] | None  # name of every label; None: declared nowhere
+    # Region name to the labels that form it, where the data declare any.
     regions: Mapping[str, tuple[int, ...]] | None
-    spacing: Spacing | None
-    label_values: Mapping[int, int] | None = None
-    complete: bool = False
+    spacing: Spacing | None  # for pictures, which state none
+    label_values: Mapping[int, int] | None = None  # stored value to label, where they differ
+    complete: bool = False  # every case must have a prediction; a data set also holds training cases
 
 
 @dataclass(frozen=True)
 class PredictionFiles:
-    """The predictions of one model: a folder, or one file.
+    """The predictions of one model: a folder, or one file."""
 
-    Attributes:
-        hard: Every case's labels or masks.
-        soft: The soft predictions there are.
-        description: What ``prediction.json`` says; empty for other people's predictions.
-    """
-
-    hard: Mapping[str, Path]
-    soft: Mapping[str, Path]
-    description: Mapping[str, Any]
+    hard: Mapping[str, Path]  # every case's labels or masks
+    soft: Mapping[str, Path]  # the soft predictions there are
+    description: Mapping[str, Any]  # what ``prediction.json`` says; empty for other people's predictions
 
     @property
     def regions(self) -> dict[str, tuple[int, ...]] | None:

@@ -19,7 +19,7 @@ from sfumato.data.case import Dataset, VolumePath
 from sfumato.data.readers.files import Volume, stem
 from sfumato.data.readers.masks import read_mask, read_on_grid, read_soft, read_weights, small_labels
 from sfumato.errors import DataError, InputError, ShapeError, ValueRangeError
-from sfumato.evaluation.case import CaseReference, Origin, SoftPrediction, evaluate_masks, evaluate_soft
+from sfumato.evaluation.case import CaseReference, SoftPrediction, evaluate_masks, evaluate_soft
 from sfumato.evaluation.files import (
     PredictionFiles,
     ReferenceFiles,
@@ -30,7 +30,7 @@ from sfumato.evaluation.files import (
     structures_of,
 )
 from sfumato.evaluation.metrics_table import ScoringOptions, default_metrics
-from sfumato.evaluation.rows import COLUMNS, Row, write_rows
+from sfumato.evaluation.rows import COLUMNS, Origin, Row, write_rows
 from sfumato.labels import hard_labels, majority_vote
 from sfumato.output import atomic_output
 from sfumato.structures import CLASSES, REGIONS, SIGNED, TARGET_KINDS, Structures, TargetKind
@@ -40,23 +40,14 @@ About = Mapping[str, str | int | None]
 
 @dataclass(frozen=True)
 class FolderScores:
-    """What the predictions of a folder score.
+    """What the predictions of a folder score."""
 
-    Attributes:
-        rows: The tidy rows.
-        options: How they were computed.
-        reference: The references' name.
-        scored: Number of cases scored.
-        cases: Number of cases of the reference.
-        from_weights: Number of scored cases whose reference is class weights alone.
-    """
-
-    rows: tuple[Row, ...]
-    options: ScoringOptions
-    reference: str
-    scored: int
-    cases: int
-    from_weights: int
+    rows: tuple[Row, ...]  # the tidy rows
+    options: ScoringOptions  # how they were computed
+    reference: str  # the references' name
+    scored: int  # number of cases scored
+    cases: int  # number of cases of the reference
+    from_weights: int  # number of scored cases whose reference is class weights alone
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as a data frame; a seed or fold that nobody states is missing."""

@@ -15,23 +15,9 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from sfumato import metrics
 from sfumato.checks import require_choice, require_positive
-from sfumato.metrics.calibration.bins import CalibrationBins
-from sfumato.metrics.calibration.boundary import boundary_band
-from sfumato.metrics.calibration.errors import thresholded_adaptive_calibration_error
-from sfumato.metrics.calibration.reliability import CalibrationScores
-from sfumato.metrics.lesions import LesionDetection, lesion_detection
-from sfumato.metrics.overlap import dice, iou, precision, recall, soft_dice, soft_iou, specificity
-from sfumato.metrics.raters import (
-    RaterScores,
-    agreement_with_others,
-    generalised_energy_distance,
-    qubiq_score,
-    rater_scores,
-)
-from sfumato.metrics.squared_error import mean_squared_error
-from sfumato.metrics.surface.distances import SurfaceDistances, surface_distances
-from sfumato.metrics.volume import absolute_volume_difference, relative_volume_difference, volume_ml
+from sfumato.metrics.raters import agreement_with_others
 from sfumato.types import Spacing
 
 Better = Literal["up", "down", "zero"]  # "zero": the closer to 0, from either side
@@ -132,15 +118,17 @@ class MaskPair:
         )
 
     @cached_property
-    def surfaces(self) -> SurfaceDistances:
+    def surfaces(self) -> metrics.SurfaceDistances:
         """The surfaces' distances."""
-        return surface_distances(self.prediction, self.reference, spacing=self.spacing)
+        return metrics.surface_distances(self.prediction, self.reference, spacing=self.spacing)
 
     @cached_property
-    def lesions(self) -> LesionDetection:
+    def lesions(self) -> metrics.LesionDetection:
         """The lesions found and missed."""
         overlap, axes = self.options.min_overlap, len(self.spacing)
-        return lesion_detection(self.prediction, self.reference, min_overlap=overlap, spatial_axes=axes)
+        return metrics.lesion_detection(
+            self.prediction, self.reference, min_overlap=overlap, spatial_axes=axes
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,13 +158,13 @@ class Calibrated:
         return status(no_prediction=nothing, no_reference=not bool((self.labels != 0).any()))
 
     @cached_property
-    def scores(self) -> CalibrationScores:
+    def scores(self) -> metrics.CalibrationScores:
         """The scores of all voxels."""
         return self.within(None)
 
-    def within(self, mask: Tensor | None) -> CalibrationScores:
+    def within(self, mask: Tensor | None) -> metrics.CalibrationScores:
         """Return the scores of the voxels of a mask ``(1, *S)``."""
-        bins = CalibrationBins(self.probs.shape[1], num_bins=self.options.num_bins)
+        bins = metrics.CalibrationBins(self.probs.shape[1], num_bins=self.options.num_bins)
         bins.update(self.probs, self.labels, mask=mask)
         return bins.compute()
 
@@ -184,13 +172,13 @@ class Calibrated:
     def band(self) -> Tensor:
         """The voxels near the reference's surface, ``(1, *S)``; at least one voxel wide."""
         width = max(self.options.band_mm, *self.spacing)
-        return boundary_band(self.labels[0], spacing=self.spacing, width_mm=width)[None]
+        return metrics.boundary_band(self.labels[0], spacing=self.spacing, width_mm=width)[None]
 
     @cached_property
     def tace(self) -> float:
         """The thresholded adaptive calibration error."""
         bins, threshold = self.options.num_bins, self.options.threshold
-        return thresholded_adaptive_calibration_error(
+        return metrics.thresholded_adaptive_calibration_error(
             self.probs, self.labels, num_bins=bins, threshold=threshold
         )
 
@@ -205,15 +193,15 @@ class RaterMasks:
     undefined = "ok"
 
     @cached_property
-    def dice(self) -> RaterScores:
+    def dice(self) -> metrics.RaterScores:
         """The prediction's Dice with each rater."""
-        return rater_scores(self.prediction, self.raters)
+        return metrics.rater_scores(self.prediction, self.raters)
 
     @cached_property
-    def iou(self) -> RaterScores:
+    def iou(self) -> metrics.RaterScores:
         """The prediction's IoU with each rater."""
-        score = partial(iou, spatial_axes=self.prediction.ndim - 1)
-        return rater_scores(self.prediction, self.raters, score=score)
+        score = partial(metrics.iou, spatial_axes=self.prediction.ndim - 1)
+        return metrics.rater_scores(self.prediction, self.raters, score=score)
 
 
 def status(*, no_prediction: bool, no_reference: bool) -> str:
@@ -245,11 +233,15 @@ _rater = partial(Metric, unit="fraction", group="Several raters", needs="rater_m
 METRICS |= {
     metric.name: metric
     for metric in (
-        _overlap("dice", "Dice", better="up", function=_of(dice), shown_in=_EVERYWHERE),
-        _overlap("iou", "IoU", better="up", function=_of(iou), shown_in=("terminal",)),
-        _overlap("precision", "Precision", better="up", function=_of(precision), shown_in=("summary",)),
-        _overlap("recall", "Recall", better="up", function=_of(recall), shown_in=("summary",)),
-        _overlap("specificity", "Specificity", better="up", function=_of(specificity), computed="on demand"),
+        _overlap("dice", "Dice", better="up", function=_of(metrics.dice), shown_in=_EVERYWHERE),
+        _overlap("iou", "IoU", better="up", function=_of(metrics.iou), shown_in=("terminal",)),
+        _overlap(
+            "precision", "Precision", better="up", function=_of(metrics.precision), shown_in=("summary",)
+        ),
+        _overlap("recall", "Recall", better="up", function=_of(metrics.recall), shown_in=("summary",)),
+        _overlap(
+            "specificity", "Specificity", better="up", function=_of(metrics.specificity), computed="on demand"
+        ),
         _surface("hd95", "HD95", better="down", function=_hausdorff(95.0), shown_in=_EVERYWHERE),
         _surface("hd", "HD", better="down", function=_hausdorff(100.0), computed="on demand"),
         _surface(
@@ -279,7 +271,7 @@ METRICS |= {
             "Abs. volume difference",
             unit="fraction",
             better="down",
-            function=_of(absolute_volume_difference),
+            function=_of(metrics.absolute_volume_difference),
             shown_in=("terminal",),
         ),
         _surface(
@@ -287,7 +279,7 @@ METRICS |= {
             "Rel. volume difference",
             unit="fraction",
             better="zero",
-            function=_of(relative_volume_difference),
+            function=_of(metrics.relative_volume_difference),
             shown_in=("strips",),
         ),
         _surface(
@@ -295,14 +287,14 @@ METRICS |= {
             "Volume",
             unit="ml",
             better=None,
-            function=lambda pair: volume_ml(pair.prediction, spacing=pair.spacing),
+            function=lambda pair: metrics.volume_ml(pair.prediction, spacing=pair.spacing),
         ),
         _surface(
             "volume_ref",
             "Volume of reference",
             unit="ml",
             better=None,
-            function=lambda pair: volume_ml(pair.reference, spacing=pair.spacing),
+            function=lambda pair: metrics.volume_ml(pair.reference, spacing=pair.spacing),
         ),
         # A run cannot be asked for further metrics afterwards.
         _lesion(
@@ -326,9 +318,9 @@ METRICS |= {
             function=lambda pair: pair.lesions.f1(),
             computed="on demand",
         ),
-        _map("mse", "MSE", better="down", function=_of(mean_squared_error), shown_in=("terminal",)),
-        _map("soft_dice", "Soft Dice", better="up", function=_of(soft_dice)),
-        _map("soft_iou", "Soft IoU", better="up", function=_of(soft_iou), computed="on demand"),
+        _map("mse", "MSE", better="down", function=_of(metrics.mean_squared_error), shown_in=("terminal",)),
+        _map("soft_dice", "Soft Dice", better="up", function=_of(metrics.soft_dice)),
+        _map("soft_iou", "Soft IoU", better="up", function=_of(metrics.soft_iou), computed="on demand"),
         _calibration("ece", "ECE", function=lambda case: case.scores.ece, shown_in=_EVERYWHERE),
         _calibration(
             "ece_foreground", "ECE foreground", function=lambda case: case.within(case.labels != 0).ece
@@ -360,28 +352,28 @@ METRICS |= {
             "Dice with soft consensus",
             better="up",
             needs="rater_maps",
-            function=_of(soft_dice),
+            function=_of(metrics.soft_dice),
         ),
         _rater(
             "consensus_iou",
             "IoU with soft consensus",
             better="up",
             needs="rater_maps",
-            function=_of(soft_iou),
+            function=_of(metrics.soft_iou),
         ),
         _rater(
             "qubiq",
             "QUBIQ score",
             better="up",
             needs="rater_maps",
-            function=lambda pair: qubiq_score(pair.prediction, pair.reference),
+            function=lambda pair: metrics.qubiq_score(pair.prediction, pair.reference),
             shown_in=("summary",),
         ),
         _rater(
             "ged",
             "GED",
             better="down",
-            function=lambda case: generalised_energy_distance(case.prediction[None], case.raters),
+            function=lambda case: metrics.generalised_energy_distance(case.prediction[None], case.raters),
             shown_in=("summary",),
         ),
         _rater(

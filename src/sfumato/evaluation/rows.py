@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfumato.errors import FileFormatError, ValueRangeError
 from sfumato.evaluation.csv_files import read_records, write_records
@@ -29,12 +30,8 @@ OLD_DIAGRAMS = ("reliability", "values", "threshold", "history")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One value: a metric of one structure in one case.
-
-    Raises:
-        ValueRangeError: The status is unknown, or does not fit the value.
-    """
+class Origin:
+    """What the rows of one case say about where they come from."""
 
     run: str
     method: str
@@ -42,6 +39,16 @@ class Row:
     seed: int | None
     fold: int | None
     case: str
+
+
+@dataclass(frozen=True)
+class Row(Origin):
+    """One value: a metric of one structure in one case.
+
+    Raises:
+        ValueRangeError: The status is unknown, or does not fit the value.
+    """
+
     rater: str
     structure: str
     metric: str
@@ -110,26 +117,12 @@ def _row(text: Mapping[str, str], place: str, rater_names: Mapping[str, str]) ->
         structure, _, rater = structure.partition("@")
         rater = rater_names.get(rater, rater)
     try:
-        return Row(
-            run=text["run"],
-            method=text["method"],
-            dataset=text["dataset"],
-            seed=_whole(text["seed"]),
-            fold=_whole(text["fold"]),
-            case=text["case"],
-            rater=rater,
-            structure=structure,
-            metric=text["metric"],
-            value=float(text["value"]) if text["value"].strip() else math.nan,
-            unit=text["unit"],
-            status=text["status"],
-        )
+        values: dict[str, Any] = {**text, "structure": structure, "rater": rater}
+        values |= {name: int(text[name]) if text[name].strip() else None for name in ("seed", "fold")}
+        values["value"] = float(text["value"]) if text["value"].strip() else math.nan
+        return Row(**values)
     except ValueError as error:
         raise FileFormatError(f"{place}: {error}") from error
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if text.strip() else None
 
 
 def _old_rater_names(path: Path) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sfumato.data.case import Case, Dataset
-from sfumato.evaluation.case import WHOLE, CaseReference, Origin, SoftPrediction, evaluate_case, evaluate_soft
+from sfumato.evaluation.case import WHOLE, CaseReference, SoftPrediction, evaluate_case, evaluate_soft
 from sfumato.evaluation.diagrams import (
     Point,
     history_points,
@@ -19,7 +19,7 @@ from sfumato.evaluation.diagrams import (
     value_points,
 )
 from sfumato.evaluation.metrics_table import METRICS, ScoringOptions, default_metrics
-from sfumato.evaluation.rows import SCALED, Row
+from sfumato.evaluation.rows import SCALED, Origin, Row
 from sfumato.metrics import CalibrationBins, boundary_band
 from sfumato.model.model import Model, Prediction
 from sfumato.model.temperature import scaled_case

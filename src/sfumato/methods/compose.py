@@ -29,18 +29,12 @@ Choice = tuple[str | None, Mapping[str, Any]]  # a part's name, or the method's 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a prediction needs to know of a method whose own code is not to be run.
+    """What a prediction needs to know of a method whose own code is not to be run."""
 
-    Attributes:
-        kind: Name of the target kind.
-        activation: Name of the activation.
-        decoder: Name of the decoder.
-        activation_options: What differs from the activation's defaults.
-    """
-
-    kind: str = ""
-    activation: str = ""
-    decoder: str = ""
+    kind: str = ""  # name of the target kind
+    activation: str = ""  # name of the activation
+    decoder: str = ""  # name of the decoder
+    # What differs from the activation's defaults.
     activation_options: Mapping[str, Any] = field(default_factory=dict)
 
 

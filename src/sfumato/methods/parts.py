@@ -42,18 +42,12 @@ def _own_loss(made: type[Any], reference: str) -> Loss:
 
 @dataclass(frozen=True)
 class PartTable:
-    """One of the four parts: its built-in rows, and how a user's own becomes one.
+    """One of the four parts: its built-in rows, and how a user's own becomes one."""
 
-    Attributes:
-        part: What it is called: ``label``, ``activation``, ``loss`` or ``decoder``.
-        rows: The built-in rows by name.
-        row_type: The type of a row.
-        adopt: Makes a row of a plain function or class; ``None``: it has to be a row.
-    """
-
-    part: str
-    rows: Mapping[str, Any]
-    row_type: type[Any]
+    part: str  # what it is called: ``label``, ``activation``, ``loss`` or ``decoder``
+    rows: Mapping[str, Any]  # the built-in rows by name
+    row_type: type[Any]  # the type of a row
+    # Makes a row of a plain function or class; ``None``: it has to be a row.
     adopt: Callable[[Any, str], Any] | None
 
     def look_up(self, name: Any) -> Any:  # noqa: ANN401 - a row of the table's type

@@ -18,16 +18,11 @@ _TOLD_APART = ("run", "method", "kind", "threshold", "soft")  # what all files o
 
 @dataclass(frozen=True)
 class PredictionFolder:
-    """Where the predictions of one model go.
+    """Where the predictions of one model go."""
 
-    Attributes:
-        path: The folder.
-        cases: Names of all cases of the data set: a file of such a name is a hard prediction.
-        endings: Of the files that every case gets: ``""`` for the hard prediction, ``_soft``, …
-    """
-
-    path: Path
-    cases: Collection[str]
+    path: Path  # the folder
+    cases: Collection[str]  # names of all cases of the data set: a file of such a name is a hard prediction
+    # Of the files that every case gets: ``""`` for the hard prediction, ``_soft``, …
     endings: tuple[str, ...]
 
     def require_free(

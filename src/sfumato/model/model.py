@@ -20,19 +20,12 @@ from sfumato.structures import Structures
 
 @dataclass(frozen=True)
 class SegmentationTask:
-    """What a model was trained on, as far as predictions depend on it.
+    """What a model was trained on, as far as predictions depend on it."""
 
-    Attributes:
-        in_channels: Number of image channels.
-        structures: Classes and regions.
-        channel_names: Name of every image channel.
-        dataset: The data set's name.
-    """
-
-    in_channels: int
-    structures: Structures
-    channel_names: tuple[str, ...]
-    dataset: str
+    in_channels: int  # number of image channels
+    structures: Structures  # classes and regions
+    channel_names: tuple[str, ...]  # name of every image channel
+    dataset: str  # the data set's name
 
     @classmethod
     def of(cls, dataset: Dataset, *, in_channels: int) -> Self:
@@ -58,18 +51,12 @@ class SegmentationTask:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One case's prediction on the grid of its image file.
+    """One case's prediction on the grid of its image file."""
 
-    Attributes:
-        case: The case it belongs to.
-        soft: The activated prediction ``(channels, *S)`` float32, never binarised.
-        labels: Class per voxel ``(*S)`` int64.
-        regions: Binary regions ``(R, *S)`` where the data set defines overlapping regions, else None.
-    """
-
-    case: Case
-    soft: Tensor
-    labels: Tensor
+    case: Case  # the case it belongs to
+    soft: Tensor  # the activated prediction ``(channels, *S)`` float32, never binarised
+    labels: Tensor  # class per voxel ``(*S)`` int64
+    # Binary regions ``(R, *S)`` where the data set defines overlapping regions, else None.
     regions: Tensor | None
 
 

@@ -27,20 +27,15 @@ EVERY = "Average"  # the mean over the structures
 
 @dataclass(frozen=True)
 class Curve:
-    """One structure of one run: a value per threshold.
+    """One structure of one run: a value per threshold."""
 
-    Attributes:
-        dice: Mean over the cases; 1 where prediction and reference are empty, 0 where only one is.
-        rvd: Mean relative volume difference ``(V_ref - V_pred) / V_ref``: above 0 the prediction is too
-            small. Over the cases whose reference is not empty; nan where every one is.
-        cases: Number of cases in ``dice``.
-        undefined: Cases left out of ``rvd``, their reference being empty.
-    """
-
+    # Mean over the cases; 1 where prediction and reference are empty, 0 where only one is.
     dice: tuple[float, ...]
+    # Mean relative volume difference ``(V_ref - V_pred) / V_ref``: above 0 the prediction is too small. Over
+    # the cases whose reference is not empty; nan where every one is.
     rvd: tuple[float, ...]
-    cases: int
-    undefined: int
+    cases: int  # number of cases in ``dice``
+    undefined: int  # cases left out of ``rvd``, their reference being empty
 
 
 @dataclass(frozen=True)
@@ -49,29 +44,19 @@ class Sweep:
 
     Thresholds are on the scale of maps in [0, 1]; a signed map ``z`` counts as ``(z + 1) / 2``, so that its
     own decoder's 0 is 0.5 here.
-
-    Attributes:
-        run: The training's name.
-        method: What tables call it.
-        dataset: The data set's name.
-        seed: Its seed.
-        fold: Its fold.
-        thresholds: The candidates.
-        curves: Per structure, and their mean as ``Average`` (the only one of a single structure goes by its
-            own name too).
-        chosen: The threshold with the highest mean Dice on these cases; among equals the nearest to 0.5.
-        stored: The one that the model decodes with; None for argmax.
     """
 
-    run: str
-    method: str
-    dataset: str
-    seed: int
-    fold: int
-    thresholds: tuple[float, ...]
+    run: str  # the training's name
+    method: str  # what tables call it
+    dataset: str  # the data set's name
+    seed: int  # its seed
+    fold: int  # its fold
+    thresholds: tuple[float, ...]  # the candidates
+    # Per structure, and their mean as ``Average`` (the only one of a single structure goes by its own name
+    # too).
     curves: Mapping[str, Curve]
-    chosen: float
-    stored: float | None
+    chosen: float  # the threshold with the highest mean Dice on these cases; among equals the nearest to 0.5
+    stored: float | None  # the one that the model decodes with; None for argmax
 
     def at(self, threshold: float, structure: str = EVERY) -> tuple[float, float]:
         """Return Dice and relative volume difference at the nearest candidate."""

@@ -61,21 +61,16 @@ class Sampling:
 
 @dataclass(frozen=True)
 class UncertainPrediction:
-    """The mean of several predictions of one case, and how far they are from certain and from each other.
+    """The mean of several predictions of one case, and how far they are from certain and from each other."""
 
-    Attributes:
-        prediction: Decoded from the mean of the samples' soft predictions.
-        entropy: ``(*S)`` float32 in nats: that of the mean class probabilities, ``-sum_c p_c ln p_c``, in
-            ``[0, ln K]``. All uncertainty.
-        mutual_information: ``(*S)`` float32 in nats, in ``[0, ln(samples)]``: the entropy of the mean less
-            the mean entropy of the samples. The part on which the samples disagree; 0 where all agree.
-        samples: Number of samples.
-    """
-
-    prediction: Prediction
+    prediction: Prediction  # decoded from the mean of the samples' soft predictions
+    # ``(*S)`` float32 in nats: that of the mean class probabilities, ``-sum_c p_c ln p_c``, in ``[0, ln K]``.
+    # All uncertainty.
     entropy: Tensor
+    # ``(*S)`` float32 in nats, in ``[0, ln(samples)]``: the entropy of the mean less the mean entropy of the
+    # samples. The part on which the samples disagree; 0 where all agree.
     mutual_information: Tensor
-    samples: int
+    samples: int  # number of samples
 
 
 class SampleMean:

@@ -11,19 +11,12 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """The sizes of a transformer layer.
+    """The sizes of a transformer layer."""
 
-    Args:
-        width: Feature channels, a multiple of ``heads``.
-        heads: Attention heads.
-        mlp_width: Hidden width of the perceptrons.
-        dropout: Dropout probability of attention and perceptrons.
-    """
-
-    width: int
-    heads: int
-    mlp_width: int
-    dropout: float
+    width: int  # feature channels, a multiple of ``heads``
+    heads: int  # attention heads
+    mlp_width: int  # hidden width of the perceptrons
+    dropout: float  # dropout probability of attention and perceptrons
 
 
 class SelfAttention(nn.Module):

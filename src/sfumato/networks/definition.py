@@ -59,24 +59,16 @@ class Network:
 class InputCheck:
     """A forward hook that refuses input which does not suit the network, before a layer stumbles over it.
 
-    Args:
-        name: The network's name, for messages.
-        channels: Image channels that the network was built for.
-        axes: Spatial axes that it was built for.
-        divisor: Every side is a multiple of this.
-        fixed_size: The only size it takes, or None.
-        norm_at_bottom: The coarsest grid is scaled by its own mean and variance.
-
     Raises:
         ShapeError: wrong number of axes, channels, or voxels; the message names both.
     """
 
-    name: str
-    channels: int
-    axes: int
-    divisor: int
-    fixed_size: tuple[int, ...] | None
-    norm_at_bottom: bool
+    name: str  # the network's name, for messages
+    channels: int  # image channels that the network was built for
+    axes: int  # spatial axes that it was built for
+    divisor: int  # every side is a multiple of this
+    fixed_size: tuple[int, ...] | None  # the only size it takes, or None
+    norm_at_bottom: bool  # the coarsest grid is scaled by its own mean and variance
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Raise where the first of the module's ``inputs`` does not suit it."""
