@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sfumato.errors import DTypeError, ShapeError, UnknownNameError, ValueRangeError
+from sfumato.types import ArrayLike, Regions
 
 
 def as_tensor(array: Tensor | np.ndarray) -> Tensor:
@@ -109,3 +110,27 @@ def require_finite(name: str, array: Tensor) -> None:
         raise ValueRangeError(
             f"{name} holds {bad} NaN or infinite values of {array.numel()}: remove them first"
         )
+
+
+def as_regions(regions: ArrayLike, *, axes: int) -> Regions:
+    """Check region masks and return them as booleans ``(R, *S)``.
+
+    Args:
+        regions: ``(R, *S)``, booleans or numbers that are 0 or 1.
+        axes: Number of spatial axes.
+
+    Raises:
+        ShapeError: there is not one axis more than ``axes``, or there is no region.
+        ValueRangeError: a value is neither 0 nor 1; nothing is thresholded in silence.
+    """
+    regions = as_tensor(regions)
+    if regions.ndim != axes + 1 or len(regions) == 0:
+        raise ShapeError(
+            f"regions have shape {tuple(regions.shape)}: with {axes} spatial axes give (R, *S), "
+            f"that is {axes + 1} axes and at least one region"
+        )
+    if regions.dtype == torch.bool:
+        return regions
+    if not bool(((regions == 0) | (regions == 1)).all()):
+        raise ValueRangeError("regions hold values other than 0 and 1: threshold them first")
+    return regions == 1

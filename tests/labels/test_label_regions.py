@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from sfumato.checks import as_regions
 from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.labels import label_regions, one_hot
-from sfumato.labels.regions import as_regions
 from sfumato.structures import region_weights
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from sfumato.checks import as_tensor, require_between
+from sfumato.checks import as_regions, as_tensor, require_between
 from sfumato.geodesic.boundary import outer_boundary
 from sfumato.labels.definition import label_of
-from sfumato.labels.regions import as_regions
 from sfumato.structures import REGIONS
 from sfumato.types import ArrayLike, RegionMaps
 

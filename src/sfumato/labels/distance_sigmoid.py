@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from sfumato.checks import require_positive
+from sfumato.checks import as_regions, require_positive
 from sfumato.labels.definition import label_of
-from sfumato.labels.regions import as_regions
 from sfumato.labels.signed_distance import signed_distance
 from sfumato.structures import REGIONS
 from sfumato.types import ArrayLike, RegionMaps, Spacing

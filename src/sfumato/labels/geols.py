@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from sfumato.geodesic import geodesic_distance, gpu
 from sfumato.geodesic.batch import is_batch, item_spacing
 from sfumato.labels.definition import OnDevice, Options, TargetBatch, TargetCase, label_of, per_region
 from sfumato.labels.intensity import channel_groups, mean_of, preset_scale, scaled_image
-from sfumato.labels.items import split
+from sfumato.labels.items import TargetInputs, split
 from sfumato.labels.kernels.nearness import FAR, MARGIN, nearness_labels
 from sfumato.labels.one_hot import one_hot
 from sfumato.labels.seeds import SEEDS, explicit_seeds, seed_voxels
@@ -127,54 +126,36 @@ def geols(
             )
         else:
             chosen = explicit_seeds(rule, own, num_classes)
-        images = tuple(group[None] for group in channel_groups(scaled, scale.channels))
-        ready.append(_Ready(own[None], images, chosen[None], [step]))
+        images = [group[None] for group in channel_groups(scaled, scale.channels)]
+        ready.append(TargetInputs(own[None], chosen[None], images, [step]))
     if alpha == 0.0:
-        soft = [one_hot(item.labels[0], num_classes=num_classes)[None] for item in ready]
+        soft = [one_hot(item.owners[0], num_classes=num_classes)[None] for item in ready]
         normalise = False
     else:
         # All at once on a GPU, one by one on the CPU.
-        soft = [_soft(item, alpha, gamma, preset) for item in ([_joined(ready)] if on_gpu else ready)]
+        soft = [
+            _soft(item, alpha, gamma, preset) for item in ([TargetInputs.joined(ready)] if on_gpu else ready)
+        ]
     if normalise:
         soft = [part / part.sum(dim=1, keepdim=True) for part in soft]
     return torch.cat(soft) if batched else soft[0][0]
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """What the weights of one or more items are computed from; every tensor's first axis is the items'."""
-
-    labels: Tensor
-    images: tuple[Tensor, ...]  # One for each group of channels that is measured together.
-    seeds: Tensor
-    spacing: list[Spacing]
-
-
-def _joined(items: Sequence[_Ready]) -> _Ready:
-    return _Ready(
-        torch.cat([item.labels for item in items]),
-        tuple(torch.cat(group) for group in zip(*(item.images for item in items), strict=True)),
-        torch.cat([item.seeds for item in items]),
-        [step for item in items for step in item.spacing],
-    )
-
-
-def _soft(ready: _Ready, alpha: float, gamma: float, preset: str) -> Tensor:
+def _soft(ready: TargetInputs, alpha: float, gamma: float, preset: str) -> Tensor:
     """Return class weights ``(B, K, *S)``."""
     if preset == "paper":
-        parts = [_paper_weights(ready, image, alpha, gamma) for image in ready.images]
-        return mean_of(parts)
-    seeds = ready.seeds[:, 1:]  # The background's map is made from the others.
+        return mean_of([_paper_weights(ready, image, alpha, gamma) for image in ready.images])
+    seeds = ready.starts[:, 1:]  # The background's map is made from the others.
     options: dict[str, Any] = {"spacing": ready.spacing, "cost": "geodistk"}
     maps = mean_of([reference_maps(geodesic_distance(image, seeds, **options)) for image in ready.images])
-    return with_own(maps.mul_(alpha), ready.labels, 1.0 - alpha)
+    return with_own(maps.mul_(alpha), ready.owners, 1.0 - alpha)
 
 
-def _paper_weights(ready: _Ready, image: Tensor, alpha: float, gamma: float) -> Tensor:
+def _paper_weights(ready: TargetInputs, image: Tensor, alpha: float, gamma: float) -> Tensor:
     if gpu.takes(image):
-        distance = geodesic_distance(image, ready.seeds, spacing=ready.spacing, weight=gamma)
-        return nearness_weights(distance, ready.labels, alpha)
-    (own,), (one,), (seeds,), (step,) = ready.labels, image, ready.seeds, ready.spacing
+        distance = geodesic_distance(image, ready.starts, spacing=ready.spacing, weight=gamma)
+        return nearness_weights(distance, ready.owners, alpha)
+    (own,), (one,), (seeds,), (step,) = ready.owners, image, ready.starts, ready.spacing
     return nearness_labels(one, seeds, own, spacing=step, alpha=alpha, weight=gamma)[None]
 
 

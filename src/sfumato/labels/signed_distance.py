@@ -7,10 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from sfumato.checks import require_spacing
+from sfumato.checks import as_regions, require_spacing
 from sfumato.geodesic import euclidean_distance
 from sfumato.labels.definition import Label, Options, TargetCase
-from sfumato.labels.regions import as_regions
 from sfumato.structures import SIGNED
 from sfumato.types import ArrayLike, RegionMaps, Spacing
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sfumato.checks import as_tensor, require_between, require_choice, require_same_shape
+from sfumato.checks import as_regions, as_tensor, require_between, require_choice, require_same_shape
 from sfumato.errors import DTypeError, ValueRangeError
 from sfumato.geodesic import geodesic_distance, gpu
 from sfumato.geodesic.batch import is_batch, item_spacing
@@ -20,8 +19,7 @@ from sfumato.geodesic.task import PathCost
 from sfumato.labels.boundary import BOUNDARIES, boundary_voxels
 from sfumato.labels.definition import OnDevice, Options, TargetBatch, TargetCase, label_of
 from sfumato.labels.intensity import channel_groups, mean_of, preset_scale, scaled_image
-from sfumato.labels.items import split
-from sfumato.labels.regions import as_regions
+from sfumato.labels.items import TargetInputs, split
 from sfumato.structures import SIGNED
 from sfumato.types import ArrayLike, Image, Mask, RegionMaps, Regions, Spacing
 
@@ -118,41 +116,14 @@ def sing(
         require_same_shape("image", raw.shape[1:], "each region", masks.shape[1:])
         groups = channel_groups(scaled_image(raw, spacing=step, intensity=scale.intensity), scale.channels)
         edges = _edges(masks, rule, slice_axis)
-        bodies = [_body(body, preset, group, masks) for group in channel_groups(raw, scale.channels)]
+        bodies = [
+            _body(body, preset, part, masks)[None, None] for part in channel_groups(raw, scale.channels)
+        ]
         images = [group[None] for group in groups]
-        ready.append(_Ready(masks[None], edges[None], images, [body[None, None] for body in bodies], [step]))
+        ready.append(TargetInputs(masks[None], edges[None], images, [step], bodies))
     # All at once on a GPU, one by one on the CPU.
-    maps = [_maps(item, preset, lam, margin) for item in ([_joined(ready)] if on_gpu else ready)]
+    maps = [_maps(item, preset, lam, margin) for item in ([TargetInputs.joined(ready)] if on_gpu else ready)]
     return torch.cat(maps) if batched else maps[0][0]
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """What the maps of one or more items are computed from; every tensor's first axis is the items'.
-
-    Attributes:
-        masks: ``(B, R, *S)`` boolean.
-        edges: ``(B, R, *S)`` boolean: boundary voxels.
-        images: ``(B, C, *S)`` for each group of channels that is measured together.
-        bodies: ``(B, 1, *S)`` boolean for each group: voxels that belong to the body.
-        spacing: Millimetres per spatial axis, for each item.
-    """
-
-    masks: Tensor
-    edges: Tensor
-    images: Sequence[Tensor]
-    bodies: Sequence[Tensor]
-    spacing: list[Spacing]
-
-
-def _joined(items: Sequence[_Ready]) -> _Ready:
-    return _Ready(
-        torch.cat([item.masks for item in items]),
-        torch.cat([item.edges for item in items]),
-        [torch.cat(group) for group in zip(*(item.images for item in items), strict=True)],
-        [torch.cat(group) for group in zip(*(item.bodies for item in items), strict=True)],
-        [step for item in items for step in item.spacing],
-    )
 
 
 def _edges(masks: Regions, rule: str | ArrayLike, slice_axis: int) -> Regions:
@@ -182,15 +153,15 @@ def _body(foreground: ArrayLike | str | None, preset: str, raw: Tensor, masks: R
     return body != 0
 
 
-def _maps(ready: _Ready, preset: str, lam: float, margin: float) -> Tensor:
+def _maps(ready: TargetInputs, preset: str, lam: float, margin: float) -> Tensor:
     """Return the maps ``(B, R, *S)``: the mean of one per group of channels."""
     if preset == "paper":
-        paper = _maps_on_device if gpu.takes(ready.masks) else _maps_in_boxes
+        paper = _maps_on_device if gpu.takes(ready.owners) else _maps_in_boxes
         return mean_of(paper(ready, lam, margin))
     options: dict[str, Any] = {"spacing": ready.spacing, "cost": "l1", "weight": lam}
-    lengths = [geodesic_distance(image, ready.edges, **options) for image in ready.images]
+    lengths = [geodesic_distance(image, ready.starts, **options) for image in ready.images]
     bodies = zip(lengths, ready.bodies, strict=True)
-    return mean_of([_reference_map(length, ready.masks, body, margin) for length, body in bodies])
+    return mean_of([_reference_map(length, ready.owners, body, margin) for length, body in bodies])
 
 
 def _band(length: Tensor, masks: Tensor, edges: Tensor, axes: int) -> Tensor:
@@ -231,13 +202,13 @@ def _largest(values: Tensor, where: Tensor, axes: int) -> Tensor:
     return torch.where(where, values, 0.0).amax(tuple(range(-axes, 0)), keepdim=True)
 
 
-def _maps_on_device(ready: _Ready, lam: float, margin: float) -> list[Tensor]:
+def _maps_on_device(ready: TargetInputs, lam: float, margin: float) -> list[Tensor]:
     """Return the ``paper`` maps of a batch, ``(B, R, *S)`` for each group of channels.
 
     Distances inside the region, then inside the band, bound how far the exact ones have to be followed, so
     that nothing beyond the band is solved.
     """
-    masks, edges, axes = ready.masks, ready.edges, ready.masks.ndim - 2
+    masks, edges, axes = ready.owners, ready.starts, ready.owners.ndim - 2
     start = torch.where(edges, 0.0, math.inf)
 
     def lengths(image: Tensor, weight: float, wanted: Tensor) -> Tensor:
@@ -254,11 +225,11 @@ def _maps_on_device(ready: _Ready, lam: float, margin: float) -> list[Tensor]:
     ]
 
 
-def _maps_in_boxes(ready: _Ready, lam: float, margin: float) -> list[Tensor]:
+def _maps_in_boxes(ready: TargetInputs, lam: float, margin: float) -> list[Tensor]:
     """Return the ``paper`` maps of one item as :func:`_maps_on_device`, each region in a box around it."""
-    (masks,), (edges,), (spacing,) = ready.masks, ready.edges, ready.spacing
+    (masks,), (edges,), (spacing,) = ready.owners, ready.starts, ready.spacing
     axes = masks.ndim - 1
-    maps = [torch.full_like(ready.masks, -1.0, dtype=torch.float32) for _ in ready.images]
+    maps = [torch.full_like(ready.owners, -1.0, dtype=torch.float32) for _ in ready.images]
     for index, (region, edge) in enumerate(zip(masks, edges, strict=True)):
         if not bool(edge.any()):
             continue

@@ -9,11 +9,10 @@ import torch
 from skimage.segmentation import slic
 from torch import Tensor
 
-from sfumato.checks import require_between, require_choice, require_positive, require_same_shape
+from sfumato.checks import as_regions, require_between, require_choice, require_positive, require_same_shape
 from sfumato.errors import ValueRangeError
 from sfumato.labels.definition import label_of
 from sfumato.labels.intensity import scaled_image
-from sfumato.labels.regions import as_regions
 from sfumato.labels.signed_distance import signed_distance
 from sfumato.structures import REGIONS
 from sfumato.types import ArrayLike, Image, Labels, Mask, RegionMaps, Spacing
