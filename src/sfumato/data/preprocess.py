@@ -142,9 +142,7 @@ class Preprocessing:
         return grid.restored(prediction.float(), _outside(kind, prediction))
 
     def _hard(self, labels: Tensor, grid: _PreparedGrid) -> Tensor:
-        return grid.resized(
-            grid.nearest(labels), torch.zeros(len(labels), dtype=labels.dtype, device=labels.device)
-        )
+        return grid.resized(grid.nearest(labels), labels.new_zeros(len(labels)))
 
     def _grid(self, case: Case) -> _PreparedGrid:
         require_spacing(case.spacing, case.shape)

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from sfumato.data.case import CaseFiles
-from sfumato.data.readers.layout import PublicLayout, doubled, missing, one_of
+from sfumato.data.readers.layout import PublicLayout, file_problems, one_of
 
 CHANNELS = ("flair", "t1", "t1ce", "t2")
 brats_layout = partial(
@@ -42,4 +42,4 @@ def brats_case(
     reference = mask or one_of(folder, f"{name}_seg")
     files = CaseFiles(name=name, images=images, mask=reference, centre=centre)
     every = (*images, reference)
-    return files, missing(name, every) + doubled(name, every)
+    return files, file_problems(name, every)

@@ -103,14 +103,18 @@ class _Reading:
         """Mm per axis: the file's, or the declared one for pictures."""
         return () if self.grid is None else self.grid.declared(self.dataset.spacing)
 
+    def _note(self, error: type[SfumatoError], text: str) -> None:
+        self.errors.append(error(f"case {self.name}: {text}"))
+
     def _open(self, path: VolumePath) -> Volume | None:
         try:
             volume = read_volume(path)
         except DataError as error:
-            self.errors += [FileFormatError(f"case {self.name}: {problem}") for problem in error.problems]
+            for problem in error.problems:
+                self._note(FileFormatError, problem)
             return None
         except SfumatoError as error:
-            self.errors.append(type(error)(f"case {self.name}: {error}"))
+            self._note(type(error), str(error))
             return None
         if self.grid is None:
             self.grid, self.grid_path = volume, path
@@ -119,11 +123,7 @@ class _Reading:
     def _fits(self, path: VolumePath, volume: Volume) -> bool:
         difference = self.grid and grid_difference(self.grid, volume)
         if difference:
-            self.errors.append(
-                GeometryError(
-                    f"case {self.name}: {self.grid_path} and {path} are not on one grid: {difference}"
-                )
-            )
+            self._note(GeometryError, f"{self.grid_path} and {path} are not on one grid: {difference}")
         return not difference
 
     def channels(self, path: VolumePath) -> list[np.ndarray]:
@@ -133,11 +133,8 @@ class _Reading:
             return []
         array, axes = volume.array, len(volume.spacing)
         if array.ndim > axes and volume.affine is not None:
-            self.errors.append(
-                ShapeError(
-                    f"case {self.name}: {path} is 4-D {array.shape}, expected 3-D: "
-                    "split it into one file per channel"
-                )
+            self._note(
+                ShapeError, f"{path} is 4-D {array.shape}, expected 3-D: split it into one file per channel"
             )
             return []
         fits = self._fits(path, volume)
@@ -154,11 +151,8 @@ class _Reading:
             return None
         array = without_colour(volume)
         if array.ndim > len(volume.spacing):
-            self.errors.append(
-                ShapeError(
-                    f"case {self.name}: mask {path} is {array.ndim}-D {array.shape}, "
-                    "expected one value per voxel"
-                )
+            self._note(
+                ShapeError, f"mask {path} is {array.ndim}-D {array.shape}, expected one value per voxel"
             )
             return None
         fits = self._fits(path, volume)
@@ -178,11 +172,9 @@ class _Reading:
     def _finite(self, path: Path, array: np.ndarray) -> bool:
         bad = array.size - int(np.isfinite(array).sum())
         if bad:
-            self.errors.append(
-                ValueRangeError(
-                    f"case {self.name}: {path} holds {bad} NaN or infinite values of {array.size}: "
-                    "remove them first"
-                )
+            self._note(
+                ValueRangeError,
+                f"{path} holds {bad} NaN or infinite values of {array.size}: remove them first",
             )
         return not bad
 

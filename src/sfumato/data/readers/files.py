@@ -194,12 +194,13 @@ def _require_consistent(path: Path, zooms: tuple[float, ...], affine: np.ndarray
         )
     if np.any(np.abs(lengths - zooms) > _SPACING_TOLERANCE * np.asarray(zooms)):
         raise GeometryError(
-            f"{path} contradicts itself: pixdim says spacing {_numbers(zooms)}, "
-            f"its affine says {_numbers(lengths)} mm: correct the header"
+            f"{path} contradicts itself: pixdim says spacing {numbers(zooms)}, "
+            f"its affine says {numbers(lengths)} mm: correct the header"
         )
 
 
-def _numbers(values: Any) -> str:  # noqa: ANN401 - any sequence of numbers
+def numbers(values: Any) -> str:  # noqa: ANN401 - any sequence of numbers
+    """Print numbers as short as they are: ``(1, 0.5)``."""
     return "(" + ", ".join(f"{float(value):g}" for value in values) + ")"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.files import NIFTI, stem, suffix
-from sfumato.data.readers.layout import PublicLayout, absent_note, doubled, missing, one_of, visible
+from sfumato.data.readers.layout import PublicLayout, absent_note, file_problems, one_of, visible
 
 _IMAGE = re.compile(r"(train_\d+)_0000")
 _MASK = re.compile(r"train_\d+")
@@ -31,7 +31,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
     for name in names:
         files = (one_of(images, f"{name}_0000"), one_of(masks, name))
         cases.append(CaseFiles(name=name, images=files[:1], mask=files[1]))
-        problems += missing(name, files) + doubled(name, files)
+        problems += file_problems(name, files)
     return LAYOUT.dataset(folder, cases, notes=absent_note(names, _NAMES)), problems
 
 

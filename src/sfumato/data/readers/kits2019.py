@@ -15,10 +15,9 @@ from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.layout import (
     PublicLayout,
     absent_note,
-    doubled,
+    file_problems,
     folders_named,
     listed,
-    missing,
     one_of,
 )
 
@@ -35,7 +34,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
             unlabelled.append(path.name)
             continue
         cases.append(CaseFiles(name=path.name, images=(image,), mask=mask))
-        problems += missing(path.name, (image, mask)) + doubled(path.name, (image, mask))
+        problems += file_problems(path.name, (image, mask))
     notes = absent_note((files.name for files in cases), _NAMES)
     if unlabelled:
         notes += (f"{len(unlabelled)} test cases without a mask are left out: {listed(unlabelled)}",)

@@ -106,9 +106,9 @@ def missing(case: str, paths: Iterable[Path]) -> list[str]:
     return [f"case {case}: {path} is missing" for path in paths if not path.is_file()]
 
 
-def doubled(case: str, paths: Iterable[Path], endings: Sequence[str] = NIFTI) -> list[str]:
-    """Return one sentence per file that lies there with two endings, such as ``.nii`` and ``.nii.gz``."""
-    problems = []
+def file_problems(case: str, paths: Sequence[Path], endings: Sequence[str] = NIFTI) -> list[str]:
+    """Return one sentence per file that is missing, or lies there as ``.nii`` and as ``.nii.gz``, say."""
+    problems = missing(case, paths)
     for path in paths:
         there = [copy.name for copy in _copies(path.parent, stem(path), endings)]
         if len(there) > 1:

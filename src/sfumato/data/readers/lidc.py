@@ -17,7 +17,7 @@ from pathlib import Path
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.description import read_spacing
 from sfumato.data.readers.files import NIFTI, SUFFIXES
-from sfumato.data.readers.layout import PublicLayout, doubled, missing, one_of, visible
+from sfumato.data.readers.layout import PublicLayout, file_problems, one_of, visible
 
 RATERS = ("rater1", "rater2", "rater3", "rater4")
 _PATIENT = re.compile(r"(LIDC-IDRI-\d{4})(?:_.+)?")
@@ -50,8 +50,7 @@ def _case(folder: Path, readers: tuple[int, ...]) -> tuple[CaseFiles, list[str]]
         raters=readers,
         group=_patient(folder.name),
     )
-    problems = missing(folder.name, (image, *masks)) + doubled(folder.name, (image, *masks), SUFFIXES)
-    return files, problems
+    return files, file_problems(folder.name, (image, *masks), SUFFIXES)
 
 
 def _readers(folders: list[Path]) -> tuple[int, ...]:

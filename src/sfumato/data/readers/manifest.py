@@ -47,12 +47,12 @@ def read_manifest(path: Path) -> tuple[list[CaseFiles], tuple[str, ...], list[st
         problems += [f"{path} line {number}: case {name} has no {c}" for c in needed if not row[c]]
         files = CaseFiles(
             name=name,
-            images=tuple(_beside(path, row[column]) for column in images if row[column]),
-            mask=_beside(path, row["mask"]) if row.get("mask") else None,
-            rater_masks=tuple(_beside(path, row[column]) for column in raters if row[column]),
+            images=tuple(path.parent / row[column] for column in images if row[column]),
+            mask=path.parent / row["mask"] if row.get("mask") else None,
+            rater_masks=tuple(path.parent / row[column] for column in raters if row[column]),
             raters=tuple(index for index, column in enumerate(raters) if row[column]),
             group=row.get("group") or None,
-            soft=(_beside(path, row["soft"]),) if row.get("soft") else (),
+            soft=(path.parent / row["soft"],) if row.get("soft") else (),
         )
         every = dict.fromkeys((*files.images, files.mask, *files.rater_masks, *files.soft))
         problems += [
@@ -68,10 +68,6 @@ def _numbered(columns: list[str], pattern: re.Pattern[str]) -> list[str]:
     """Return the matching columns by their number; ``image`` itself is the first."""
     numbered = [(int(match[1] or 1), column) for column in columns if (match := pattern.match(column))]
     return [column for _, column in sorted(numbered)]
-
-
-def _beside(manifest: Path, cell: str) -> Path:
-    return manifest.parent / cell
 
 
 def _rows(path: Path) -> tuple[list[dict[str, str]], list[str]]:

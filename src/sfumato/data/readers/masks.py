@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sfumato.data.case import CaseFiles, VolumePath
-from sfumato.data.readers.files import Volume, read_volume
+from sfumato.data.readers.files import Volume, numbers, read_volume
 from sfumato.errors import DTypeError, GeometryError, SfumatoError, ShapeError, ValueRangeError
 from sfumato.types import Spacing
 
@@ -284,7 +284,7 @@ def grid_difference(first: Volume, second: Volume) -> str:
     shape, other = first.array.shape[:axes], second.array.shape[: len(second.spacing)]
     differences = [] if shape == other else [f"shape {shape} and {other}"]
     if len(first.spacing) != len(second.spacing) or not np.allclose(first.spacing, second.spacing, rtol=1e-3):
-        differences.append(f"spacing {_mm(first.spacing)} and {_mm(second.spacing)} mm")
+        differences.append(f"spacing {numbers(first.spacing)} and {numbers(second.spacing)} mm")
     if first.affine is not None and second.affine is not None:
         # Two grids are one if every corner lies at the same place; header rounding is far below that.
         corners = np.stack([np.ravel(axis) for axis in np.meshgrid(*[(0, side - 1) for side in shape])])
@@ -296,10 +296,6 @@ def grid_difference(first: Volume, second: Volume) -> str:
             matrices = f"affine {_rows(first.affine)} and {_rows(second.affine)}"
             differences.append(f"{matrices}, corners up to {apart:.3g} mm apart")
     return "; ".join(differences)
-
-
-def _mm(spacing: Spacing) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in spacing) + ")"
 
 
 def _rows(affine: np.ndarray) -> str:

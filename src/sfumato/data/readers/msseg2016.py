@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
-from sfumato.data.readers.layout import PublicLayout, doubled, fewer_note, folders_named, missing, one_of
+from sfumato.data.readers.layout import PublicLayout, fewer_note, file_problems, folders_named, one_of
 
 _CENTRE = re.compile(r"Center_\d+")
 _PATIENT = re.compile(r"Patient_\d+")
@@ -39,7 +39,7 @@ def _case(patient: Path) -> tuple[CaseFiles, list[str]]:
     raters = tuple(one_of(masks, f"ManualSegmentation_{number}") for number in range(1, _RATERS + 1))
     files = CaseFiles(name=name, images=images, mask=consensus, rater_masks=raters, centre=centre)
     every = (*images, consensus, *raters)
-    return files, missing(name, every) + doubled(name, every)
+    return files, file_problems(name, every)
 
 
 def _scan(folder: Path) -> tuple[Dataset, list[str]]:

@@ -12,19 +12,17 @@ from pathlib import Path
 from sfumato.data.case import CaseFiles
 from sfumato.data.readers.description import Description
 from sfumato.data.readers.files import PICTURES, SUFFIXES, stem, suffix
+from sfumato.data.readers.layout import visible
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})$")
 
 
 def _files(folder: Path, file_ending: str | None) -> list[Path]:
-    # Hidden files are other programs' notes: ._x.nii.gz lies beside every file of a Mac's archive.
-    return sorted(
+    return [
         path
-        for path in folder.iterdir()
-        if not path.name.startswith(".")
-        and suffix(path)
-        and (file_ending is None or path.name.lower().endswith(file_ending.lower()))
-    )
+        for path in visible(folder)
+        if suffix(path) and path.name.lower().endswith((file_ending or "").lower())
+    ]
 
 
 def scan_folder(

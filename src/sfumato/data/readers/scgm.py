@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sfumato.data.case import CaseFiles, Dataset
 from sfumato.data.readers.files import NIFTI, stem, suffix
-from sfumato.data.readers.layout import PublicLayout, absent_note, doubled, listed, missing, one_of, visible
+from sfumato.data.readers.layout import PublicLayout, absent_note, file_problems, listed, one_of, visible
 
 _FILE = re.compile(r"((site\d)-sc(\d+))-(image|mask-r\d)")
 _RATERS = ("r1", "r2", "r3", "r4")
@@ -36,7 +36,7 @@ def _scan(folder: Path) -> tuple[Dataset, list[str]]:
             unlabelled.append(name)
             continue
         cases.append(CaseFiles(name=name, images=(image,), mask=None, rater_masks=masks, centre=site))
-        problems += missing(name, (image, *masks)) + doubled(name, (image, *masks))
+        problems += file_problems(name, (image, *masks))
     notes = [note for site, every in _SITES.items() for note in absent_note(names, every, of=site)]
     if unlabelled:
         notes.append(f"{len(unlabelled)} test images without masks are left out: {listed(unlabelled)}")
