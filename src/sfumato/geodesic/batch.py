@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_same_shape
-from sfumato.errors import DTypeError, ShapeError, ValueRangeError
+from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.geodesic import gpu
 from sfumato.geodesic.cpu import AnyArray, image_distance
 from sfumato.geodesic.gpu.distances import device_distances
-from sfumato.geodesic.task import PathCost, Sources
+from sfumato.geodesic.task import PathCost, Sources, boolean_tensor
 from sfumato.types import ArrayLike
 
 Steps = Sequence[float] | Sequence[Sequence[float]]
@@ -98,8 +98,6 @@ def item_spacing(spacing: Steps, items: int) -> list[tuple[float, ...]]:
 
 def _starts(image: Tensor, sources: Sources, *, batched: bool) -> tuple[Tensor, tuple[int, ...]]:
     """Return what starting at each voxel costs, ``(B, K, *S)``, and the result's shape."""
-    if sources.seeds is None and sources.seed_cost is None:
-        raise ValueRangeError("seeds is None and there is no seed_cost: give one of them")
     given = [
         (name, as_tensor(array).detach().to(image.device))
         for name, array in (("seeds", sources.seeds), ("seed_cost", sources.seed_cost))
@@ -119,9 +117,7 @@ def _starts(image: Tensor, sources: Sources, *, batched: bool) -> tuple[Tensor, 
     start = torch.zeros((), device=image.device)
     for name, array in given:
         if name == "seeds":
-            if array.dtype != torch.bool:
-                raise DTypeError(f"seeds has dtype {array.dtype}: it must be boolean, e.g. labels == 1")
-            start = torch.where(array, start, math.inf)
+            start = torch.where(boolean_tensor(name, array), start, math.inf)
         else:
             if bool((array.isnan() | (array < 0)).any()):
                 raise ValueRangeError("seed_cost holds NaN or negative values: starting costs 0 or more")
@@ -130,9 +126,7 @@ def _starts(image: Tensor, sources: Sources, *, batched: bool) -> tuple[Tensor, 
 
 
 def _allowed(mask: ArrayLike, image: Tensor, *, batched: bool) -> Tensor:
-    flags = as_tensor(mask).detach().to(image.device)
-    if flags.dtype != torch.bool:
-        raise DTypeError(f"mask has dtype {flags.dtype}: it must be boolean, e.g. labels == 1")
+    flags = boolean_tensor("mask", mask).to(image.device)
     wanted = (len(image), *image.shape[2:]) if batched else tuple(image.shape[2:])
     require_same_shape("mask", flags.shape, "image's spatial part", wanted)
     return flags.reshape(len(image), 1, *image.shape[2:])

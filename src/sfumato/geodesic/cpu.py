@@ -51,18 +51,18 @@ def threads_for(threads: int | None) -> int:
 
 def delivered(result: Array, image: AnyArray, out: AnyArray | None = None) -> AnyArray:
     """Return ``result`` as torch or NumPy like ``image``, or written to ``out`` where that is given."""
-    if isinstance(out, Tensor):
-        return out.copy_(torch.from_numpy(result))
     if out is not None:
-        if out is not result:
-            out[...] = result
-        return out
+        return out if out is result else _copied(result, out)
     return torch.from_numpy(result).to(image.device) if isinstance(image, Tensor) else result
 
 
 def written(distance: AnyArray, out: AnyArray) -> AnyArray:
     """Return ``out`` with the distances in it."""
     _require_fitting(out, distance.shape)
+    return _copied(distance, out)
+
+
+def _copied(distance: ArrayLike, out: AnyArray) -> AnyArray:
     if isinstance(out, Tensor):
         return out.copy_(as_tensor(distance))
     out[...] = distance

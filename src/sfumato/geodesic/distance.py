@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_spacing
-from sfumato.errors import DTypeError, ShapeError, ValueRangeError
+from sfumato.errors import ShapeError, ValueRangeError
 from sfumato.geodesic import gpu
 from sfumato.geodesic.batch import batch_distance, is_batch
 from sfumato.geodesic.boundary import inner_boundary
 from sfumato.geodesic.cpu import AnyArray, delivered, image_distance, written
-from sfumato.geodesic.task import PathCost, Sources, boolean
+from sfumato.geodesic.task import PathCost, Sources, boolean, boolean_tensor
 from sfumato.types import ArrayLike
 
 
@@ -127,9 +127,7 @@ def signed_geodesic_distance(
     Returns:
         Float32, shaped as ``inside``. An empty region is minus infinity everywhere.
     """
-    flags = as_tensor(inside).detach()
-    if flags.dtype != torch.bool:
-        raise DTypeError(f"inside has dtype {flags.dtype}: it must be boolean, e.g. labels == 1")
+    flags = boolean_tensor("inside", inside)
     axes = image.ndim - 2 if is_batch(image, spacing) else len(spacing)
     edge = inner_boundary(flags, axes) if boundary is None else as_tensor(boundary)
     distance = geodesic_distance(image, edge, spacing=spacing, cost=cost, weight=weight, cutoff=cutoff)

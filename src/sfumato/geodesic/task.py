@@ -14,6 +14,7 @@ from sfumato.checks import (
     extremes,
     require_between,
     require_choice,
+    require_finite,
     require_same_shape,
     require_spacing,
 )
@@ -55,6 +56,10 @@ class Sources:
     seeds: ArrayLike | None
     seed_cost: ArrayLike | None = None
     mask: ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds is None and self.seed_cost is None:
+            raise ValueRangeError("seeds is None and there is no seed_cost: give one of them")
 
     def item(self, index: int) -> Sources:
         """Return the sources of one item of a batch."""
@@ -122,12 +127,17 @@ def prepare(image: ArrayLike, sources: Sources, spacing: Sequence[float], cost: 
     return Task(numbers, rest, starts, prices, allowed, steps, plan, result)
 
 
-def boolean(name: str, array: ArrayLike) -> Array:
-    """Return ``array`` as NumPy booleans."""
-    flags = as_tensor(array).detach().cpu()
+def boolean_tensor(name: str, array: ArrayLike) -> torch.Tensor:
+    """Return ``array`` as a tensor, and refuse it unless it is boolean."""
+    flags = as_tensor(array).detach()
     if flags.dtype != torch.bool:
         raise DTypeError(f"{name} has dtype {flags.dtype}: it must be boolean, e.g. labels == 1")
-    return flags.numpy()
+    return flags
+
+
+def boolean(name: str, array: ArrayLike) -> Array:
+    """Return ``array`` as NumPy booleans."""
+    return boolean_tensor(name, array).cpu().numpy()
 
 
 def _signed(image: ArrayLike) -> ArrayLike:
@@ -153,10 +163,7 @@ def _float32(pixels: torch.Tensor) -> tuple[Array, Array | None, float]:
     least, most = extremes(pixels)
     low, high = float(least), float(most)
     if not (math.isfinite(low) and math.isfinite(high)):
-        bad = numbers.size - int(np.isfinite(numbers).sum())
-        raise ValueRangeError(
-            f"image holds {bad} NaN or infinite values of {numbers.size}: remove them first"
-        )
+        require_finite("image", pixels)
     if numbers.dtype in (np.float32, np.int8, np.uint8, np.int16, np.bool_):
         return numbers.astype(np.float32, copy=False), None, high - low
     middle = low + (high - low) / 2
@@ -182,8 +189,6 @@ def _seeds(
 ) -> tuple[Array, Array | None, tuple[int, ...]]:
     """Return seed sets ``(K, Z, Y, X)``, what starting there costs, and the result's shape."""
     seeds, seed_cost = sources.seeds, sources.seed_cost
-    if seeds is None and seed_cost is None:
-        raise ValueRangeError("seeds is None and there is no seed_cost: give one of them")
     prices: Array | None = None
     outer: tuple[int, ...] = ()
     if seed_cost is not None:

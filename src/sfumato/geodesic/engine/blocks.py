@@ -59,16 +59,8 @@ def run_of(word, size, width):
 def take_changed(distance, bound, todo, target, words, k, pitch, group, scale):
     """Write changed blocks to ``target`` times ``scale``, put ``bound`` back there, and clear their bits.
 
-    Args:
-        distance: Padded distances.
-        bound: Padded, what they were before.
-        todo: ``(6, rows + 1)`` words of bits.
-        target: ``(Z, Y, X)`` float32.
-        words: ``(rows, K)`` uint64: column ``k``, all 0, gets the bits.
-        k: The set.
-        pitch: Floats per row.
-        group: Blocks per bit.
-        scale: Float32.
+    ``bound``, padded, is what ``distance`` was before; ``target`` is ``(Z, Y, X)`` float32. Column ``k``, all
+    0, of ``words``, ``(rows, K)`` uint64, gets the bits. The rest is as in ``sweeps.relax``.
     """
     depth, height, width = target.shape
     for z in range(depth):

@@ -22,15 +22,9 @@ _EVERY_LANE = (1 << LANES) - 1
 def plant(distance, starts, price, todo, shape, pitch, group, box):
     """Set every seed to its price, and let it wait to be passed on; returns how many there are.
 
-    Args:
-        distance: Padded distances, lowered in place.
-        starts: ``(Z, Y, X)`` uint8, non-zero at seeds.
-        price: ``(Z, Y, X)``, of the distances' type.
-        todo: ``(6, rows + 1)`` words of bits.
-        shape: Voxels per axis.
-        pitch: Floats per row.
-        group: Blocks per bit.
-        box: First and one past the last voxel per axis, around all seeds.
+    ``starts``, ``(Z, Y, X)`` uint8, is not 0 at seeds; ``price``, ``(Z, Y, X)``, has the distances' type;
+    ``box`` holds the first and one past the last voxel per axis, around all seeds. The rest is as in
+    ``sweeps.relax``.
     """
     height = shape[1]
     count = 0
@@ -53,16 +47,8 @@ def plant(distance, starts, price, todo, shape, pitch, group, box):
 def plant_free(distance, starts, words, aside, shape, pitch, group, box, planes):
     """Lower every seed to 0, as ``plant`` where no seed has a price; ``mark`` then lets them wait.
 
-    Args:
-        distance: Padded distances, lowered in place.
-        starts: ``(Z, Y, X)`` uint8, non-zero at seeds.
-        words: From ``seed_words``; filled in for the planes given.
-        aside: From there too.
-        shape: Voxels per axis.
-        pitch: Floats per row.
-        group: Blocks per bit.
-        box: First and one past the last voxel per axis, around all seeds.
-        planes: First and one past the last plane of the box to work on.
+    ``words`` and ``aside`` come from ``seed_words``; ``words`` is filled in for ``planes``, the first and one
+    past the last plane of the box to work on. The rest is as in ``plant``.
     """
     _, height, width = shape
     (z0, _), (y0, y1), (x0, x1) = box
@@ -125,13 +111,8 @@ def seed_words(shape: Sequence[int], group: int, box: Sequence[Sequence[int]]) -
 def mark(words, todo, height, box):
     """Mark the seeds as waiting to be passed on; returns the number of rows with seeds.
 
-    Nothing can be lowered below 0, so a block among blocks of seeds only has nothing to pass on.
-
-    Args:
-        words: From ``plant_free``.
-        todo: ``(6, rows + 1)`` words of bits.
-        height: Rows per plane.
-        box: As in ``plant_free``.
+    Nothing can be lowered below 0, so a block among blocks of seeds only has nothing to pass on. ``words``
+    comes from ``plant_free``; there are ``height`` rows per plane.
     """
     (z0, z1), (y0, y1), _ = box
     count = 0

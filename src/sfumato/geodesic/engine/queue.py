@@ -96,16 +96,7 @@ def _enter(keys, items, place, size, key, item):
 def finish(distance, images, cost, lengths, todo, shape, pitch, group, limit):
     """Lower ``distance`` to its fixed point, and clear ``todo`` but for what has changed.
 
-    Args:
-        distance: Padded distances, lowered in place.
-        images: Tuple of padded channels.
-        cost: One of ``costs.Cost``.
-        lengths: ``costs.lengths``.
-        todo: ``(6, rows + 1)`` words of bits.
-        shape: Voxels per axis.
-        pitch: Floats per row.
-        group: Blocks per bit.
-        limit: The band's limit: values from here on have not been passed on.
+    Arguments as in ``sweeps.relax``; values from ``limit`` on have not been passed on.
     """
     depth, height, width = shape
     place = np.full(depth * height * pitch + ROW0, -1, np.int32)

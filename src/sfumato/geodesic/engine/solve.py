@@ -45,10 +45,6 @@ def run_side_by_side(work: Callable[[int], None], count: int, threads: int) -> N
             result.result()
 
 
-def _each(work: Callable[[int], None], chosen: Sequence[int], threads: int) -> None:
-    run_side_by_side(lambda index: work(chosen[index]), len(chosen), threads)
-
-
 def _aligned(size: int, dtype: Any) -> Array:  # noqa: ANN401  # NumPy's type of a number
     """Return uninitialised numbers of which the first starts a cache line."""
     raw = np.empty(size + LANES, dtype)
@@ -62,9 +58,7 @@ class PaddedRows:
     Args:
         image: ``(C, Z, Y, X)`` float32, finite.
         spacing: Millimetres per axis, three values.
-        cost: Name of the cost.
-        weight: Its gamma or lambda.
-        plan: ``costs.plan`` for them; for float32 it must be safe.
+        plan: ``costs.plan``; for float32 it must be safe.
         mask: ``(Z, Y, X)`` bool, or ``None``.
         rest: What is to be added to ``image`` for its full precision, in its shape, or ``None``.
         threads: At most so many threads fill and copy padded arrays.
@@ -101,11 +95,15 @@ class PaddedRows:
         self.images: tuple[Any, ...] = parts[0] if len(parts) == 1 else tuple(zip(*parts, strict=True))
         self.typical, self.texture = self._edges()
 
-    def _padded(self, channel: Array) -> Array:
+    def _ends(self, pad: float) -> Array:
+        """Return a padded array, uninitialised but for ``pad`` before the first and after the last row."""
         rows = _aligned(self.size, self.dtype)
-        depth, height, width = self.shape
-        rows[: sweeps.ROW0] = np.nan
-        rows[sweeps.ROW0 + depth * height * self.pitch :] = np.nan
+        rows[: sweeps.ROW0] = pad
+        rows[sweeps.ROW0 + self.shape[0] * self.shape[1] * self.pitch :] = pad
+        return rows
+
+    def _padded(self, channel: Array) -> Array:
+        rows, width = self._ends(np.nan), self.shape[2]
         voxels = channel.transpose(self.order)
 
         def fill(planes: slice) -> None:
@@ -163,10 +161,7 @@ class PaddedRows:
 
     def empty(self, value: float = math.inf) -> Array:
         """Return a padded array that holds ``value`` at voxels and infinity in the pads."""
-        rows = _aligned(self.size, self.dtype)
-        depth, height, width = self.shape
-        rows[: sweeps.ROW0] = math.inf
-        rows[sweeps.ROW0 + depth * height * self.pitch :] = math.inf
+        rows, width = self._ends(math.inf), self.shape[2]
 
         def fill(planes: slice) -> None:
             view = self.rows(rows)[planes]
@@ -325,7 +320,8 @@ class _Run:
     def _relax(self, limit: float) -> bool:
         """Bring the band to rest; False if the budget ran out before."""
 
-        def work(slab: int) -> None:
+        def work(index: int) -> None:
+            slab = busy[index]
             self.pulls[slab] += sweeps.relax(
                 *self._common(slab), self.grid.dtype(limit), self.planes[slab], self.dirty[slab],
                 self.tile, 0, self.budget - self.pulls[slab],
@@ -338,7 +334,7 @@ class _Run:
             busy = [slab for slab in range(self.slabs) if self._own(slab).any()]
             if not busy:
                 return True
-            _each(work, busy, self.slabs)
+            run_side_by_side(work, len(busy), self.slabs)
 
     def _own(self, slab: int) -> Array:
         deep = self.tile[0]

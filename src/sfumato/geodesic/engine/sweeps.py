@@ -306,7 +306,7 @@ def relax(
     Args:
         distance: Padded distances, lowered in place.
         images: Tuple of padded channels.
-        cost: One of ``costs.Cost``.
+        cost: One of ``costs.CostForm``.
         lengths: ``costs.lengths``.
         todo: ``(6, rows + 1)`` words of bits.
         shape: Voxels per axis.

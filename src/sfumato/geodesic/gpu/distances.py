@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sfumato.checks import require_spacing
+from sfumato.checks import require_finite, require_spacing
 from sfumato.errors import DTypeError, ValueRangeError
 from sfumato.geodesic.gpu.solve import SolverWork, solve
 from sfumato.geodesic.task import PathCost
@@ -84,10 +84,7 @@ def _float32(image: Tensor) -> tuple[Tensor, float]:
     ends = torch.stack([end.to(torch.float64) for end in pixels.aminmax()])
     low, high = ends.tolist()
     if not (math.isfinite(low) and math.isfinite(high)):
-        bad = pixels.numel() - int(torch.isfinite(pixels).sum())
-        raise ValueRangeError(
-            f"image holds {bad} NaN or infinite values of {pixels.numel()}: remove them first"
-        )
+        require_finite("image", pixels)
     if high - low > 3e38:
         raise ValueRangeError(f"image spans {low} .. {high}: float32 cannot hold it, scale it first")
     if pixels.dtype in _EXACT:

@@ -16,20 +16,10 @@ def vote_neighbours(
 ):  # fmt: skip
     """Mix half each voxel's own class with half its neighbours' by weight; the border continues the image.
 
-    The grid is (blocks of voxels, groups of classes). Every output value is written once.
-
-    Args:
-        labels: ``(depth, height, width)`` int32.
-        out: ``(classes, depth, height, width)`` float32.
-        offsets: ``(count, 3)`` int32.
-        shares: ``(count,)`` float32, summing to one half.
-        depth: Voxels along the first axis.
-        height: Voxels along the second axis.
-        width: Voxels along the third axis.
-        classes: Number of classes.
-        count: Number of neighbours.
-        BLOCK: Voxels per program.
-        CLASSES: Classes per program.
+    The grid is (blocks of voxels, groups of classes), ``BLOCK`` voxels and ``CLASSES`` classes per program.
+    Every output value is written once. ``labels`` is ``(depth, height, width)`` int32, ``out``
+    ``(classes, depth, height, width)`` float32, ``offsets`` ``(count, 3)`` int32, and ``shares`` ``(count,)``
+    float32, summing to one half.
     """
     volume = depth * height * width
     voxel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)

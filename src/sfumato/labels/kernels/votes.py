@@ -118,16 +118,7 @@ def _vote(labels, out, offsets, share, radii, planes):
 
 
 def device_votes(labels: Tensor, num_classes: int, offsets: Tensor, weights: Tensor) -> Tensor:
-    """Compute :func:`voted_labels` on the device of ``labels``.
-
-    Args:
-        labels: ``(Z, Y, X)`` in ``0 .. num_classes - 1``.
-        num_classes: Number of classes ``K``.
-        offsets: ``(N, 3)`` integers, without the centre.
-        weights: ``(N,)`` float64 with a sum above 0.
-
-    Returns:
-        ``(K, Z, Y, X)`` float32; exactly one-hot where the box holds one class.
+    """Compute :func:`voted_labels` on the device of ``labels``; arguments and result as there, in torch.
 
     Raises:
         ValueRangeError: more than ``2^31 - 1`` voxels.
