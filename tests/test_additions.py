@@ -9,6 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import nibabel
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -24,6 +27,7 @@ from sfumato.methods import compose, method
 from sfumato.methods import table as methods_table
 from sfumato.methods.compose import require_fitting
 from sfumato.networks import NETWORKS, build
+from sfumato.statistics import compare
 from tiny_cases import write_cases
 
 SOURCE = Path(sfumato.__file__).parent
@@ -64,6 +68,28 @@ def test_a_label_a_loss_and_a_metric_from_outside_are_trained_scored_and_shown(t
     assert len(frame) == 12  # six cases of two structures
     assert method("own_parts:FLAT_GAP").loss_row.make.__name__ == "Gap"
     sys.modules.pop("own_parts")
+
+
+def test_methods_are_compared_in_a_metric_from_outside_in_its_direction(tmp_path, monkeypatch):
+    metric = load_example("src/sfumato/metrics/wrong_share.py", monkeypatch)
+    own = eval(LINES["src/sfumato/evaluation/metrics_table.py"], vars(metrics_table) | vars(metric))
+    monkeypatch.setitem(METRICS, own.name, own)
+    write_cases(tmp_path / "data", axes=2)
+    frames = []
+    for method_name, shift in (("near", 1), ("far", 3)):
+        (tmp_path / method_name).mkdir()
+        for mask in sorted((tmp_path / "data" / "labelsTr").glob("*.nii.gz")):
+            image = nibabel.load(mask)
+            shifted = np.roll(np.asarray(image.dataobj), shift, axis=0)
+            nibabel.save(nibabel.Nifti1Image(shifted, image.affine), tmp_path / method_name / mask.name)
+        about = {"method": method_name, "run": method_name, "seed": 0}
+        frames.append(
+            evaluate_folder(tmp_path / method_name, tmp_path / "data", metrics=["wrong_share"], about=about)
+        )
+    table = compare(pd.concat(frames), proposed="near", metric="wrong_share")
+    line = table[table["structure"] == "part1"].iloc[0]
+    assert (line["n"], line["wins"], line["losses"]) == (6, 6, 0)  # the lower share wins
+    assert line["mean_difference"] < 0
 
 
 def again(package, path, tmp_path, monkeypatch):
