@@ -14,7 +14,7 @@ from sfumato.types import ArrayLike, Regions
 
 
 def as_tensor(array: Tensor | np.ndarray) -> Tensor:
-    """Give ``array`` as a torch tensor, sharing memory where NumPy's layout allows it.
+    """Return ``array`` as a torch tensor, sharing memory where NumPy's layout allows it.
 
     Negative strides, foreign byte order and unsigned types that torch lacks are copied.
     """
@@ -89,7 +89,7 @@ def require_labels(labels: Tensor, num_classes: int, *, name: str = "labels") ->
 
 
 def extremes(array: Tensor) -> tuple[int | float, int | float]:
-    """Smallest and largest value, in one pass where torch has one; NaN where there is one.
+    """Compute the smallest and the largest value, in one pass where torch can; NaN where there is one.
 
     Args:
         array: At least one value, of any real type.

@@ -1,4 +1,4 @@
-"""The error tree: what went wrong, whose move it is, and the exit status that follows.
+"""The error tree: what went wrong, who can mend it, and the exit status that follows.
 
 ``InputError`` and its children are the caller's to mend (exit status 2, one line, no traceback).
 ``MachineError`` is the machine's failure (exit status 1): a full disk, a killed worker.

@@ -35,7 +35,7 @@ def require_free(path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def atomic_output(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary file name to write to; it becomes ``path`` when the block ends well.
+    """Yield a temporary file name to write to; it becomes ``path`` when the block ends well.
 
     The temporary file lies in the same folder and ends like ``path`` (so ``.nii.gz`` stays gzip).
     However the block is left, nothing half-written remains. Missing folders are made.

@@ -114,7 +114,7 @@ class SampleMean:
         return (self._soft / self.samples).float(), total.float(), information.float()
 
     def _distribution(self, soft: Tensor) -> Tensor:
-        """Class probabilities ``(1, K, *S)``, or of each overlapping region and the rest ``(R, 2, *S)``."""
+        """Return ``(1, K, *S)`` probabilities; of overlapping regions, each and its rest, ``(R, 2, *S)``."""
         if not self.overlapping:
             return self.method.probabilities(soft, batched=False).double()[None]
         inside = self.method.kind.to_unit(soft).double().clamp(0, 1)
@@ -122,7 +122,7 @@ class SampleMean:
 
 
 def entropy(probs: Tensor) -> Tensor:
-    """Entropy in nats of distributions ``(N, K, *S)`` over the second axis, summed over the first.
+    """Compute the entropy in nats of distributions ``(N, K, *S)`` over axis 1, summed over the first.
 
     Returns:
         ``(*S)``, at least 0; a certain voxel has 0.

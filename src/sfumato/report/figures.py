@@ -121,7 +121,7 @@ def whole_range_if_flat(panels: Iterable[Axes]) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """One entry per label, however many runs share it."""
+    """Add a legend with one entry per label, however many runs share it."""
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     if once:

@@ -110,7 +110,7 @@ def _panel(axes: Axes, shown: Progression, epoch: int) -> None:
 
 
 def _turned(shown: Progression, array: ArrayLike) -> Array:
-    """The slice as it is shown: of a volume turned like every slice of the report, a picture as stored."""
+    """Turn the slice of a volume like every slice of the report; keep a picture as stored."""
     values = numbers(array)
     return values if shown.axis is None else view(values[None], 0, 0).astype(np.float32)
 
@@ -121,12 +121,12 @@ def _cut(shown: Progression, array: ArrayLike) -> Array:
 
 
 def _height(shown: Progression) -> float:
-    """Height of a panel over its width."""
+    """Compute the height of a panel over its width."""
     rows, columns = _cut(shown, shown.reference).shape
     return float(_ratio(shown) * rows / columns)
 
 
 def _ratio(shown: Progression) -> float:
-    """Height of a shown voxel over its width."""
+    """Compute the height of a shown voxel over its width."""
     first, second = shown.spacing
     return first / second if shown.axis is None else second / first

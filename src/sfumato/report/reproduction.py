@@ -132,7 +132,7 @@ def _per_method(data: ReportData, of_runs: Mapping[str, T], names: Sequence[str]
 
 
 def _centres(data: ReportData, names: Sequence[str]) -> Figure | None:
-    """Dice per test centre, which is the fold: the mean over its cases and trainings, in %."""
+    """Draw the Dice per test centre, which is the fold: the mean over its cases and trainings, in %."""
     values: dict[str, dict[int, float]] = {}
     for name in names:
         for fold in range(len(SCGM_DICE_PER_CENTRE)):

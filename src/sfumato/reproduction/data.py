@@ -200,7 +200,7 @@ def data_folder(source: Source, links: Path) -> str:
     Args:
         source: The data set.
         links: Where some of its cases are drawn: a folder of links to these, in the data set's own layout.
-            It is made, or gone on with if it holds the same cases.
+            It is made, or resumed if it holds the same cases.
 
     Raises:
         OutputExistsError: the folder of links holds other cases.

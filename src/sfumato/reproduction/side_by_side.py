@@ -124,7 +124,7 @@ def side_by_side(
 def published_row(
     experiment: Experiment, part: DataPart, training: Training, metric: str, structure: str
 ) -> PublishedRow | None:
-    """Give the printed number of one training, metric and structure; None where there is none."""
+    """Return the printed number of one training, metric and structure; None where there is none."""
     if training.row is None:
         return None
     printed = training.row

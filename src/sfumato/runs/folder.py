@@ -65,7 +65,7 @@ class RunFolder:
             yield
 
     def open(self, recipe: Recipe, dataset: Dataset, *, resume: bool, overwrite: bool) -> Split:
-        """Create the folder, or check that an existing one may be gone on with.
+        """Create the folder, or check that an existing one may be resumed.
 
         Returns:
             The split, written to ``splits.json`` when the run was started.

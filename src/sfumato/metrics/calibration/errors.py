@@ -119,7 +119,7 @@ def _gaps(confidence: np.ndarray, hit: np.ndarray, num_bins: int) -> list[float]
 
 
 def _hits_below(rank: int, confidence: np.ndarray, hits: np.ndarray) -> float:
-    """Hits among the ``rank`` lowest confidences; those tied with the next one count with their share."""
+    """Count the hits of the ``rank`` lowest confidences; those tied with the next count with their share."""
     if rank == len(confidence):
         return float(len(hits))
     value = confidence[rank]

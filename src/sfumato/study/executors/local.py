@@ -168,7 +168,7 @@ def _stop(running: Sequence[_Process]) -> None:
 def end_with_parent() -> None:
     """End this process as soon as its standard input ends: the one that started it is gone, even if killed.
 
-    It ends at once, as if it were killed itself: a training can be, at any moment, and is gone on with.
+    It ends at once, as if it were killed itself: a training can be, at any moment, and is resumed.
     Processes that this one starts see the same end, where they inherit the input and call this too.
     """
     threading.Thread(target=_watch, name="end with parent", daemon=True).start()
