@@ -111,8 +111,8 @@ def paired_networks(cells: Sequence[Compared]) -> Figure | None:
 
 def _pairs(axes: Axes, cells: Sequence[Compared]) -> None:
     networks = list(dict.fromkeys(cell.training.architecture for cell in cells))
-    kinds = list(dict.fromkeys(cell.training.method for cell in cells))
-    for side, (method, colour) in enumerate(zip(kinds, (HARD, SOFT), strict=False)):
+    methods = list(dict.fromkeys(cell.training.method for cell in cells))
+    for side, (method, colour) in enumerate(zip(methods, (HARD, SOFT), strict=False)):
         mine = [cell for cell in cells if cell.training.method == method]
         places = [networks.index(cell.training.architecture) + (side - 0.5) * 0.38 for cell in mine]
         heights = [cell.ours.mean for cell in mine]
