@@ -16,12 +16,12 @@ def logits_of(shape, seed=0, dtype=torch.float32):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_sample_and_channel_is_divided_by_its_own_largest_value(shape):
     logits = logits_of(shape)
-    found = norm_relu(logits)
+    prediction = norm_relu(logits)
     for item in range(shape[0]):
         for channel in range(shape[1]):
             positive = logits[item, channel].clamp_min(0)
-            torch.testing.assert_close(found[item, channel], positive / positive.max())
-            assert found[item, channel].max() == 1
+            torch.testing.assert_close(prediction[item, channel], positive / positive.max())
+            assert prediction[item, channel].max() == 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -52,12 +52,12 @@ def test_the_batch_scope_divides_by_the_largest_value_of_all_and_by_the_class_su
 @pytest.mark.parametrize("value", [0.0, -1.0, -0.0, 1e-40])
 def test_nothing_above_zero_gives_zero_and_a_finite_gradient(scope, value):
     logits = torch.full((2, 2, 3, 4), value, requires_grad=True)
-    found = norm_relu(logits, scope=scope)
-    found.sum().backward()
+    prediction = norm_relu(logits, scope=scope)
+    prediction.sum().backward()
     assert torch.isfinite(logits.grad).all()
-    assert found.abs().max() <= 1e-27 or scope == "batch"
+    assert prediction.abs().max() <= 1e-27 or scope == "batch"
     if value <= 0:
-        assert found.abs().max() == 0
+        assert prediction.abs().max() == 0
         assert logits.grad.abs().max() == 0
 
 
@@ -76,9 +76,9 @@ def test_gradients_are_right():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_the_dtype_is_kept(dtype):
     logits = logits_of((2, 2, 4, 5)).to(dtype)
-    found = norm_relu(logits)
-    assert found.dtype == dtype
-    torch.testing.assert_close(found.float(), norm_relu(logits.float()), atol=1e-2, rtol=0)
+    prediction = norm_relu(logits)
+    assert prediction.dtype == dtype
+    torch.testing.assert_close(prediction.float(), norm_relu(logits.float()), atol=1e-2, rtol=0)
 
 
 def test_every_activation_keeps_its_range():
@@ -86,10 +86,10 @@ def test_every_activation_keeps_its_range():
     ranges = {"softmax": (0, 1), "sigmoid": (0, 1), "tanh": (-1, 1), "norm-relu": (0, 1)}
     assert set(ranges) == set(ACTIVATIONS)
     for name, (low, high) in ranges.items():
-        found = ACTIVATIONS[name](logits)
-        assert found.min() >= low
-        assert found.max() <= high
-        assert found.max() > 0.9
+        prediction = ACTIVATIONS[name](logits)
+        assert prediction.min() >= low
+        assert prediction.max() <= high
+        assert prediction.max() > 0.9
     torch.testing.assert_close(ACTIVATIONS["softmax"](logits).sum(1), torch.ones(2, 4, 5))
     torch.testing.assert_close(ACTIVATIONS["tanh"](logits), 2 * ACTIVATIONS["sigmoid"](2 * logits) - 1)
 

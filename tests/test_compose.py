@@ -286,7 +286,7 @@ def test_methods_of_installed_packages_are_known_and_broken_ones_warned_of(monke
         Entry(value="good:METHOD", loads=mine),
         Entry(value="bad:METHOD", loads=ImportError("no such thing")),
         Entry(value="misfit:METHOD", loads=put_together("sing", "softmax", "l1", "zero")),
-        Entry(value="twin:METHOD", loads=[Method("ce", "x", "", "svls", "softmax", "dice-ce", "argmax")]),
+        Entry(value="taken:METHOD", loads=[Method("ce", "x", "", "svls", "softmax", "dice-ce", "argmax")]),
     ]
     monkeypatch.setattr(metadata, "entry_points", lambda group: entries if group == "sfumato.methods" else [])
     plugin_methods.cache_clear()
@@ -297,7 +297,7 @@ def test_methods_of_installed_packages_are_known_and_broken_ones_warned_of(monke
         assert parse_recipe(tiny_recipe() | {"method": "mine"}, source="test").composed.loss == "dice-ce"
         said = [record.getMessage() for record in caplog.records]
         assert [
-            any(f"{name}:METHOD" in line for line in said) for name in ("bad", "misfit", "twin", "good")
+            any(f"{name}:METHOD" in line for line in said) for name in ("bad", "misfit", "taken", "good")
         ] == [
             True,
             True,

@@ -74,8 +74,8 @@ def test_the_tuned_threshold_has_the_highest_mean_dice(seed, shape):
     rng = np.random.default_rng(seed)
     references = [torch.from_numpy(rng.random(shape) > rng.choice((0.3, 0.8, 1.0))) for _ in range(3)]
     predictions = [
-        (0.5 * each + 0.6 * torch.from_numpy(rng.random(shape)) - 0.1).clamp(0, 1).float()
-        for each in references
+        (0.5 * mask + 0.6 * torch.from_numpy(rng.random(shape)) - 0.1).clamp(0, 1).float()
+        for mask in references
     ]
     best, means = slow_best(predictions, references, THRESHOLDS)
     assert tune_threshold(iter(predictions), iter(references)) == best

@@ -26,14 +26,14 @@ def case_of(shape, *, classes=4, seed=0):
 
 def test_label_options_reach_the_label():
     labels, image = case_of((8, 9))
-    found = method("ls").target(labels, num_classes=3, spacing=(1.0, 1.0), options={"alpha": 0.3})
-    torch.testing.assert_close(found, transforms.uniform(labels, num_classes=3, alpha=0.3))
+    computed = method("ls").target(labels, num_classes=3, spacing=(1.0, 1.0), options={"alpha": 0.3})
+    torch.testing.assert_close(computed, transforms.uniform(labels, num_classes=3, alpha=0.3))
     options = {"sigma": 2.0, "size": 5, "unit": "mm"}
-    found = method("svls").target(labels, num_classes=3, spacing=(1.0, 0.5), options=options)
+    computed = method("svls").target(labels, num_classes=3, spacing=(1.0, 0.5), options=options)
     expected = transforms.svls(labels, num_classes=3, sigma=2.0, size=5, spacing=(1.0, 0.5))
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(computed, expected)
     generators = [torch.Generator().manual_seed(3) for _ in range(2)]
-    found = method("geols").target(
+    computed = method("geols").target(
         labels,
         image,
         num_classes=3,
@@ -44,13 +44,13 @@ def test_label_options_reach_the_label():
     expected = transforms.geols(
         labels, image, num_classes=3, spacing=(1.0, 0.5), seeds="random", num_seeds=3, generator=generators[1]
     )
-    torch.testing.assert_close(found, expected)
-    found = method("singr").target(
+    torch.testing.assert_close(computed, expected)
+    computed = method("singr").target(
         labels, image, num_classes=3, spacing=(1.0, 0.5), options={"margin": 0.2, "boundary": "inner"}
     )
     masks = torch.stack([labels == 1, labels == 2])
     expected = transforms.sing(masks, image, spacing=(1.0, 0.5), margin=0.2, boundary="inner")
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(computed, expected)
 
 
 @pytest.mark.parametrize("name", ["geols", "geols-jml"])
@@ -67,7 +67,7 @@ def test_every_seeding_and_alpha_of_the_published_tables_is_an_option(name, opti
     labels, image = case_of((12, 14))
     generators = [torch.Generator().manual_seed(3) for _ in range(2)]
     spacing = (1.0, 0.5)
-    found = method(name).target(
+    computed = method(name).target(
         labels, image, num_classes=3, spacing=spacing, options=options, generator=generators[0]
     )
     if name == "geols":
@@ -87,25 +87,27 @@ def test_every_seeding_and_alpha_of_the_published_tables_is_an_option(name, opti
             for index in (1, 2)
         ]
         expected = torch.stack([pair[1] for pair in pairs])
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(computed, expected)
     default = method(name).target(labels, image, num_classes=3, spacing=spacing)
-    assert torch.equal(found, default) == (options == {"seeds": "skeleton"})
+    assert torch.equal(computed, default) == (options == {"seeds": "skeleton"})
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.3])
 def test_every_alpha_of_label_smoothing_is_an_option(alpha):
     labels, _ = case_of((8, 9))
-    found = method("ls").target(labels, num_classes=4, spacing=(1.0, 1.0), options={"alpha": alpha})
-    torch.testing.assert_close(found.amax(0), torch.full(labels.shape, 1 - alpha + alpha / 4))
+    computed = method("ls").target(labels, num_classes=4, spacing=(1.0, 1.0), options={"alpha": alpha})
+    torch.testing.assert_close(computed.amax(0), torch.full(labels.shape, 1 - alpha + alpha / 4))
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name.startswith("singr")])
 @pytest.mark.parametrize("margin", [0.0, 0.5])
 def test_every_margin_of_the_published_table_is_an_option(name, margin):
     labels, image = case_of((12, 14))
-    found = method(name).target(labels, image, num_classes=3, spacing=(1.0, 1.0), options={"margin": margin})
+    computed = method(name).target(
+        labels, image, num_classes=3, spacing=(1.0, 1.0), options={"margin": margin}
+    )
     masks = torch.stack([labels == 1, labels == 2])
-    torch.testing.assert_close(found, transforms.sing(masks, image, spacing=(1.0, 1.0), margin=margin))
+    torch.testing.assert_close(computed, transforms.sing(masks, image, spacing=(1.0, 1.0), margin=margin))
 
 
 def test_related_softenings_are_those_of_the_labels():
@@ -128,8 +130,8 @@ def test_related_softenings_are_those_of_the_labels():
         ),
     }
     for name, (wanted, options) in expected.items():
-        found = method(name).target(labels, image, num_classes=3, spacing=spacing, options=options)
-        torch.testing.assert_close(found, wanted)
+        computed = method(name).target(labels, image, num_classes=3, spacing=spacing, options=options)
+        torch.testing.assert_close(computed, wanted)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +153,6 @@ def test_related_softenings_are_those_of_the_labels():
 def test_loss_options_reach_the_loss(name, options, expected):
     logits = 3 * torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
     target = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(1))
-    found = method(name).make_loss(options)(logits, target)
-    torch.testing.assert_close(found, expected(logits, target))
-    assert not torch.isclose(found, method(name).make_loss()(logits, target))
+    computed = method(name).make_loss(options)(logits, target)
+    torch.testing.assert_close(computed, expected(logits, target))
+    assert not torch.isclose(computed, method(name).make_loss()(logits, target))

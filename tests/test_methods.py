@@ -37,12 +37,12 @@ def test_the_table_has_exactly_these_names_in_this_order():
 def test_the_parts_are_those_of_the_papers():
     parts = {
         name: (
-            each.label_row.title,
-            each.activation_row.title,
-            each.loss_row.title,
-            each.decoder_row.title,
+            chosen.label_row.title,
+            chosen.activation_row.title,
+            chosen.loss_row.title,
+            chosen.decoder_row.title,
         )
-        for name, each in METHODS.items()
+        for name, chosen in METHODS.items()
     }
     entropy = ("softmax", "soft cross-entropy", "argmax")
     binary = ("sigmoid", "soft cross-entropy", "half")
@@ -80,13 +80,13 @@ def test_the_parts_are_those_of_the_papers():
         "soft-relu-dice": ("interpolated mask", "norm_relu", "Dice", "tuned"),
     }
     moved = {"softseg", "hard-sig-dice", "hard-relu-wing", "soft-sig-wing", "soft-relu-dice"}
-    assert {name for name, each in METHODS.items() if each.label_row.moves_mask} == moved
+    assert {name for name, chosen in METHODS.items() if chosen.label_row.moves_mask} == moved
     hard = {"hard-sig-dice", "hard-relu-wing", "majority", "staple"}
-    assert {name for name, each in METHODS.items() if each.label_row.binarise} == hard
+    assert {name for name, chosen in METHODS.items() if chosen.label_row.binarise} == hard
     looking = {name for name in NAMES if name.startswith(("geols", "singr"))} | {"superpixel"}
     fusing = {"moh", "msvls", "majority", "staple"}
-    assert {name for name, each in METHODS.items() if each.label_row.takes_raters} == fusing
-    assert {name for name, each in METHODS.items() if each.label_row.needs_image} == looking
+    assert {name for name, chosen in METHODS.items() if chosen.label_row.takes_raters} == fusing
+    assert {name for name, chosen in METHODS.items() if chosen.label_row.needs_image} == looking
     assert method("singr-no-denominator").make_loss().denominator is False
     assert method("singr").make_loss().denominator is True
     assert method("dilation").make_loss().denominator == "squares"
@@ -95,17 +95,17 @@ def test_the_parts_are_those_of_the_papers():
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("shape", "spacing"), CASES)
 def test_every_method_trains_and_decodes_on_a_case_that_lacks_a_class(name, shape, spacing):
-    each = method(name)
+    chosen = method(name)
     labels, image = case_of(shape)
-    target = each.target(labels, image, num_classes=4, spacing=spacing)
-    channels = each.channels(4)
+    target = chosen.target(labels, image, num_classes=4, spacing=spacing)
+    channels = chosen.channels(4)
     assert target.shape == (channels, *shape)
     assert target.dtype == torch.float32
     assert torch.isfinite(target).all()
     generator = torch.Generator().manual_seed(1)
     # Free logits below 0 would stay there under NormReLU, without a network that shares its weights.
     logits = (torch.rand(1, channels, *shape, generator=generator) + 0.5).requires_grad_()
-    loss, losses = each.make_loss(), []
+    loss, losses = chosen.make_loss(), []
     optimiser = torch.optim.Adam([logits], lr=0.1)
     for _ in range(80):
         optimiser.zero_grad()
@@ -115,19 +115,19 @@ def test_every_method_trains_and_decodes_on_a_case_that_lacks_a_class(name, shap
         optimiser.step()
         losses.append(value.item())
     assert losses[-1] < losses[0]
-    prediction = each.activate(logits.detach())
-    decoded = each.decode(prediction[0])
+    prediction = chosen.activate(logits.detach())
+    decoded = chosen.decode(prediction[0])
     assert decoded.shape == labels.shape
     assert decoded.dtype == torch.int64
-    regions = each.decode_regions(prediction[0])
+    regions = chosen.decode_regions(prediction[0])
     assert regions.shape == (3, *shape)
     assert regions.dtype == torch.bool
     for index in (1, 2):
         assert (regions[index - 1] == (labels == index)).float().mean() > 0.95
     # NormReLU and overlap alone hardly push an absent class down; the others learn that it is absent.
-    if each.activation != "norm-relu" and each.loss not in ("dice", "jaccard-metric"):
+    if chosen.activation != "norm-relu" and chosen.loss not in ("dice", "jaccard-metric"):
         assert (decoded == labels).float().mean() > 0.95
-    probs = each.probabilities(prediction, batched=True)
+    probs = chosen.probabilities(prediction, batched=True)
     assert probs.shape == (1, 4, *shape)
     torch.testing.assert_close(probs.sum(1), torch.ones(1, *shape))
 
@@ -135,25 +135,25 @@ def test_every_method_trains_and_decodes_on_a_case_that_lacks_a_class(name, shap
 @pytest.mark.parametrize("name", NAMES)
 def test_the_target_decodes_to_the_labels(name):
     labels, image = case_of((7, 8, 9))
-    each = method(name)
-    target = each.target(labels, image, num_classes=3, spacing=(1.0, 1.0, 2.0))
-    assert torch.equal(each.decode(target), labels)
+    chosen = method(name)
+    target = chosen.target(labels, image, num_classes=3, spacing=(1.0, 1.0, 2.0))
+    assert torch.equal(chosen.decode(target), labels)
     masks = torch.stack([labels == 1, labels == 2])
-    assert torch.equal(each.decode_regions(target), masks)
+    assert torch.equal(chosen.decode_regions(target), masks)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_is_the_target_of_pure_background(name):
-    each = method(name)
+    chosen = method(name)
     image = torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(0))
-    background = each.target(torch.zeros(4, 5, dtype=torch.int64), image, num_classes=3, spacing=(1.0, 1.0))
-    first, rest = each.kind.padding
+    background = chosen.target(torch.zeros(4, 5, dtype=torch.int64), image, num_classes=3, spacing=(1.0, 1.0))
+    first, rest = chosen.kind.padding
     expected = torch.full_like(background, rest)
     expected[0] = first
     if name in SMOOTHED_EVERYWHERE:
         # Made after augmentation, such a target is never padded.
-        assert each.label_row.when == "after"
-        torch.testing.assert_close(each.decode_regions(background), each.decode_regions(expected))
+        assert chosen.label_row.when == "after"
+        torch.testing.assert_close(chosen.decode_regions(background), chosen.decode_regions(expected))
     else:
         torch.testing.assert_close(background, expected)
 
@@ -162,18 +162,18 @@ def test_padding_is_the_target_of_pure_background(name):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 1), (3, 1), (4, 5), (3, 2, 4)])
 @pytest.mark.parametrize("value", [0, 1])
 def test_one_voxel_and_empty_and_full_images_are_no_exception(name, shape, value):
-    each = method(name)
+    chosen = method(name)
     labels = torch.full(shape, value)
     image = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     spacing = (1.0, 2.0, 0.5)[: len(shape)]
-    target = each.target(labels, image, num_classes=3, spacing=spacing)
-    assert torch.equal(each.decode(target), labels)
+    target = chosen.target(labels, image, num_classes=3, spacing=spacing)
+    assert torch.equal(chosen.decode(target), labels)
     logits = torch.zeros(1, *target.shape, requires_grad=True)
-    loss = each.make_loss()(logits, target[None])
+    loss = chosen.make_loss()(logits, target[None])
     loss.backward()
     assert torch.isfinite(loss.detach())
     assert torch.isfinite(logits.grad).all()
-    probs = each.probabilities(each.activate(logits.detach()), batched=True)
+    probs = chosen.probabilities(chosen.activate(logits.detach()), batched=True)
     torch.testing.assert_close(probs.sum(1), torch.ones(1, *shape))
 
 
@@ -181,13 +181,13 @@ def test_one_voxel_and_empty_and_full_images_are_no_exception(name, shape, value
 def test_regions_may_overlap_and_be_named(name):
     labels, image = case_of((8, 9))
     wanted = {"whole": (1, 2), "core": (2,)}
-    each = method(name)
-    target = each.target(labels, image, num_classes=4, spacing=(1.0, 1.0), regions=wanted)
-    assert each.channels(4, wanted) == 2
+    chosen = method(name)
+    target = chosen.target(labels, image, num_classes=4, spacing=(1.0, 1.0), regions=wanted)
+    assert chosen.channels(4, wanted) == 2
     masks = torch.stack([labels > 0, labels == 2])
-    assert torch.equal(each.decode_regions(target), masks)
+    assert torch.equal(chosen.decode_regions(target), masks)
     # A region has the same map whatever other regions overlap it.
-    alone = each.target(labels, image, num_classes=4, spacing=(1.0, 1.0), regions={"core": (2,)})
+    alone = chosen.target(labels, image, num_classes=4, spacing=(1.0, 1.0), regions={"core": (2,)})
     if name != "superpixel":  # Its superpixels cover the regions together.
         torch.testing.assert_close(target[1:], alone)
 
@@ -200,14 +200,16 @@ def test_smoothing_per_region_is_smoothing_of_two_classes():
     labels, image = case_of((8, 9))
     whole = (labels > 0).long()
     options = {"num_classes": 4, "spacing": (1.0, 0.5), "regions": {"core": (2,), "whole": (1, 2)}}
-    found = method("ls-jml").target(labels, **options, options={"alpha": 0.2})
-    torch.testing.assert_close(found[1], 0.8 * whole + 0.1)
-    found = method("geols-jml").target(labels, image, **options, options={"seeds": "erosion", "alpha": 0.3})
+    computed = method("ls-jml").target(labels, **options, options={"alpha": 0.2})
+    torch.testing.assert_close(computed[1], 0.8 * whole + 0.1)
+    computed = method("geols-jml").target(
+        labels, image, **options, options={"seeds": "erosion", "alpha": 0.3}
+    )
     expected = transforms.geols(whole, image, num_classes=2, spacing=(1.0, 0.5), seeds="erosion", alpha=0.3)
-    torch.testing.assert_close(found[1], expected[1])
-    assert not torch.allclose(found[1], 1.0 * whole)
-    found = method("dice-bce").target(labels, **options)
-    torch.testing.assert_close(found, torch.stack([labels == 2, labels > 0]).float())
+    torch.testing.assert_close(computed[1], expected[1])
+    assert not torch.allclose(computed[1], 1.0 * whole)
+    computed = method("dice-bce").target(labels, **options)
+    torch.testing.assert_close(computed, torch.stack([labels == 2, labels > 0]).float())
 
 
 def test_dice_and_binary_cross_entropy_are_those_of_monai():
@@ -223,10 +225,10 @@ def test_rater_methods_average_and_take_one_rater_where_there_are_none():
     labels, _ = case_of((8, 9))
     raters = torch.stack([labels, labels.flip(0), torch.zeros_like(labels)])
     for name, transform in (("moh", transforms.one_hot), ("msvls", transforms.svls)):
-        each = method(name)
-        found = each.target(labels, num_classes=3, spacing=(1.0, 1.0), labels_per_rater=raters)
-        torch.testing.assert_close(found, sum(transform(one, num_classes=3) for one in raters) / 3)
-        alone = each.target(labels, num_classes=3, spacing=(1.0, 1.0))
+        chosen = method(name)
+        computed = chosen.target(labels, num_classes=3, spacing=(1.0, 1.0), labels_per_rater=raters)
+        torch.testing.assert_close(computed, sum(transform(one, num_classes=3) for one in raters) / 3)
+        alone = chosen.target(labels, num_classes=3, spacing=(1.0, 1.0))
         torch.testing.assert_close(alone, transform(labels, num_classes=3))
     one = method("svls").target(labels, num_classes=3, spacing=(1.0, 1.0), labels_per_rater=raters)
     torch.testing.assert_close(one, transforms.svls(labels, num_classes=3))
@@ -237,17 +239,17 @@ def test_fused_raters_are_hard_and_stay_so_when_the_target_is_moved():
     careless = torch.zeros_like(labels)
     raters = torch.stack([labels, labels, labels.roll(1, 0), careless])
     for name, fuse in (("majority", transforms.majority_vote), ("staple", transforms.staple)):
-        each = method(name)
-        found = each.target(careless, num_classes=3, spacing=(1.0, 1.0), labels_per_rater=raters)
+        chosen = method(name)
+        computed = chosen.target(careless, num_classes=3, spacing=(1.0, 1.0), labels_per_rater=raters)
         expected = transforms.one_hot(fuse(raters, num_classes=3), num_classes=3)
-        assert torch.equal(found, expected)
-        assert torch.equal(each.finished(0.6 * found + 0.4 * found.roll(1, 1)), found)
+        assert torch.equal(computed, expected)
+        assert torch.equal(chosen.finished(0.6 * computed + 0.4 * computed.roll(1, 1)), computed)
         # Where three classes meet, none may have half the weight: the largest has it all.
         thirds = torch.tensor([0.3, 0.36, 0.34]).reshape(3, 1, 1)
-        assert each.finished(thirds).flatten().tolist() == [0, 1, 0]
-        alone = each.target(labels, num_classes=3, spacing=(1.0, 1.0))
+        assert chosen.finished(thirds).flatten().tolist() == [0, 1, 0]
+        alone = chosen.target(labels, num_classes=3, spacing=(1.0, 1.0))
         assert torch.equal(alone, transforms.one_hot(labels, num_classes=3))
-    assert not torch.equal(found.argmax(0), careless)
+    assert not torch.equal(computed.argmax(0), careless)
 
 
 def test_moved_regions_are_rounded_for_the_hard_candidates_alone():
@@ -259,29 +261,29 @@ def test_moved_regions_are_rounded_for_the_hard_candidates_alone():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_visible_defaults_are_those_of_the_parts(name):
-    each = method(name)
+    chosen = method(name)
     labels, image = case_of((8, 9))
-    one = each.target(labels, image, num_classes=3, spacing=(1.0, 1.0))
-    two = each.target(labels, image, num_classes=3, spacing=(1.0, 1.0), options=dict(each.label_options))
+    one = chosen.target(labels, image, num_classes=3, spacing=(1.0, 1.0))
+    two = chosen.target(labels, image, num_classes=3, spacing=(1.0, 1.0), options=dict(chosen.label_options))
     assert torch.equal(one, two)
-    each.make_loss(dict(each.loss_options))
+    chosen.make_loss(dict(chosen.loss_options))
     numbers = ("lambda_dice", "lambda_ce", "lambda_ace", "omega", "gamma", "scale", "weight", "weight_l1")
-    for key in {*numbers, "margin", "num_bins", "smooth_nr"} & set(each.loss_options):
-        parts = each.make_loss({key: 3}).modules()
+    for key in {*numbers, "margin", "num_bins", "smooth_nr"} & set(chosen.loss_options):
+        parts = chosen.make_loss({key: 3}).modules()
         assert 3 in [getattr(part, key, None) for part in parts], key
 
 
 def test_region_probabilities_need_to_know_the_batch_axis_only_where_it_is_unclear():
-    each = method("singr")
+    chosen = method("singr")
     signed = torch.tensor([-1.0, 0.0, 1.0]).reshape(1, 1, 3)
     torch.testing.assert_close(
-        each.probabilities(signed), torch.tensor([[[1.0, 0.5, 0.0]], [[0.0, 0.5, 1.0]]])
+        chosen.probabilities(signed), torch.tensor([[[1.0, 0.5, 0.0]], [[0.0, 0.5, 1.0]]])
     )
-    assert each.probabilities(torch.zeros(2, 1, 3, 4, 5)).shape == (2, 2, 3, 4, 5)
-    assert each.probabilities(torch.zeros(2, 3, 4, 5), batched=False).shape == (3, 3, 4, 5)
-    assert each.probabilities(torch.zeros(2, 3, 4, 5), batched=True).shape == (2, 4, 4, 5)
+    assert chosen.probabilities(torch.zeros(2, 1, 3, 4, 5)).shape == (2, 2, 3, 4, 5)
+    assert chosen.probabilities(torch.zeros(2, 3, 4, 5), batched=False).shape == (3, 3, 4, 5)
+    assert chosen.probabilities(torch.zeros(2, 3, 4, 5), batched=True).shape == (2, 4, 4, 5)
     with pytest.raises(ShapeError, match="batched=False or batched=True"):
-        each.probabilities(torch.zeros(2, 3, 4, 5))
+        chosen.probabilities(torch.zeros(2, 3, 4, 5))
     probs = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     assert method("ce").probabilities(probs) is probs
 
@@ -297,8 +299,8 @@ def test_thresholds_are_fixed_tuned_or_refused():
 
 
 def test_methods_travel_to_worker_processes():
-    for each in METHODS.values():
-        assert pickle.loads(pickle.dumps(each)) == each
+    for chosen in METHODS.values():
+        assert pickle.loads(pickle.dumps(chosen)) == chosen
 
 
 def test_what_does_not_fit_is_named():
@@ -330,8 +332,8 @@ def test_class_weights_are_the_target_or_refused(name):
         with pytest.raises(InputError, match=f"method '{name}' makes its label of a hard mask"):
             chosen.target(labels, soft, soft=soft, **task)
         return
-    found = chosen.target(labels, soft=soft, **task)
-    torch.testing.assert_close(found, soft if chosen.kind.joint else soft[1:], rtol=0, atol=0)
+    computed = chosen.target(labels, soft=soft, **task)
+    torch.testing.assert_close(computed, soft if chosen.kind.joint else soft[1:], rtol=0, atol=0)
 
 
 def test_methods_whose_label_is_the_mask_itself_take_class_weights():

@@ -95,17 +95,17 @@ def test_the_weight_map_multiplies_voxel_by_voxel():
 @pytest.mark.parametrize("shape", [(6, 9), (5, 6, 4)])
 def test_the_foreground_map_is_one_plus_omega_on_the_dilated_foreground(shape):
     target = (torch.rand(2, 1, *shape, generator=torch.Generator().manual_seed(0)) > 0.95).float() * 0.3
-    found = foreground_weight_map(target, omega=8.0)
+    computed = foreground_weight_map(target, omega=8.0)
     for item in range(2):
         near = ndimage.binary_dilation(
             target[item, 0].numpy() > 0, structure=torch.ones((3,) * len(shape)).numpy()
         )
-        assert torch.equal(found[item, 0], 1 + 8 * torch.from_numpy(near).float())
+        assert torch.equal(computed[item, 0], 1 + 8 * torch.from_numpy(near).float())
     assert torch.equal(foreground_weight_map(torch.zeros(1, 1, *shape)), torch.ones(1, 1, *shape))
 
 
 def test_half_precision_is_widened():
-    p, q = (each.half() for each in pair((1, 1, 30, 20)))
+    p, q = (tensor.half() for tensor in pair((1, 1, 30, 20)))
     torch.testing.assert_close(AdaptiveWingLoss()(p, q), AdaptiveWingLoss()(p.float(), q.float()))
 
 

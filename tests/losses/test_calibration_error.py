@@ -39,21 +39,21 @@ def slow_error(probs, target, num_bins, binning):
 def test_the_error_is_its_definition(shape, binning, num_bins):
     probs, target = pair(shape)
     loss = AverageCalibrationErrorLoss(num_bins=num_bins, binning=binning, reduction="none")
-    found = loss(probs, target)
+    computed = loss(probs, target)
     for item in range(shape[0]):
         for channel in range(shape[1]):
-            one, two = (each[item, channel].flatten().tolist() for each in (probs, target))
-            assert float(found[item, channel]) == pytest.approx(slow_error(one, two, num_bins, binning))
+            one, two = (tensor[item, channel].flatten().tolist() for tensor in (probs, target))
+            assert float(computed[item, channel]) == pytest.approx(slow_error(one, two, num_bins, binning))
     mean = AverageCalibrationErrorLoss(num_bins=num_bins, binning=binning)(probs, target)
-    torch.testing.assert_close(mean, found.mean())
+    torch.testing.assert_close(mean, computed.mean())
 
 
 def test_by_hand_two_bins_count_alike_however_many_voxels_they_hold():
     probs = torch.tensor([[[[0.1, 0.2, 0.3, 0.9]]]])
     target = torch.tensor([[[[0.0, 0.0, 0.0, 0.0]]]])
     # Means of p: 0.2 below a half and 0.9 above.
-    found = AverageCalibrationErrorLoss(num_bins=2)(probs, target)
-    torch.testing.assert_close(found, torch.tensor((0.2 + 0.9) / 2))
+    computed = AverageCalibrationErrorLoss(num_bins=2)(probs, target)
+    torch.testing.assert_close(computed, torch.tensor((0.2 + 0.9) / 2))
 
 
 @pytest.mark.parametrize("binning", ["hard", "soft"])
@@ -103,8 +103,8 @@ def test_the_activation_is_applied_and_the_background_left_out():
         ({"softmax": True}, lambda x: x.softmax(1)),
         ({"other_act": torch.sigmoid}, torch.sigmoid),
     ):
-        found = AverageCalibrationErrorLoss(reduction="none", **options)(logits, target)
-        torch.testing.assert_close(found, plain(act(logits), target))
+        computed = AverageCalibrationErrorLoss(reduction="none", **options)(logits, target)
+        torch.testing.assert_close(computed, plain(act(logits), target))
     inner = AverageCalibrationErrorLoss(include_background=False, reduction="none")
     torch.testing.assert_close(inner(logits, target), plain(logits, target)[:, 1:])
 
@@ -122,13 +122,13 @@ def test_the_sum_of_three_losses_is_weighted():
     base = DiceCELoss(softmax=True, lambda_dice=0.5, lambda_ce=2.0)(logits, target)
     error = AverageCalibrationErrorLoss(softmax=True, binning="soft", num_bins=5)(logits, target)
     options = {"softmax": True, "lambda_dice": 0.5, "lambda_ce": 2.0, "binning": "soft", "num_bins": 5}
-    found = DiceCEACELoss(lambda_ace=3.0, **options)(logits, target)
-    torch.testing.assert_close(found, base + 3.0 * error)
+    computed = DiceCEACELoss(lambda_ace=3.0, **options)(logits, target)
+    torch.testing.assert_close(computed, base + 3.0 * error)
     torch.testing.assert_close(DiceCEACELoss(lambda_ace=0.0, **options)(logits, target), base)
 
 
 def test_half_precision_is_widened():
-    logits, target = (each.float() for each in pair((1, 3, 40, 30)))
+    logits, target = (tensor.float() for tensor in pair((1, 3, 40, 30)))
     loss = DiceCEACELoss(softmax=True)
     torch.testing.assert_close(loss(logits.half(), target), loss(logits.half().float(), target))
 

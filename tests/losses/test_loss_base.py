@@ -11,7 +11,7 @@ def test_half_precision_becomes_float32_and_float64_stays():
         (torch.float64, torch.float64),
     ):
         pair = checked_pair(torch.zeros(1, 1, 2, dtype=dtype), target)
-        assert [each.dtype for each in pair] == [wide, wide]
+        assert [tensor.dtype for tensor in pair] == [wide, wide]
 
 
 def test_reductions_are_mean_sum_and_none():

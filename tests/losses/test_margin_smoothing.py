@@ -23,19 +23,19 @@ def test_the_penalty_is_what_exceeds_the_margin(shape, margin):
             values = logits[(item, slice(None), *voxel)].tolist()
             excess += [max(0.0, max(values) - value - margin) for value in values]
     expected = SoftCrossEntropyLoss()(logits, target) + 0.2 * sum(excess) / len(excess)
-    found = MarginBasedLabelSmoothingLoss(weight=0.2, margin=margin)(logits, target)
-    torch.testing.assert_close(found, expected)
+    computed = MarginBasedLabelSmoothingLoss(weight=0.2, margin=margin)(logits, target)
+    torch.testing.assert_close(computed, expected)
 
 
 def test_within_the_margin_it_is_the_cross_entropy_of_torch():
     logits = torch.tensor([[[[3.0, 0.0]], [[-6.0, 1.0]]]])
     labels = torch.tensor([[[0, 1]]])
     target = functional.one_hot(labels, 2).movedim(-1, 1).float()
-    found = MarginBasedLabelSmoothingLoss(margin=9.0)(logits, target)
-    torch.testing.assert_close(found, functional.cross_entropy(logits, labels))
+    computed = MarginBasedLabelSmoothingLoss(margin=9.0)(logits, target)
+    torch.testing.assert_close(computed, functional.cross_entropy(logits, labels))
     # By hand: one of four differences, 9, exceeds the margin, by 2.
     wider = MarginBasedLabelSmoothingLoss(weight=0.5, margin=7.0)(logits, target)
-    torch.testing.assert_close(wider - found, torch.tensor(0.5 * 2 / 4))
+    torch.testing.assert_close(wider - computed, torch.tensor(0.5 * 2 / 4))
 
 
 def test_gradients_are_right():
@@ -45,7 +45,7 @@ def test_gradients_are_right():
 
 
 def test_half_precision_is_widened():
-    logits, target = (each.float() for each in case_of((1, 3, 40, 30)))
+    logits, target = (tensor.float() for tensor in case_of((1, 3, 40, 30)))
     loss = MarginBasedLabelSmoothingLoss()
     torch.testing.assert_close(loss(logits.half(), target), loss(logits.half().float(), target))
 

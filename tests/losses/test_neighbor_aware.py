@@ -47,9 +47,9 @@ def test_shares_are_the_weighted_mean_of_the_neighbours_in_the_image(shape, kern
 
     loss = NeighborAwareCalibrationLoss(kernel=kernel, size=size, sigma=sigma)
     before = target.clone()
-    found = loss.shares(target)
-    torch.testing.assert_close(found, slow_shares(target, size, weight_of))
-    torch.testing.assert_close(found.sum(1), torch.ones(shape[0], *shape[2:]))
+    computed = loss.shares(target)
+    torch.testing.assert_close(computed, slow_shares(target, size, weight_of))
+    torch.testing.assert_close(computed.sum(1), torch.ones(shape[0], *shape[2:]))
     assert torch.equal(target, before)
 
 
@@ -58,9 +58,9 @@ def test_away_from_the_border_the_shares_are_those_of_monai(shape):
     _, labels, target = case_of(shape)
     theirs = NACLLoss(classes=shape[1], dim=len(shape) - 2).get_constr_target(labels)
     inner = (..., *(slice(1, -1),) * (len(shape) - 2))
-    found = NeighborAwareCalibrationLoss().shares(target)
-    torch.testing.assert_close(found[inner], theirs[inner])
-    assert not torch.allclose(found, theirs)
+    computed = NeighborAwareCalibrationLoss().shares(target)
+    torch.testing.assert_close(computed[inner], theirs[inner])
+    assert not torch.allclose(computed, theirs)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -69,8 +69,8 @@ def test_the_loss_is_cross_entropy_plus_the_mean_distance_to_the_shares(shape):
     shares = slow_shares(target, 3, lambda _: 1.0)
     entropy = functional.cross_entropy(logits, labels)
     for norm, penalty in (("l1", (shares - logits).abs()), ("l2", (shares - logits) ** 2)):
-        found = NeighborAwareCalibrationLoss(weight=0.3, norm=norm)(logits, target)
-        torch.testing.assert_close(found, entropy + 0.3 * penalty.mean())
+        computed = NeighborAwareCalibrationLoss(weight=0.3, norm=norm)(logits, target)
+        torch.testing.assert_close(computed, entropy + 0.3 * penalty.mean())
     torch.testing.assert_close(NeighborAwareCalibrationLoss(weight=0.0)(logits, target), entropy)
 
 

@@ -54,21 +54,21 @@ def pair(shape, seed=0, dtype=torch.float64):
 @pytest.mark.parametrize("eps", [1e-5, 0.5])
 def test_each_form_is_its_formula_per_item_and_class(name, shape, eps):
     p, q = pair(shape)
-    found = FORMS[name](smooth_nr=eps, smooth_dr=eps, reduction="none")(p, q)
-    assert found.shape == shape[:2]
+    computed = FORMS[name](smooth_nr=eps, smooth_dr=eps, reduction="none")(p, q)
+    assert computed.shape == shape[:2]
     for item, channel in itertools.product(range(shape[0]), range(shape[1])):
         expected = slow_loss(
             name, p[item, channel].flatten().tolist(), q[item, channel].flatten().tolist(), eps
         )
-        assert found[item, channel].item() == pytest.approx(expected, rel=1e-12)
+        assert computed[item, channel].item() == pytest.approx(expected, rel=1e-12)
     mean = FORMS[name](smooth_nr=eps, smooth_dr=eps)(p, q)
-    torch.testing.assert_close(mean, found.mean())
+    torch.testing.assert_close(mean, computed.mean())
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_batch_joins_the_items_as_if_they_were_one_image(name):
     p, q = pair((2, 3, 4, 5))
-    joined = [each.transpose(0, 1).reshape(1, 3, 8, 5) for each in (p, q)]
+    joined = [tensor.transpose(0, 1).reshape(1, 3, 8, 5) for tensor in (p, q)]
     torch.testing.assert_close(
         FORMS[name](batch=True, reduction="none")(p, q), FORMS[name](reduction="none")(*joined)[0]
     )
@@ -76,12 +76,12 @@ def test_batch_joins_the_items_as_if_they_were_one_image(name):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_for_hard_masks_all_forms_are_dice_or_jaccard(name):
-    p, q = (each > 0.5 for each in pair((1, 1, 6, 7)))
+    p, q = (tensor > 0.5 for tensor in pair((1, 1, 6, 7)))
     shared, size = (p & q).sum().item(), p.sum().item() + q.sum().item()
     dice = 2 * shared / size
     expected = 1 - (dice if "jaccard" not in name else dice / (2 - dice))
-    found = FORMS[name](smooth_nr=0.0, smooth_dr=0.0)(p.double(), q.double())
-    assert found.item() == pytest.approx(expected)
+    computed = FORMS[name](smooth_nr=0.0, smooth_dr=0.0)(p.double(), q.double())
+    assert computed.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", SOFT_SAFE)
@@ -115,9 +115,9 @@ def test_the_plain_dice_has_its_minimum_at_a_hard_mask_cut_at_half_the_dice():
         generator = torch.Generator().manual_seed(seed)
         tries = torch.rand(2000, 1, 2, 5, dtype=q.dtype, generator=generator)
         mixed = 0.9 * best + 0.1 * tries
-        for graded in (tries, mixed):
-            each = DiceLoss(smooth_nr=0.0, smooth_dr=0.0, reduction="none")(graded, q.expand_as(graded))
-            assert each.min() >= values.min() - 1e-12
+        for soft in (tries, mixed):
+            tensor = DiceLoss(smooth_nr=0.0, smooth_dr=0.0, reduction="none")(soft, q.expand_as(soft))
+            assert tensor.min() >= values.min() - 1e-12
 
 
 @pytest.mark.parametrize("name", FORMS)

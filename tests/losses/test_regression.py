@@ -30,14 +30,14 @@ def slow_focal_l1(z, s, *, gamma=1.0, eps=0.0, denominator=True):
 @pytest.mark.parametrize("options", [{}, {"gamma": 2.0, "eps": 0.1}, {"denominator": False}, {"gamma": 0.0}])
 def test_focal_l1_is_equation_6_voxel_by_voxel(shape, options):
     z, s = pair(shape)
-    found = FocalL1Loss(reduction="none", **options)(z, s)
+    computed = FocalL1Loss(reduction="none", **options)(z, s)
     expected = [
         slow_focal_l1(a, b, **options)
         for a, b in zip(z.flatten().tolist(), s.flatten().tolist(), strict=True)
     ]
-    torch.testing.assert_close(found.flatten(), torch.tensor(expected, dtype=torch.float64))
-    torch.testing.assert_close(FocalL1Loss(**options)(z, s), found.mean())
-    torch.testing.assert_close(FocalL1Loss(scale=2.0, **options)(z, s), 2 * found.mean())
+    torch.testing.assert_close(computed.flatten(), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(FocalL1Loss(**options)(z, s), computed.mean())
+    torch.testing.assert_close(FocalL1Loss(scale=2.0, **options)(z, s), 2 * computed.mean())
 
 
 @pytest.mark.parametrize("denominator", [True, False])
@@ -45,12 +45,12 @@ def test_the_weight_of_focal_l1_carries_no_gradient(denominator):
     z, s = pair((2, 3, 4, 5))
     z.requires_grad_()
     loss = FocalL1Loss(denominator=denominator)
-    (found,) = torch.autograd.grad(loss(z, s), z)
+    (computed,) = torch.autograd.grad(loss(z, s), z)
     weight = loss.weight(z, s)
     assert not weight.requires_grad
     (expected,) = torch.autograd.grad(((s - z).abs() * weight.detach()).mean(), z)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(found, (z - s).sign().detach() * weight / z.numel())
+    torch.testing.assert_close(computed, expected)
+    torch.testing.assert_close(computed, (z - s).sign().detach() * weight / z.numel())
 
 
 @given(st.sampled_from((0.0, 1.0, 2.0)), st.sampled_from((0.0, 1e-6)))

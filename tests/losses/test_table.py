@@ -35,8 +35,8 @@ def test_the_activation_decides_between_softmax_and_sigmoid():
         ("dice-ce-ace", "sigmoid"): DiceCEACELoss(sigmoid=True),
     }
     for (name, act), loss in expected.items():
-        found = LOSSES[name].build(ACTIVATIONS[act], {})
-        torch.testing.assert_close(found(logits, target), loss(logits, target))
+        computed = LOSSES[name].build(ACTIVATIONS[act], {})
+        torch.testing.assert_close(computed(logits, target), loss(logits, target))
 
 
 def test_cross_entropy_of_a_signed_map_is_refused():

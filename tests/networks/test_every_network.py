@@ -78,9 +78,9 @@ def test_mixed_precision_gives_finite_logits(small):
 @pytest.mark.parametrize("small", EVERY)
 def test_copy_and_pickle_keep_the_check_of_the_input(small):
     network = small.build()
-    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+    for copied in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
         with pytest.raises(ShapeError, match="was built for 1 channels, found 2"):
-            twin(small.image(channels=2))
+            copied(small.image(channels=2))
 
 
 @pytest.mark.parametrize("small", EVERY)

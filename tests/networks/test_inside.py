@@ -46,7 +46,7 @@ def test_window_attention_sees_its_window_and_one_bias_per_relative_position():
     layer = WindowAttention(SHAPE, window).eval()
     nn.init.normal_(layer.bias)
     voxels = torch.randn(1, 2, 4, 6, 8)
-    found = layer(voxels)
+    seen = layer(voxels)
     cube = layer.bias.view(5, 5, 5)
     points = list(itertools.product(range(1), range(2), range(3)))
     bias = torch.stack(
@@ -58,38 +58,38 @@ def test_window_attention_sees_its_window_and_one_bias_per_relative_position():
     for i, j, k in itertools.product(range(2), range(2), range(2)):
         box = (0, slice(i, i + 1), slice(2 * j, 2 * j + 2), slice(3 * k, 3 * k + 3))
         wanted = attention_by_definition(layer.attention, voxels[box].reshape(6, 8), bias)
-        torch.testing.assert_close(found[box].reshape(6, 8), wanted)
+        torch.testing.assert_close(seen[box].reshape(6, 8), wanted)
 
 
 def test_tri_oriented_lines_and_planes_lie_where_they_say():
     torch.manual_seed(0)
     layer = TriOrientedLayer(SHAPE, (2, 2, 4)).eval()
     voxels = torch.randn(1, 2, 2, 4, 8, requires_grad=True)
-    found = {}
+    seen = {}
 
     def keep(name):
-        return lambda module, given, result: found.update({name: (given[0], result)})
+        return lambda module, given, result: seen.update({name: (given[0], result)})
 
     layer.vertical.register_forward_hook(keep("vertical"))
     layer.horizontal.register_forward_hook(keep("horizontal"))
     layer(voxels)
     normed = layer.line_norm(voxels)
-    lines, planes = found["vertical"][0], found["horizontal"][0]
+    lines, planes = seen["vertical"][0], seen["horizontal"][0]
     assert torch.equal(lines[3], normed[0, 1, 1])
     assert torch.equal(planes[2], normed[0, :, :, 2].reshape(4, 8))
     # With the other branches still, the layer adds a line's and a plane's result to the voxel they belong to.
     for part in (layer.line_mlp, layer.window_mlp, layer.windowed):
         for weight in part.parameters():
             nn.init.zeros_(weight)
-    wanted = voxels[0, 1, 0, 2] + found["vertical"][1][2, 2] + found["horizontal"][1][2].view(2, 2, 8)[1, 0]
+    wanted = voxels[0, 1, 0, 2] + seen["vertical"][1][2, 2] + seen["horizontal"][1][2].view(2, 2, 8)[1, 0]
     torch.testing.assert_close(layer(voxels)[0, 1, 0, 2], wanted)
 
 
 def test_global_pool_spreads_the_mean():
     layer, features = GlobalPool((2, 3, 1)), torch.randn(2, 4, 2, 3, 1)
-    found = layer(features)
+    seen = layer(features)
     wanted = features[1, 2].mean() * layer.spread.weight.view(2, 3) + layer.spread.bias.view(2, 3)
-    torch.testing.assert_close(found[1, 2, :, :, 0], wanted)
+    torch.testing.assert_close(seen[1, 2, :, :, 0], wanted)
 
 
 def test_linear_attention_is_its_definition():
@@ -125,8 +125,8 @@ def test_edge_filters_give_slope_and_curvature():
     axes = torch.meshgrid(*(torch.arange(3.0) for _ in range(3)), indexing="ij")
     for axis, fixed in enumerate(sobel_filters()):
         # Smoothing by 1, 2, 1 along two axes weighs 16, and the slope spans two voxels.
-        found = [float((fixed * ramp).sum()) for ramp in axes]
-        assert found == [-32.0 if other == axis else 0.0 for other in range(3)]
+        seen = [float((fixed * ramp).sum()) for ramp in axes]
+        assert seen == [-32.0 if other == axis else 0.0 for other in range(3)]
     square = sum(ramp**2 for ramp in axes)
     assert float((laplace_filter()[0] * square).sum()) == 6.0
     assert float(laplace_filter().sum()) == 0.0
@@ -134,18 +134,18 @@ def test_edge_filters_give_slope_and_curvature():
 
 def test_channel_norm_is_layer_norm_of_every_voxel():
     features, weight = torch.randn(2, 5, 3, 4), torch.randn(5)
-    found = channel_norm(features, weight)[1, :, 2, 3]
+    seen = channel_norm(features, weight)[1, :, 2, 3]
     wanted = functional.layer_norm(features[1, :, 2, 3], (5,), weight)
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(seen, wanted)
 
 
 def test_dropped_paths_are_whole_samples_and_keep_the_mean():
     torch.manual_seed(0)
     layer = DropPath(0.25)
-    found = layer(torch.ones(4000, 2, 3))
-    assert found.unique().tolist() == pytest.approx([0, 4 / 3])
-    assert torch.equal(found.amin(dim=(1, 2)), found.amax(dim=(1, 2)))
-    assert abs(float(found.mean()) - 1) < 0.04
+    seen = layer(torch.ones(4000, 2, 3))
+    assert seen.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert torch.equal(seen.amin(dim=(1, 2)), seen.amax(dim=(1, 2)))
+    assert abs(float(seen.mean()) - 1) < 0.04
     assert torch.equal(layer.eval()(torch.ones(3, 2)), torch.ones(3, 2))
 
 

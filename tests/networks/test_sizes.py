@@ -42,7 +42,7 @@ def test_an_odd_multiple_of_the_divisor_goes_through_along_any_axis(small, axis)
         assert larger.build()(larger.image()).shape == (2, 2, *size)
 
 
-@pytest.mark.parametrize("small", [each for each in EVERY if divisor_of(each.values[0]) > 1])
+@pytest.mark.parametrize("small", [small for small in EVERY if divisor_of(small.values[0]) > 1])
 @pytest.mark.parametrize("off", [-1, 1])
 def test_a_side_beside_a_multiple_is_refused_with_the_number_when_the_network_is_built(small, off):
     divisor = divisor_of(small)
@@ -54,7 +54,7 @@ def test_a_side_beside_a_multiple_is_refused_with_the_number_when_the_network_is
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(each.name, id=each.name) for each in SMALL if len(each.size) == 3]
+    "name", [pytest.param(small.name, id=small.name) for small in SMALL if len(small.size) == 3]
 )
 def test_the_default_networks_divisor_is_what_its_layers_need(name):
     divisor = size_divisor(name, {})
