@@ -105,14 +105,9 @@ def compose(
     loss: Choice = (None, {}),
     decoder: Choice = (None, {}),
 ) -> Method:
-    """Return a named method with other parts or options.
+    """Return a named method, as :func:`method` finds it, with other parts or options.
 
-    Args:
-        name: As for :func:`method`.
-        label: Name of the label, ``None`` for the method's own, and options that differ from its defaults.
-        activation: The same of the activation.
-        loss: The same of the loss.
-        decoder: The same of the decoder.
+    A part is given by its name, ``None`` for the method's own, and the options that differ from its defaults.
 
     Raises:
         UnknownNameError: there is no such method, part or option.

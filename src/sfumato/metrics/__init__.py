@@ -15,7 +15,16 @@ from sfumato.metrics.calibration.temperature import (
     scale_probabilities,
 )
 from sfumato.metrics.lesions import LesionDetection, lesion_detection
-from sfumato.metrics.overlap import dice, iou, precision, recall, soft_dice, soft_iou, specificity
+from sfumato.metrics.overlap import (
+    dice,
+    iou,
+    mean_squared_error,
+    precision,
+    recall,
+    soft_dice,
+    soft_iou,
+    specificity,
+)
 from sfumato.metrics.raters import (
     RaterScores,
     generalised_energy_distance,
@@ -25,7 +34,6 @@ from sfumato.metrics.raters import (
     rater_scores,
     soft_consensus,
 )
-from sfumato.metrics.squared_error import mean_squared_error
 from sfumato.metrics.surface.distances import SurfaceDistances, hausdorff, surface_dice, surface_distances
 from sfumato.metrics.volume import (
     BlandAltman,

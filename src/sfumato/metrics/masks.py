@@ -1,9 +1,9 @@
-"""Pairs of region masks: checking them, and counting where they agree."""
+"""Pairs of region masks and maps: checking them, counting where they agree, going through them in slabs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 from sfumato.checks import as_tensor, require_same_shape
 from sfumato.errors import DTypeError, ShapeError, ValueRangeError
 from sfumato.types import ArrayLike
+
+_SLAB = 2**20  # voxels per slab and region
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,7 @@ class Counts:
 def count_voxels(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> Counts:
     """Count, per region, the voxels in both masks, in one of them, and in neither.
 
-    Args:
-        pred: Predicted masks, ``(R, *S)`` or ``(B, R, *S)``, boolean (or integers 0 and 1).
-        ref: Reference masks, of the same shape.
-        spatial_axes: Number of spatial axes; see :func:`leading_axes`.
-
-    Raises:
-        ShapeError: The shapes differ, or leave no region axis.
-        DTypeError: A mask holds fractions; nothing is binarised in silence.
-        ValueRangeError: An integer mask holds other values than 0 and 1.
+    Arguments and errors as :func:`~sfumato.metrics.dice`; nothing is binarised in silence.
     """
     pred, ref = mask("pred", pred), mask("ref", ref)
     require_same_shape("pred", pred.shape, "ref", ref.shape)
@@ -111,3 +105,17 @@ def leading_axes(array: Tensor, spatial_axes: int | None) -> int:
             "give (R, *S) or (B, R, *S), one mask per region; a lone mask needs a leading axis of 1"
         )
     return lead
+
+
+def slabs(first: Tensor, second: Tensor, lead: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut two arrays of one shape into pieces along the first one's spatial axis that is outermost in memory.
+
+    Views of both, so that temporary copies stay small, together cover every voxel of ``(*lead, *S)`` once.
+    """
+    axis = max(range(lead, first.ndim), key=lambda a: first.stride(a))
+    length = first.shape[axis]
+    across = first[(0,) * lead].numel() // max(length, 1) if first.numel() else 1
+    step = max(_SLAB // max(across, 1), 1)
+    for start in range(0, length, step):
+        size = min(step, length - start)
+        yield first.narrow(axis, start, size), second.narrow(axis, start, size)

@@ -1,17 +1,18 @@
-"""Overlap of prediction and reference: Dice, IoU, precision, recall, specificity, and soft forms.
+"""Overlap of prediction and reference: Dice, IoU, precision, recall, specificity, soft forms; squared error.
 
-Empty masks, for every function here: both empty gives 1, only one empty gives 0. No value is undefined.
+Empty masks, for every overlap here: both empty gives 1, only one empty gives 0. No value is undefined.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 
 from sfumato.checks import as_tensor, require_finite, require_same_shape
 from sfumato.errors import ValueRangeError
-from sfumato.metrics.masks import count_voxels, leading_axes
-from sfumato.metrics.slabs import slabs
+from sfumato.metrics.masks import count_voxels, leading_axes, slabs
 from sfumato.types import ArrayLike, PerRegion
 
 
@@ -121,6 +122,28 @@ def soft_iou(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None
     return _fraction(size - gap, size + gap)
 
 
+def mean_squared_error(pred: ArrayLike, ref: ArrayLike, *, spatial_axes: int | None = None) -> PerRegion:
+    """Average ``(p - q)^2`` over the voxels, per region.
+
+    Args:
+        pred: Predicted maps, ``(R, *S)`` or ``(B, R, *S)``, any real type.
+        ref: Reference maps (soft or hard), of the same shape.
+        spatial_axes: Number of spatial axes, as in :func:`dice`.
+
+    Returns:
+        One value per region, ``(R)`` or ``(B, R)``, float64. Defined for empty maps; nan only for an
+        image without voxels, or where a map holds NaN.
+
+    Raises:
+        ShapeError: The shapes differ, or leave no region axis.
+    """
+    first, second, dims = _same_maps(pred, ref, spatial_axes)
+    total = torch.zeros(first.shape[: dims[0]], dtype=torch.float64, device=first.device)
+    for one, two in slabs(first, second, dims[0]):
+        total += (one.double() - two.double()).square_().sum(dim=dims)
+    return total / math.prod(first.shape[dims[0] :])
+
+
 def _fraction(part: Tensor, whole: Tensor) -> Tensor:
     """Divide; nothing of nothing counts as complete agreement, 1."""
     # In float64 before anything else: clamping an integer by a fraction would go through float32.
@@ -128,14 +151,20 @@ def _fraction(part: Tensor, whole: Tensor) -> Tensor:
     return torch.where(whole > 0, ratio, 1.0)
 
 
-def _size_and_gap(pred: ArrayLike, ref: ArrayLike, spatial_axes: int | None) -> tuple[Tensor, Tensor]:
-    """Compute ``|p| + |q|`` and ``|p - q|`` per region, in float64."""
+def _same_maps(
+    pred: ArrayLike, ref: ArrayLike, spatial_axes: int | None
+) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """Return two maps of one shape, and which of their axes are spatial."""
     first, second = as_tensor(pred), as_tensor(ref)
     require_same_shape("pred", first.shape, "ref", second.shape)
-    lead = leading_axes(first, spatial_axes)
-    dims = tuple(range(lead, first.ndim))
-    size, gap = torch.zeros(2, *first.shape[:lead], dtype=torch.float64, device=first.device)
-    for one, two in slabs(first, second, lead):
+    return first, second, tuple(range(leading_axes(first, spatial_axes), first.ndim))
+
+
+def _size_and_gap(pred: ArrayLike, ref: ArrayLike, spatial_axes: int | None) -> tuple[Tensor, Tensor]:
+    """Compute ``|p| + |q|`` and ``|p - q|`` per region, in float64."""
+    first, second, dims = _same_maps(pred, ref, spatial_axes)
+    size, gap = torch.zeros(2, *first.shape[: dims[0]], dtype=torch.float64, device=first.device)
+    for one, two in slabs(first, second, dims[0]):
         p, q = _fractions("pred", one), _fractions("ref", two)
         size += p.sum(dim=dims) + q.sum(dim=dims)
         gap += (p - q).abs().sum(dim=dims)

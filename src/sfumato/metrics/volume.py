@@ -20,21 +20,11 @@ def relative_volume_difference(
 ) -> PerRegion:
     """Compute the signed volume difference over the reference's volume, ``(V_ref - V_pred) / V_ref``.
 
-    Negative means over-segmentation, as in SoftSeg.
-
-    Args:
-        pred: Predicted masks, ``(R, *S)`` or ``(B, R, *S)``, boolean (or integers 0 and 1).
-        ref: Reference masks, of the same shape.
-        spatial_axes: Number of spatial axes, as in :func:`~sfumato.metrics.overlap.dice`.
+    Negative means over-segmentation, as in SoftSeg. Arguments and errors as :func:`~sfumato.metrics.dice`.
 
     Returns:
         One fraction per region, ``(R)`` or ``(B, R)``, float64. Empty reference: nan, whatever the
         prediction. Empty prediction of a reference that is there: 1.
-
-    Raises:
-        ShapeError: The shapes differ, or leave no region axis.
-        DTypeError: A mask holds fractions.
-        ValueRangeError: An integer mask holds other values than 0 and 1.
 
     References:
         Gros, Lemay and Cohen-Adad (2021), SoftSeg: advantages of soft versus binary training for image

@@ -115,25 +115,21 @@ def validation_temperature(
         DataError: no labelled voxel.
     """
     files = {entry.name: entry for entry in dataset.cases}
-    sample, used = VoxelSample(most=most, seed=model.recipe.seed), []
+    sample, used, joint = VoxelSample(most=most, seed=model.recipe.seed), [], model.method.kind.joint
     for name in names:
         case = load_case(files[name], dataset)
         if case.labels is not None:
-            sample.update(name, _values(model, model.soft_prediction(case)), case.labels)
+            soft = model.soft_prediction(case)
+            sample.update(name, soft if joint else model.maps(soft), case.labels)
             used.append(name)
     values, labels = sample.batch
-    if model.method.kind.joint:
+    if joint:
         fitted = _fit_classes(values, labels)
     elif model.structures.overlap:
         fitted = _fit_regions(values, model.structures.masks(labels))
     else:
         fitted = _fit_joint(values, labels)
     return Temperature(*fitted, len(labels), tuple(used))
-
-
-def _values(model: Model, soft: Tensor) -> Tensor:
-    """Return what is fitted: class probabilities, or maps in [0, 1]."""
-    return soft if model.method.kind.joint else model.maps(soft)
 
 
 def _fit_classes(probs: Tensor, labels: Tensor) -> tuple[float, float, float]:

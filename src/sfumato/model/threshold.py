@@ -112,15 +112,13 @@ class SweepCounts:
         """
         curves = {}
         for name, search in self._each.items():
-            defined = self._defined[name]
-            rvd = (self._rvd[name] / defined).tolist() if defined else [math.nan] * len(self.thresholds)
-            dice = tuple(search.mean_dice().values())
-            curves[name] = Curve(dice, tuple(rvd), self._cases, self._cases - defined)
-        defined = sum(self._defined.values())
-        total = torch.stack(list(self._rvd.values())).sum(0)
-        rvd = (total / defined).tolist() if defined else [math.nan] * len(self.thresholds)
-        dice = tuple(self._all.mean_dice().values())
-        return curves | {EVERY: Curve(dice, tuple(rvd), self._cases, self._cases * len(curves) - defined)}
+            curves[name] = self._curve(search, self._rvd[name], self._defined[name], self._cases)
+        total, defined = torch.stack(list(self._rvd.values())).sum(0), sum(self._defined.values())
+        return curves | {EVERY: self._curve(self._all, total, defined, self._cases * len(curves))}
+
+    def _curve(self, search: ThresholdSearch, rvd: Tensor, defined: int, masks: int) -> Curve:
+        mean_rvd = (rvd / defined).tolist() if defined else [math.nan] * len(rvd)
+        return Curve(tuple(search.mean_dice().values()), tuple(mean_rvd), self._cases, masks - defined)
 
 
 def voxels_above(values: Tensor, thresholds: Sequence[float]) -> Tensor:

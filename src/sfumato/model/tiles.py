@@ -60,16 +60,8 @@ def slice_logits(
 ) -> Batch:
     """Run a 2-D ``network`` over the slices of a volume and stack their logits.
 
-    Each slice is treated as :func:`whole_volume_logits` treats an image, several of them at a time.
-
-    Args:
-        network: From ``(B, C, *S)`` with two spatial axes to logits ``(B, K, *S)``.
-        image: ``(C, *S)`` float32 with three spatial axes, on the network's device.
-        axis: The spatial axis that the slices are perpendicular to.
-        window: Voxels per axis of one window in a slice.
-        overlap: As for a whole volume.
-        divisor: As for a whole volume.
-        batch_size: Slices that go through the network together.
+    Each slice, perpendicular to the volume's spatial ``axis``, is treated as :func:`whole_volume_logits`
+    treats an image, with the same arguments; ``batch_size`` of them go through the network together.
 
     Returns:
         Logits ``(1, K, *S)`` of the volume's own size.

@@ -261,19 +261,8 @@ def predict_with_uncertainty(
     two float32 maps in nats, one value per voxel, on the input's grid:
     ``<case>_uncertainty-<kind>.nii.gz``, the entropy, and
     ``<case>_uncertainty-<kind>_mutual-information.nii.gz``. In ``prediction.json`` the method's name ends in
-    ``+<kind>``.
-
-    Args:
-        checkpoints: One checkpoint or run folder; for an ensemble two or more.
-        sampling: Where the samples come from.
-        dataset: As for a plain prediction, like all that follows.
-        out: The folder for the results.
-        soft: Also write the mean soft prediction.
-        names: Only these cases.
-        overwrite: Replace existing files; remove those of a case that are not written anew.
-        device: Where the network runs.
-        trust_code: As for :func:`~sfumato.model.load`.
-        progress: Wraps the case names.
+    ``+<kind>``. ``checkpoints`` holds one checkpoint or run folder, for an ensemble two or more;
+    ``soft`` writes the mean soft prediction. The other arguments are those of a plain prediction.
 
     Returns:
         The hard predictions' paths.

@@ -22,8 +22,7 @@ class AttentionShape:
 class SelfAttention(nn.Module):
     """Multi-head self-attention over ``(B, tokens, width)``, queries, keys and values without bias.
 
-    Args:
-        shape: Width, heads, and the dropout probability of the attention weights and of the result.
+    The attention weights and the result are dropped out.
     """
 
     def __init__(self, shape: AttentionShape) -> None:
@@ -77,11 +76,7 @@ def channel_norm(features: Tensor, weight: Tensor | None = None) -> Tensor:
 
 
 class DropPath(nn.Module):
-    """Drop a residual branch per sample in training, and scale the kept ones so that the mean stays.
-
-    Args:
-        probability: Of dropping, in ``[0, 1)``.
-    """
+    """Drop a residual branch per sample in training, and scale the kept ones so that the mean stays."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()

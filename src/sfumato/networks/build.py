@@ -85,14 +85,7 @@ def build(
 
 
 def size_divisor(name: str, options: Mapping[str, object]) -> int:
-    """Return the number that every side of the network's input must be a multiple of.
-
-    Args:
-        name: A key of :data:`NETWORKS`.
-        options: The options the network is built with.
-
-    Returns:
-        1 where the network takes any size.
+    """Return what every side of the input of a network with these options must be a multiple of; 1: any size.
 
     Raises:
         UnknownNameError: no such network.
@@ -124,13 +117,9 @@ def require_options(name: str, options: Mapping[str, object]) -> None:
 def require_image_size(
     name: str, options: Mapping[str, object], size: Sequence[int], *, what: str = "image_size"
 ) -> None:
-    """Raise unless the network exists for images of this many axes and this size.
+    """Raise unless the network, with these options, exists for images of this many axes and voxels.
 
-    Args:
-        name: A key of :data:`NETWORKS`.
-        options: The options the network is built with.
-        size: Voxels per axis.
-        what: What the size is called, for messages.
+    ``what`` is what messages call the size.
 
     Raises:
         UnknownNameError: no such network.

@@ -169,12 +169,7 @@ class SquaredReLU(nn.Module):
 
 
 class LinearAttention(nn.Module):
-    """Attention whose cost grows with the number of voxels, not with its square.
-
-    Args:
-        width: Feature channels, a multiple of ``heads``.
-        heads: Attention heads.
-    """
+    """Attention whose cost grows with the voxels, not with their square; ``heads`` share ``width`` evenly."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

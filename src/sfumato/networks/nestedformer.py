@@ -113,13 +113,7 @@ class NestedFormer(nn.Module):
 
 
 class ResidualConv(nn.Module):
-    """3x3x3 convolutions with instance norm and LeakyReLU, added to the input, 1x1x1 where widths differ.
-
-    Args:
-        before: Feature channels in.
-        after: Feature channels out.
-        layers: Number of convolutions.
-    """
+    """3x3x3 convolutions with instance norm and LeakyReLU, added to the input, 1x1x1 where widths differ."""
 
     def __init__(self, before: int, after: int, *, layers: int = 2) -> None:
         super().__init__()

@@ -13,11 +13,7 @@ MLP_RATIO = 4
 
 
 class GlobalPool(nn.Module):
-    """Each channel's mean, spread back over the voxels by one weight and one bias per voxel.
-
-    Args:
-        grid: Voxels per axis; the module takes this size only.
-    """
+    """Each channel's mean, spread back over the voxels by one weight and one bias per voxel of ``grid``."""
 
     def __init__(self, grid: Sequence[int]) -> None:
         super().__init__()
@@ -31,12 +27,7 @@ class GlobalPool(nn.Module):
 
 
 class PoolBlock(nn.Module):
-    """A global pool and a perceptron, each after a group norm of one group and added to its input.
-
-    Args:
-        width: Feature channels.
-        grid: Voxels per axis.
-    """
+    """A global pool and a perceptron, each after a group norm of one group and added to its input."""
 
     def __init__(self, width: int, grid: Sequence[int]) -> None:
         super().__init__()
@@ -58,9 +49,7 @@ class PoolBlock(nn.Module):
 class GlobalPoolEncoder(nn.Module):
     """A convolution at the image's grid, then levels of one convolution of stride 2 and two pool blocks.
 
-    Args:
-        channels: Feature channels per level, finest first.
-        image_size: Voxels per axis.
+    ``channels`` are the levels' feature channels, finest first.
     """
 
     def __init__(self, channels: Sequence[int], image_size: Sequence[int]) -> None:

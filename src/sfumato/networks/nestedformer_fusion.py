@@ -13,14 +13,9 @@ from sfumato.networks.attention import AttentionShape, SelfAttention, join_heads
 
 
 class Fusion(nn.Module):
-    """From the bottom features of every modality to the same, fused.
+    """From the bottom features of every modality to the same, fused; the sides of the grid are even.
 
-    Args:
-        shape: Sizes of the attention layers.
-        modalities: Number of modalities.
-        grid: Voxels per axis, even.
-        layers: Layers within, and layers across the modalities.
-        tokens: Learned tokens per modality.
+    There are ``layers`` within and as many across the modalities, and ``tokens`` learned per modality.
     """
 
     def __init__(
@@ -53,11 +48,7 @@ class Fusion(nn.Module):
 class TriOrientedLayer(nn.Module):
     """Attention along the third axis and across the other two, then in windows; a perceptron after each.
 
-    Shared by the modalities. A window has half the grid's voxels along every axis.
-
-    Args:
-        shape: Sizes of the layer.
-        grid: Voxels per axis, even.
+    Shared by the modalities. A window has half the grid's voxels, which are even, along every axis.
     """
 
     def __init__(self, shape: AttentionShape, grid: Sequence[int]) -> None:
@@ -84,12 +75,7 @@ class TriOrientedLayer(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Attention inside windows, with a learned bias per relative position that all heads share.
-
-    Args:
-        shape: Sizes of the attention.
-        window: Voxels per axis of a window.
-    """
+    """Attention inside windows, with a learned bias per relative position that all heads share."""
 
     places: Tensor
 
@@ -120,9 +106,7 @@ class WindowAttention(nn.Module):
 class CrossModalityLayer(nn.Module):
     """The tokens of all modalities exchange, and every voxel reads from them.
 
-    Args:
-        shape: Sizes of the layer.
-        modalities: Number of modalities; each has its own queries and projection.
+    Each modality has its own queries and projection.
     """
 
     def __init__(self, shape: AttentionShape, modalities: int) -> None:

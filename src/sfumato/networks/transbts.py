@@ -103,7 +103,7 @@ class TransBTS(nn.Module):
             nn.Conv3d(before, after, kernel_size=3, stride=2, padding=1) for before, after in pairwise(widths)
         )
         self.blocks = nn.ModuleList(
-            nn.Sequential(*(_EncoderBlock(width) for _ in range(count)))
+            nn.Sequential(*(_encoder_block(width) for _ in range(count)))
             for width, count in zip(widths, BLOCKS, strict=True)
         )
         self.to_tokens = nn.Sequential(
@@ -113,7 +113,7 @@ class TransBTS(nn.Module):
         )
         self.transformer = transformer
         self.from_tokens = nn.Sequential(
-            *_normed(transformer.width, bottom), *_normed(bottom, bottom), _DecoderBlock(bottom)
+            *_normed(transformer.width, bottom), *_normed(bottom, bottom), _decoder_block(bottom)
         )
         self.up = nn.ModuleList(_Up(below, above) for above, below in reversed(list(pairwise(widths))))
         self.head = nn.Conv3d(widths[0], out_channels, kernel_size=1)
@@ -133,13 +133,7 @@ class TransBTS(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Pre-norm transformer layers over the voxels of a grid of fixed size.
-
-    Args:
-        shape: Sizes of a layer.
-        tokens: Voxels of the grid.
-        layers: Number of layers.
-    """
+    """Pre-norm transformer layers over the voxels of a grid of fixed size; each voxel is a token."""
 
     def __init__(self, shape: AttentionShape, *, tokens: int, layers: int) -> None:
         super().__init__()
@@ -170,33 +164,30 @@ class _Layer(nn.Module):
         return changed
 
 
-class _EncoderBlock(nn.Module):
-    """Twice group norm, ReLU and 3x3x3 convolution, added to the input."""
+class _Residual(nn.Module):
+    """Layers whose result is added to their input."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
-        layer = (
-            lambda: nn.GroupNorm(GROUPS, width),
-            lambda: nn.ReLU(inplace=True),
-            lambda: nn.Conv3d(width, width, kernel_size=3, padding=1),
-        )
-        self.layers = nn.Sequential(*(make() for make in layer * 2))
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
         added: Tensor = features + self.layers(features)
         return added
 
 
-class _DecoderBlock(nn.Module):
-    """Twice 3x3x3 convolution, batch norm and ReLU, added to the input."""
+def _encoder_block(width: int) -> _Residual:
+    """Build twice group norm, ReLU and 3x3x3 convolution, added to the input."""
+    layers: list[nn.Module] = []
+    for _ in range(2):
+        conv = nn.Conv3d(width, width, kernel_size=3, padding=1)
+        layers += [nn.GroupNorm(GROUPS, width), nn.ReLU(inplace=True), conv]
+    return _Residual(*layers)
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(*_normed(width, width), *_normed(width, width))
 
-    def forward(self, features: Tensor) -> Tensor:
-        added: Tensor = features + self.layers(features)
-        return added
+def _decoder_block(width: int) -> _Residual:
+    """Build twice 3x3x3 convolution, batch norm and ReLU, added to the input."""
+    return _Residual(*_normed(width, width), *_normed(width, width))
 
 
 class _Up(nn.Module):
@@ -208,7 +199,7 @@ class _Up(nn.Module):
             nn.Conv3d(below, above, kernel_size=1), nn.ConvTranspose3d(above, above, kernel_size=2, stride=2)
         )
         self.join = nn.Conv3d(2 * above, above, kernel_size=1)
-        self.block = _DecoderBlock(above)
+        self.block = _decoder_block(above)
 
     def forward(self, features: Tensor, skip: Tensor) -> Tensor:
         joined: Tensor = self.block(self.join(torch.cat([skip, self.enlarge(features)], dim=1)))

@@ -67,6 +67,7 @@ def thresholded_adaptive_calibration_error(
     one); a bin's gap is ``|share of voxels of that class - mean probability|``. The result is the mean gap
     over all bins of all classes. Where a cut falls among equal probabilities, each bin gets the tied
     voxels' mean accuracy, so that the result does not depend on the voxels' order.
+    Errors as :func:`expected_calibration_error`.
 
     Args:
         probs: Class probabilities, ``(B, K, *S)`` or ``(K, *S)``, as in :func:`expected_calibration_error`.
@@ -76,11 +77,6 @@ def thresholded_adaptive_calibration_error(
 
     Returns:
         A value in [0, 1]. A class without a voxel above the threshold has no bins; if none has, nan.
-
-    Raises:
-        ShapeError: The shapes of ``probs`` and ``labels`` do not fit together.
-        ValueRangeError: Probabilities are NaN, outside [0, 1] or do not sum to 1; a label has no channel.
-        DTypeError: ``probs`` is not floating point, or ``labels`` holds fractions.
 
     References:
         Nixon, Dusenberry, Zhang, Jerfel and Tran (2019), Measuring calibration in deep learning,

@@ -172,10 +172,8 @@ class SurfaceDistances:
         """
         require_between("percentile", percentile, 0, 100)
         require_choice("direction", direction, ("max", "pooled"))
-        if direction == "pooled":
-            reduce = partial(_pooled_percentile, percentile=percentile, weighting=weighting)
-        else:
-            reduce = partial(_larger_percentile, percentile=percentile, weighting=weighting)
+        percentile_of = _pooled_percentile if direction == "pooled" else _larger_percentile
+        reduce = partial(percentile_of, percentile=percentile, weighting=weighting)
         return self._reduce(reduce, weighting, both_empty=0.0, one_empty=self._missing(missing))
 
     def surface_dice(self, tolerance_mm: float | int, *, weighting: str = "area") -> PerRegion:
