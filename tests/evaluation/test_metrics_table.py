@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sfumato import metrics
 from sfumato.evaluation import (
     METRICS,
     CaseReference,
@@ -75,10 +76,8 @@ def test_a_metric_from_outside_is_shown_with_title_direction_and_group(added):
 
 
 def test_surfaces_and_bins_are_computed_once_however_many_metrics_read_them(monkeypatch):
-    from sfumato.evaluation import metrics_table
-
     counts = {"surface_distances": 0, "update": 0}
-    surfaces, update = metrics_table.surface_distances, metrics_table.CalibrationBins.update
+    surfaces, update = metrics.surface_distances, metrics.CalibrationBins.update
 
     def counted_surfaces(*arguments, **options):
         counts["surface_distances"] += 1
@@ -88,8 +87,8 @@ def test_surfaces_and_bins_are_computed_once_however_many_metrics_read_them(monk
         counts["update"] += 1
         return update(*arguments, **options)
 
-    monkeypatch.setattr(metrics_table, "surface_distances", counted_surfaces)
-    monkeypatch.setattr(metrics_table.CalibrationBins, "update", counted_update)
+    monkeypatch.setattr(metrics, "surface_distances", counted_surfaces)
+    monkeypatch.setattr(metrics.CalibrationBins, "update", counted_update)
     reference = torch.randint(0, 2, (4, 5), generator=torch.Generator().manual_seed(0))
     probs = torch.stack([1 - reference, reference]).float() * 0.5 + 0.25
     case = CaseReference(Structures.numbered(2), (1.0, 1.0), Origin("r", "m", "d", 0, 0, "c"), reference)

@@ -117,6 +117,11 @@ class MaskPair:
             no_prediction=not bool(self.prediction.any()), no_reference=not bool(self.reference.any())
         )
 
+    @property
+    def missing(self) -> str:
+        """What distances are where only one mask is empty."""
+        return self.options.missing
+
     @cached_property
     def surfaces(self) -> metrics.SurfaceDistances:
         """The surfaces' distances."""
@@ -219,13 +224,16 @@ def _of(score: Callable[..., Tensor]) -> Callable[[MaskPair | MapPair], Tensor]:
 
 
 def _hausdorff(percentile: float) -> Callable[[MaskPair], Tensor]:
-    return lambda pair: pair.surfaces.hausdorff(percentile=percentile, missing=pair.options.missing)
+    return lambda pair: pair.surfaces.hausdorff(percentile=percentile, missing=pair.missing)
 
 
 _EVERYWHERE: tuple[Place, ...] = ("summary", "terminal", "strips")
 _overlap = partial(Metric, unit="fraction", group="Overlap", needs="masks")
-_surface = partial(Metric, unit="mm", group="Surface and volume", needs="masks")
-_lesion = partial(Metric, unit="fraction", group="Lesions", needs="masks")
+_surface = partial(Metric, unit="mm", better="down", group="Surface and volume", needs="masks")
+_further_surface = partial(_surface, computed="on demand")
+_volume, _volume_gap = partial(_surface, unit="ml", better=None), partial(_surface, unit="fraction")
+# A run cannot be asked for further metrics afterwards.
+_lesion = partial(Metric, unit="fraction", group="Lesions", needs="masks", computed="in runs")
 _map = partial(Metric, unit="fraction", group="Overlap", needs="maps")
 _calibration = partial(Metric, unit="fraction", better="down", group="Calibration", needs="probabilities")
 _rater = partial(Metric, unit="fraction", group="Several raters", needs="rater_masks")
@@ -242,22 +250,10 @@ METRICS |= {
         _overlap(
             "specificity", "Specificity", better="up", function=_of(metrics.specificity), computed="on demand"
         ),
-        _surface("hd95", "HD95", better="down", function=_hausdorff(95.0), shown_in=_EVERYWHERE),
-        _surface("hd", "HD", better="down", function=_hausdorff(100.0), computed="on demand"),
-        _surface(
-            "assd",
-            "ASSD",
-            better="down",
-            function=lambda pair: pair.surfaces.assd(missing=pair.options.missing),
-            computed="on demand",
-        ),
-        _surface(
-            "masd",
-            "MASD",
-            better="down",
-            function=lambda pair: pair.surfaces.masd(missing=pair.options.missing),
-            computed="on demand",
-        ),
+        _surface("hd95", "HD95", function=_hausdorff(95.0), shown_in=_EVERYWHERE),
+        _further_surface("hd", "HD", function=_hausdorff(100.0)),
+        _further_surface("assd", "ASSD", function=lambda pair: pair.surfaces.assd(missing=pair.missing)),
+        _further_surface("masd", "MASD", function=lambda pair: pair.surfaces.masd(missing=pair.missing)),
         _surface(
             "surface_dice",
             "Surface Dice",
@@ -266,50 +262,35 @@ METRICS |= {
             function=lambda pair: pair.surfaces.surface_dice(pair.options.tolerance_mm),
             shown_in=_EVERYWHERE,
         ),
-        _surface(
+        _volume_gap(
             "avd",
             "Abs. volume difference",
-            unit="fraction",
-            better="down",
             function=_of(metrics.absolute_volume_difference),
             shown_in=("terminal",),
         ),
-        _surface(
+        _volume_gap(
             "rvd",
             "Rel. volume difference",
-            unit="fraction",
             better="zero",
             function=_of(metrics.relative_volume_difference),
             shown_in=("strips",),
         ),
-        _surface(
-            "volume",
-            "Volume",
-            unit="ml",
-            better=None,
-            function=lambda pair: metrics.volume_ml(pair.prediction, spacing=pair.spacing),
+        _volume(
+            "volume", "Volume", function=lambda pair: metrics.volume_ml(pair.prediction, spacing=pair.spacing)
         ),
-        _surface(
+        _volume(
             "volume_ref",
             "Volume of reference",
-            unit="ml",
-            better=None,
             function=lambda pair: metrics.volume_ml(pair.reference, spacing=pair.spacing),
         ),
-        # A run cannot be asked for further metrics afterwards.
         _lesion(
-            "lesion_tpr",
-            "Lesion TPR",
-            better="up",
-            function=lambda pair: pair.lesions.true_positive_rate(),
-            computed="in runs",
+            "lesion_tpr", "Lesion TPR", better="up", function=lambda pair: pair.lesions.true_positive_rate()
         ),
         _lesion(
             "lesion_fdr",
             "Lesion FDR",
             better="down",
             function=lambda pair: pair.lesions.false_detection_rate(),
-            computed="in runs",
         ),
         _lesion(
             "lesion_f1",
