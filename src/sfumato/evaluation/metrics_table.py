@@ -237,6 +237,7 @@ _lesion = partial(Metric, unit="fraction", group="Lesions", needs="masks", compu
 _map = partial(Metric, unit="fraction", group="Overlap", needs="maps")
 _calibration = partial(Metric, unit="fraction", better="down", group="Calibration", needs="probabilities")
 _rater = partial(Metric, unit="fraction", group="Several raters", needs="rater_masks")
+_consensus = partial(_rater, better="up", needs="rater_maps")
 
 METRICS |= {
     metric.name: metric
@@ -328,25 +329,11 @@ METRICS |= {
         _rater("dice_raters_max", "Dice, best rater", better="up", function=lambda case: case.dice.highest),
         _rater("iou_raters_mean", "IoU, mean of raters", better="up", function=lambda case: case.iou.mean),
         _rater("iou_raters_max", "IoU, best rater", better="up", function=lambda case: case.iou.highest),
-        _rater(
-            "consensus_dice",
-            "Dice with soft consensus",
-            better="up",
-            needs="rater_maps",
-            function=_of(metrics.soft_dice),
-        ),
-        _rater(
-            "consensus_iou",
-            "IoU with soft consensus",
-            better="up",
-            needs="rater_maps",
-            function=_of(metrics.soft_iou),
-        ),
-        _rater(
+        _consensus("consensus_dice", "Dice with soft consensus", function=_of(metrics.soft_dice)),
+        _consensus("consensus_iou", "IoU with soft consensus", function=_of(metrics.soft_iou)),
+        _consensus(
             "qubiq",
             "QUBIQ score",
-            better="up",
-            needs="rater_maps",
             function=lambda pair: metrics.qubiq_score(pair.prediction, pair.reference),
             shown_in=("summary",),
         ),

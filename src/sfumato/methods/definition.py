@@ -151,13 +151,10 @@ class Method:
         return self.label_row.make(case, self.label_settings(options))
 
     def takes_weights(self, *, beside_mask: bool) -> bool:
-        """Tell whether a data set's own class weights are what the method's target is made of.
+        """Tell whether a data set's own class weights, ``beside_mask`` or alone, make the method's target.
 
         Labels that are the mask itself take weights in its place; moved masks, which are never binarised,
         prefer them to it.
-
-        Args:
-            beside_mask: The case has a mask as well.
         """
         return self.label_row.moves_mask if beside_mask else self.label_row.takes_weights
 
@@ -179,9 +176,6 @@ class Method:
 
     def make_loss(self, options: Options | None = None) -> nn.Module:
         """Build the loss: a module that takes raw logits and the target, both ``(B, channels, *S)``.
-
-        Args:
-            options: Overrides of ``loss_options``.
 
         Raises:
             UnknownNameError: an option is not one of the loss's.

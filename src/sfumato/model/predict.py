@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -107,23 +108,12 @@ def write_prediction(prediction: Prediction, model: Model, out: Path, *, soft: S
         raise InputError(f"{model.structures.num_classes} classes do not fit into uint8 labels")
     name = prediction.case.name
     hard = prediction.labels if prediction.regions is None else prediction.regions.movedim(0, -1)
-    path = out / f"{name}.nii.gz"
+    path, affine, spacing = out / f"{name}.nii.gz", prediction.case.affine, prediction.case.spacing
+    write = partial(write_volume, affine=affine, spacing=spacing, overwrite=True)
     if soft is not None:
-        write_volume(
-            out / f"{name}_soft.nii.gz",
-            prediction.soft.movedim(0, -1).numpy(),
-            affine=prediction.case.affine,
-            spacing=prediction.case.spacing,
-            encoding="uint8" if soft == "uint8" else "exact",
-            overwrite=True,
-        )
-    write_volume(
-        path,
-        hard.to(torch.uint8).numpy(),
-        affine=prediction.case.affine,
-        spacing=prediction.case.spacing,
-        overwrite=True,
-    )
+        values = prediction.soft.movedim(0, -1).numpy()
+        write(out / f"{name}_soft.nii.gz", values, encoding="uint8" if soft == "uint8" else "exact")
+    write(path, hard.to(torch.uint8).numpy())
     return path
 
 
