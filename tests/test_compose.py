@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -99,6 +100,17 @@ def test_another_part_takes_its_own_defaults_and_options():
         compose("geols", loss=("dice-ce", {"lambda": 1}))
     with pytest.raises(UnknownNameError, match="Did you mean 'svls'"):
         compose("geols", label=("svsl", {}))
+
+
+@pytest.mark.parametrize("part", ["label", "loss"])
+def test_text_where_a_number_is_due_is_refused(part):
+    option = {"label": "alpha", "loss": "lambda_ce"}[part]
+    with pytest.raises(
+        InputError, match=rf"{part} option '{option}' of method 'geols' is the text '1e-1': give"
+    ):
+        compose(
+            "geols", **{"loss": ("dice-ce", {})} | {part: ({"loss": "dice-ce"}.get(part), {option: "1e-1"})}
+        )
 
 
 def test_one_hot_of_another_label_is_that_labels_target():
@@ -315,5 +327,9 @@ def test_the_parts_are_printed_with_their_options(capsys):
         for name in rows:
             assert name in printed
     assert "alpha: 0.1" in printed
+    assert "smooth_nr: 1.0e-05" in printed  # as YAML reads it back; 1e-05 would be text
+    assert (
+        yaml.safe_load(f"{{{re.search(r'alpha: 0.1, seeds.*', printed)[0]}}}") == LABELS["geodesic"].options
+    )
     assert run(["methods"]) == 0
     assert "geols" in capsys.readouterr().out

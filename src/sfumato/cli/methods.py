@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -62,13 +63,8 @@ def _parts(title: str, rows: Mapping[str, Any]) -> Table:
         options = getattr(row, "options", {})
         if callable(options):
             options = options(kinds[0])
-        defaults = ", ".join(f"{name}: {_yaml(value)}" for name, value in options.items())
+        defaults = yaml.safe_dump(options, default_flow_style=True, sort_keys=False, width=10_000).strip(
+            "{}\n"
+        )
         table.add_row(row.name, row.title, ", ".join(kind.name for kind in kinds), defaults)
     return table
-
-
-def _yaml(value: object) -> str:
-    """Write a default as a recipe would."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(list(value)) if isinstance(value, tuple) else str(value)

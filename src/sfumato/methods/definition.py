@@ -163,6 +163,7 @@ class Method:
 
         Raises:
             UnknownNameError: an override is not one of the label's options.
+            InputError: it is text, where the default is a number.
         """
         return self._settings("label option", self.label_options, options)
 
@@ -183,9 +184,14 @@ class Method:
         return self.loss_row.build(self.activation_row, self.loss_settings(options))
 
     def _settings(self, what: str, defaults: Options, options: Options | None) -> dict[str, Any]:
-        for key in options or {}:
+        for key, value in (options or {}).items():
             if key not in defaults:
                 raise UnknownNameError(f"{what} of method {self.name!r}", key, defaults)
+            if isinstance(value, str) and isinstance(defaults[key], bool | int | float):
+                raise InputError(
+                    f"{what} {key!r} of method {self.name!r} is the text {value!r}: give a number, true or "
+                    "false (YAML reads 1.0e-5 as a number, 1e-5 as text)"
+                )
         return {**defaults, **(options or {})}
 
     def activate(self, logits: Tensor) -> Tensor:
