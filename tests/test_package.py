@@ -9,7 +9,8 @@ import pytest
 
 import sfumato
 
-PRIVATE = {"checks", "output", "cli"}  # argument checks, atomic files and the command line are no library
+# Argument checks, atomic files, the collecting of table rows and the command line are no library.
+PRIVATE = {"checks", "output", "rows", "cli"}
 
 
 def test_dir_lists_the_public_packages_and_nothing_else():
