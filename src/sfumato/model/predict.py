@@ -37,6 +37,7 @@ def predict(
 ) -> list[Path]:
     """Predict every case of a data set and write the results to a folder.
 
+    Most uses need ``checkpoint``, ``dataset`` and ``out``, and at times ``soft``.
     Writes ``<case>.nii.gz`` (uint8 labels; with overlapping regions one channel each, last axis), with
     ``soft`` also ``<case>_soft.nii.gz`` (channels last), and ``prediction.json``, which says what the files
     hold. Affine and spacing are the input's.

@@ -257,6 +257,7 @@ def predict_with_uncertainty(
 ) -> list[Path]:
     """Predict every case with its uncertainty and write the results to a folder.
 
+    Most uses need ``checkpoints``, ``dataset``, ``out`` and ``sampling``.
     Writes what :func:`sfumato.model.predict.predict` writes, decoded from the mean of the samples, and
     two float32 maps in nats, one value per voxel, on the input's grid:
     ``<case>_uncertainty-<kind>.nii.gz``, the entropy, and
