@@ -3,7 +3,7 @@
     python benchmarks/evaluate_memory.py [--size 512 512 600] [--soft float32]
 
 ``sfumato evaluate`` runs as a process of its own on files as a run writes them: labels, a reference, and the
-graded prediction as float32 or scaled to bytes. Balls stand for organs. The limit of 6 GB on the peak of that
+soft prediction as float32 or scaled to bytes. Balls stand for organs. The limit of 6 GB on the peak of that
 process is asserted at full size.
 """
 
@@ -38,7 +38,7 @@ def labels_of(shape: tuple[int, ...], shift: float) -> np.ndarray:
     return labels
 
 
-def graded(labels: np.ndarray, num_classes: int) -> np.ndarray:
+def softened(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Give the right class about 0.9 and the others the rest, class last; the noise repeats every slice."""
     noise = np.random.default_rng(0).random((*labels.shape[:2], num_classes), dtype=np.float32) * 0.1
     soft = np.empty((*labels.shape, num_classes), np.float32, order="F")
@@ -57,7 +57,7 @@ def write_case(folder: Path, size: tuple[int, ...], soft: str) -> None:
     write_volume(folder / "pred" / "large.nii.gz", prediction, affine=affine)
     encoding = "uint8" if soft == "uint8" else "exact"
     write_volume(
-        folder / "pred" / "large_soft.nii.gz", graded(prediction, 5), affine=affine, encoding=encoding
+        folder / "pred" / "large_soft.nii.gz", softened(prediction, 5), affine=affine, encoding=encoding
     )
 
 

@@ -15,8 +15,8 @@ from tiny_cases import tiny_recipe
 from weight_cases import write_weights
 
 
-def write_predictions(folder, data, *, graded):
-    """The true classes but for one plane, and as graded prediction what ``graded`` makes of the weights."""
+def write_predictions(folder, data, *, softened):
+    """The true classes but for one plane, and as soft prediction what ``softened`` makes of the weights."""
     folder.mkdir()
     for files in data.cases:
         case = load_case(files, data)
@@ -24,7 +24,7 @@ def write_predictions(folder, data, *, graded):
         labels[:7] = 0
         about = {"affine": case.affine, "spacing": case.spacing}
         write_volume(folder / f"{case.name}.nii.gz", labels, **about)
-        maps = np.moveaxis(graded(case.soft.numpy()), 0, -1)
+        maps = np.moveaxis(softened(case.soft.numpy()), 0, -1)
         write_volume(folder / f"{case.name}_soft.nii.gz", maps.astype(np.float32), **about)
 
 
@@ -50,7 +50,7 @@ def test_from_check_to_report_without_any_mask(tmp_path, capsys):
 def test_graded_scores_compare_with_the_weights_and_the_others_with_their_classes(tmp_path, capsys, one_file):
     root, answers = write_weights(tmp_path / "data", count=2, classes=3, one_file=one_file)
     data = open_dataset(root)
-    write_predictions(tmp_path / "pred", data, graded=lambda soft: 0.9 * soft + 0.1 / 3)
+    write_predictions(tmp_path / "pred", data, softened=lambda soft: 0.9 * soft + 0.1 / 3)
     table, metrics = tmp_path / "t.csv", ("dice", "mse", "soft_dice", "brier")
     chosen = [word for metric in metrics for word in ("--metric", metric)]
     assert run(["evaluate", str(tmp_path / "pred"), str(root), "--out", str(table), *chosen]) == 0
@@ -59,9 +59,9 @@ def test_graded_scores_compare_with_the_weights_and_the_others_with_their_classe
     found = {(row.case, row.structure, row.metric): row.value for row in read_rows(table)}
     for name, truth in answers.items():
         soft = truth.soft.double().numpy()
-        labels, graded = soft.argmax(0), 0.9 * soft + 0.1 / 3
+        labels, softened = soft.argmax(0), 0.9 * soft + 0.1 / 3
         for label, structure in ((1, "core"), (2, "rim")):
-            one, inside = graded[label], labels == label
+            one, inside = softened[label], labels == label
             expected = {
                 "mse": np.mean((one - soft[label]) ** 2),
                 "soft_dice": 1 - np.abs(one - soft[label]).sum() / (one + soft[label]).sum(),
@@ -70,14 +70,14 @@ def test_graded_scores_compare_with_the_weights_and_the_others_with_their_classe
             for metric, value in expected.items():
                 assert found[name, structure, metric] == pytest.approx(value, rel=1e-4), (structure, metric)
         hard = np.stack([labels == label for label in range(3)])
-        brier = ((graded - hard) ** 2).sum(0).mean()
+        brier = ((softened - hard) ** 2).sum(0).mean()
         assert found[name, "all", "brier"] == pytest.approx(brier, rel=1e-4)
 
 
 def test_beside_a_mask_every_score_compares_with_the_mask(tmp_path, capsys):
     root, _ = write_weights(tmp_path / "data", count=1, masks=True)
     data = open_dataset(root)
-    write_predictions(tmp_path / "pred", data, graded=lambda soft: soft)
+    write_predictions(tmp_path / "pred", data, softened=lambda soft: soft)
     table = tmp_path / "t.csv"
     assert run(["evaluate", str(tmp_path / "pred"), str(root), "--out", str(table), "--metric", "mse"]) == 0
     assert "class weights" not in capsys.readouterr().err

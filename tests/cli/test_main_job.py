@@ -97,7 +97,7 @@ def test_run_and_evaluate_command_agree_on_every_value(tmp_path):
     assert run([*arguments, "--tolerance", "1.0"]) == 0
 
     def values(path):
-        # A run also has its temperature-scaled twin, and its diagrams' points, which belong to no case.
+        # A run also has its temperature-scaled scores, and its diagrams' points, which belong to no case.
         rows = [row for row in read_rows(path) if row.case and not row.method.endswith("+T")]
         return {(row.case, row.structure, row.metric): row.value for row in rows}
 

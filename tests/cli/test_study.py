@@ -120,7 +120,7 @@ def test_finished_runs_are_compared_and_reported(studied):
     with (out / "comparison" / "tests.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["proposed"] for row in rows} == {"softseg"}
-    # The temperature-scaled twins are methods of their own, that of the proposed one too.
+    # The temperature-scaled models are methods of their own, that of the proposed one too.
     assert {row["method"] for row in rows} == {"ce", "ce+T", "softseg+T"}
     assert (out / "comparison" / "table.tex").exists()
     assert "Wilcoxon" in second.said

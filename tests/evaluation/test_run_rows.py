@@ -1,4 +1,4 @@
-"""The rows of a run: its graded scores, and the histogram of graded values that it keeps."""
+"""The rows of a run: its soft scores, and the histogram of soft values that it keeps."""
 
 from pathlib import Path
 

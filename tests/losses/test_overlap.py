@@ -111,7 +111,7 @@ def test_the_plain_dice_has_its_minimum_at_a_hard_mask_cut_at_half_the_dice():
         assert torch.equal(best, (q > dice / 2).double())
         assert values.min() > 0.01
         assert values.min() < loss(q, q)
-        # No graded prediction does better than the best hard one.
+        # No soft prediction does better than the best hard one.
         generator = torch.Generator().manual_seed(seed)
         tries = torch.rand(2000, 1, 2, 5, dtype=q.dtype, generator=generator)
         mixed = 0.9 * best + 0.1 * tries

@@ -1,4 +1,4 @@
-"""Predictions lie on the input's own grid, graded ones stay graded, and the tuned threshold is used."""
+"""Predictions lie on the input's own grid, soft ones stay soft, and the tuned threshold is used."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_predictions_have_the_inputs_grid_even_when_training_resampled(tmp_path,
             np.testing.assert_allclose(image.header.get_zooms()[:3], source.header.get_zooms())
         assert hard.get_data_dtype() == np.uint8
         assert soft.get_data_dtype() == np.float32
-        assert len(np.unique(soft.get_fdata())) > 50, "a graded prediction is never binarised"
+        assert len(np.unique(soft.get_fdata())) > 50, "a soft prediction is never binarised"
 
 
 @pytest.mark.parametrize(("method", "step"), [("ls", 1 / 255), ("singr", 2 / 255)])

@@ -1,4 +1,4 @@
-"""A run's temperature is the minimum of its validation NLL; its twin differs in the graded values alone."""
+"""A run's temperature is the minimum of its validation NLL; scaling changes the soft values alone."""
 
 import json
 from types import SimpleNamespace
@@ -66,10 +66,10 @@ def test_twin_has_the_same_decisions_and_its_own_calibration(tmp_path):
     folder, _ = run(tmp_path, "svls", axes=3)
     rows = read_rows(folder.path / "metrics.csv")
     plain = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls"}
-    twin = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls+T"}
-    assert plain.keys() == twin.keys()
-    assert {row.run for row in twin.values()} == {"svls-seed0-fold0+T"}
-    for key, row in twin.items():
+    scaled_rows = {(row.case, row.structure, row.metric): row for row in rows if row.method == "svls+T"}
+    assert plain.keys() == scaled_rows.keys()
+    assert {row.run for row in scaled_rows.values()} == {"svls-seed0-fold0+T"}
+    for key, row in scaled_rows.items():
         if METRICS[key[2]].of_decisions:
             assert (row.value, row.status) == (plain[key].value, plain[key].status)
         else:
@@ -85,10 +85,12 @@ def test_twin_has_the_same_decisions_and_its_own_calibration(tmp_path):
     probs = scaled(soft, temperature)
     assert np.array_equal(probs.argmax(0), soft.argmax(0))
     onehot = np.arange(3)[:, None, None, None] == labels
-    assert twin[case, "all", "nll"].value == pytest.approx(nll(probs, labels), rel=1e-4)
-    assert twin[case, "all", "brier"].value == pytest.approx(((probs - onehot) ** 2).sum(0).mean(), rel=1e-4)
+    assert scaled_rows[case, "all", "nll"].value == pytest.approx(nll(probs, labels), rel=1e-4)
+    assert scaled_rows[case, "all", "brier"].value == pytest.approx(
+        ((probs - onehot) ** 2).sum(0).mean(), rel=1e-4
+    )
     mse = ((probs[1] - onehot[1]) ** 2).mean()
-    assert twin[case, "part1", "mse"].value == pytest.approx(mse, rel=1e-4)
+    assert scaled_rows[case, "part1", "mse"].value == pytest.approx(mse, rel=1e-4)
 
 
 def test_reliability_of_the_twin_is_a_diagram_of_its_own(tmp_path):
