@@ -1,9 +1,5 @@
-"""A label of your own in one file, and a training with it on the cells that ten raters outlined.
+"""A label of your own in one file, and a training with it: python examples/own_label.py."""
 
-python examples/own_label.py --out run     or, in a recipe beside this file:  label: own_label:blurred
-"""
-
-import argparse
 from pathlib import Path
 
 import torch
@@ -22,19 +18,13 @@ def blurred(labels: Tensor, *, num_classes: int, width: int = 3) -> Tensor:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("run"))
-    recipe = parse_recipe(
-        {
-            "recipe_version": 2,
-            "method": "ce",  # softmax and cross-entropy; the label is ours
-            "label": {"name": "own_label:blurred", "width": 5},
-            "epochs": 3,
-            "accelerator": "cpu",
-            "patch": {"size": [64, 64]},
-            "network": {"name": "unet", "options": {"channels": [8, 16, 32]}},
-        },
-        source="own_label.py",
-    )
-    run = complete_run(recipe, open_dataset("sample:cells"), parser.parse_args().out, overwrite=True)
+    content = {
+        "method": "ce",  # its softmax and cross-entropy; the label is ours
+        "label": {"name": "own_label:blurred", "width": 5},
+        "patch": {"size": [64, 64]},
+        "network": {"name": "unet", "options": {"channels": [8, 16, 32]}},
+        "epochs": 3,
+    }
+    recipe = parse_recipe(content, source="own_label.py")
+    run = complete_run(recipe, open_dataset("sample:cells"), Path("run"), overwrite=True)
     print(f"trained with {recipe.label.name}: Dice of every test case in {run.path / 'metrics.csv'}")
