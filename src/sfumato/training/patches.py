@@ -46,6 +46,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         self.unlabelled = made_on(device, recipe) and not any(case.target_from_soft for case in cases)
         self.cases, self.recipe, self.structures = cases, recipe, structures
         self.samples = training_samples(cases, recipe)
+        self.method, self.late = recipe.composed, made_late(recipe)
         self.augmentation = recipe.augment
 
     def __len__(self) -> int:
@@ -61,8 +62,8 @@ class Patches(TorchDataset[dict[str, Tensor]]):
         return self._patch(case, generator)
 
     def _patch(self, case: PreparedCase, generator: torch.Generator) -> dict[str, Tensor]:
-        chosen, size = self.recipe.composed, self.recipe.patch.size
-        late = made_late(self.recipe) and not case.target_from_soft
+        chosen, size = self.method, self.recipe.patch.size
+        late = self.late and not case.target_from_soft
         # Rotation and shrinking reach beyond the patch: cut it larger, move it, then cut the centre.
         wide = tuple(round(self.margin * side) for side in size)
         start = self._start(case, wide, generator)
