@@ -187,6 +187,22 @@ class Mean(torch.nn.Module):
 def half(logits):
     return logits.sigmoid() / 2
 
+def no_default(labels, *, num_classes, share):
+    return one_hot(labels, num_classes=num_classes) * share
+
+def broken(labels, *, num_classes):
+    raise RuntimeError("my label is broken")
+
+def misshapen(labels, *, num_classes):
+    return torch.zeros(3)
+
+def unknown(labels, *, num_classes):
+    return one_hot(labels, num_classes=num_classes) / 0
+
+class Demanding(torch.nn.Module):
+    def __init__(self, power):
+        super().__init__()
+
 WHOLE = Method("whole", "Whole", "", SIGNED_MASK, "tanh", "l2", "zero")
 NUMBER = 3
 """
@@ -223,6 +239,7 @@ def test_a_users_own_function_class_or_row_is_a_part(own):
         ("no_such_module_here:x", "there is no module 'no_such_module_here'"),
         ("{own}:flatt", "Did you mean 'flat'"),
         ("{own}:NUMBER", "is a int"),
+        ("{own}:no_default", "option 'share' of no_default has no default"),
         ("broken_{own}:x", "importing broken_.* failed: SyntaxError"),
     ],
 )
@@ -230,6 +247,28 @@ def test_what_is_no_part_is_named(own, tmp_path, reference, said):
     (tmp_path / f"broken_{own}.py").write_text("def (")
     with pytest.raises(InputError, match=said):
         compose("ce", label=(reference.format(own=own), {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("broken", "failed: RuntimeError: my label is broken"),
+        ("misshapen", r"returned a Tensor of shape \(3,\): give a tensor of shape \(3, 2, 3\)"),
+        ("unknown", "with finite values"),
+    ],
+)
+def test_what_a_users_own_label_does_wrong_is_told_as_its_own(own, name, said):
+    chosen = compose("ce", label=(f"{own}:{name}", {}))
+    with pytest.raises(InputError, match=f"label '{own}:{name}' .*{said}"):
+        chosen.target(torch.tensor([[0, 1, 2], [2, 1, 0]]), num_classes=3, spacing=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("flat", "class of a torch module"), ("Demanding", "'power' has no default")]
+)
+def test_what_is_no_loss_says_what_is_needed(own, name, said):
+    with pytest.raises(InputError, match=said):
+        compose("ce", loss=(f"{own}:{name}", {}))
 
 
 def test_own_code_lies_beside_the_recipe_and_trains_predicts_and_resumes(own, tmp_path, monkeypatch):

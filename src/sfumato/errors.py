@@ -57,7 +57,8 @@ class UnknownNameError(InputError):
         self.kind, self.name, self.known = kind, name, tuple(known)
         nearest = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        super().__init__(f"unknown {kind} {name!r}.{hint} Known: {', '.join(self.known)}")
+        known_names = f"Known: {', '.join(self.known)}" if self.known else "There are none."
+        super().__init__(f"unknown {kind} {name!r}.{hint} {known_names}")
 
 
 class FileFormatError(InputError):

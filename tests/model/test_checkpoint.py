@@ -89,6 +89,16 @@ def test_a_truncated_checkpoint_is_called_so(tmp_path):
         load(path)
 
 
+@pytest.mark.parametrize("name", ["recipe", "task", "threshold"])
+def test_what_a_checkpoint_lacks_is_named(tmp_path, name):
+    path = store_checkpoint(model(), tmp_path / "a.ckpt")
+    content = torch.load(path, weights_only=True)
+    del content["sfumato"][name]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=f"it lacks {name}"):
+        load(path)
+
+
 def test_a_stored_model_loads_equal_to_the_bit(tmp_path):
     stored = model(method="softseg")
     stored.threshold = 0.35

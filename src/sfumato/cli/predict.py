@@ -52,8 +52,7 @@ def predict(
     seed: Annotated[int, typer.Option(help="Seed of mcdropout.")] = 0,
     accelerator: Accelerator = "auto",
     trust_code: Annotated[
-        bool,
-        typer.Option("--trust-code", help="Import the activation or decoder that the checkpoint names."),
+        bool, typer.Option("--trust-code", help="Import the activation or decoder that the checkpoint names.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing predictions.")] = False,
 ) -> None:

@@ -38,8 +38,7 @@ def train(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing run folder.")] = False,
     checked: Annotated[
-        bool,
-        typer.Option("--checked", help="The data passed sfumato check: do not read every file first."),
+        bool, typer.Option("--checked", help="The data passed sfumato check: do not read every file first.")
     ] = False,
     report: Annotated[
         bool, typer.Option(help="Write report.html into the run folder; a study has one for all its runs.")

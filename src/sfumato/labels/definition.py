@@ -203,7 +203,13 @@ def label_of(
 def default_options(function: Callable[..., Tensor]) -> dict[str, Any]:
     """Return the options in a label function's signature, with their defaults."""
     parameters = inspect.signature(function).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters if parameter.name not in _OF_CASE}
+    options = {
+        parameter.name: parameter.default for parameter in parameters if parameter.name not in _OF_CASE
+    }
+    for name, default in options.items():
+        if default is inspect.Parameter.empty:
+            raise InputError(f"option {name!r} of {function.__name__} has no default: give it one")
+    return options
 
 
 def per_region(label: Label) -> Label:

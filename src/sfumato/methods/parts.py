@@ -8,28 +8,52 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from sfumato.activations import ACTIVATIONS, Activation
 from sfumato.decode import DECODERS, Decoder
-from sfumato.errors import InputError, UnknownNameError
-from sfumato.labels.definition import Label, label_of
+from sfumato.errors import InputError, SfumatoError, UnknownNameError
+from sfumato.labels.definition import Label, TargetCase, label_of
 from sfumato.labels.table import LABELS
 from sfumato.losses.definition import Loss
 from sfumato.losses.table import LOSSES
 from sfumato.structures import CLASSES, REGIONS
 
+_NAMED = ("POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY")
 # Where a user's modules are looked for, besides Python's own path: the recipe's folder.
 _FOLDERS: ContextVar[tuple[str, ...]] = ContextVar("_FOLDERS", default=())
 
 
 def _own_label(function: Callable[..., Any], reference: str) -> Label:
     kind = REGIONS if "regions" in inspect.signature(function).parameters else CLASSES
-    return label_of(function, reference, reference.partition(":")[2], kind)
+    label = label_of(function, reference, reference.partition(":")[2], kind)
+    return replace(label, make=partial(_made, label, reference))
+
+
+def _made(label: Label, reference: str, case: TargetCase, options: Mapping[str, Any]) -> Tensor:
+    """Make a target with a user's own code, whose mistakes are told as the label's."""
+    try:
+        target = label.make(case, options)
+    except SfumatoError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"label {reference!r} failed: {type(error).__name__}: {said}") from error
+    wanted = (label.kind.channels(case.structures), *case.labels.shape)
+    if not isinstance(target, Tensor) or tuple(target.shape) != wanted or not bool(target.isfinite().all()):
+        shape = f" of shape {tuple(target.shape)}" if isinstance(target, Tensor) else ""
+        raise InputError(
+            f"label {reference!r} returned a {type(target).__name__}{shape}: give a tensor of shape {wanted} "
+            "with finite values"
+        )
+    return target.to(torch.float32)
 
 
 def _own_activation(function: Callable[..., Any], reference: str) -> Activation:
@@ -37,6 +61,11 @@ def _own_activation(function: Callable[..., Any], reference: str) -> Activation:
 
 
 def _own_loss(made: type[Any], reference: str) -> Loss:
+    if not (inspect.isclass(made) and issubclass(made, nn.Module)):
+        raise TypeError("give the class of a torch module, or a Loss")
+    for parameter in inspect.signature(made).parameters.values():
+        if parameter.default is parameter.empty and parameter.kind.name in _NAMED:
+            raise TypeError(f"its argument {parameter.name!r} has no default: give it one")
     return Loss(reference, reference.partition(":")[2], made)
 
 

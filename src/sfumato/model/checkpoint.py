@@ -85,6 +85,9 @@ def model_of(checkpoint: Mapping[str, Any], *, source: str, trust_code: bool = F
     content = checkpoint.get(CONTENT)
     if not isinstance(content, Mapping) or "state_dict" not in checkpoint:
         raise CheckpointError(f"{source} was not written by sfumato train: it holds no recipe")
+    absent = [name for name in ("recipe", "task", "threshold") if name not in content]
+    if absent:
+        raise CheckpointError(f"{source} is not a complete checkpoint: it lacks {' and '.join(absent)}")
     with without_own_code(None if trust_code else Reading(**content.get("reading", {}))):
         recipe = parse_recipe(content["recipe"], source=source)
         model = Model(recipe, SegmentationTask.from_plain(content["task"]), threshold=content["threshold"])

@@ -82,10 +82,7 @@ class Compared:
 
 
 def side_by_side(
-    experiment: Experiment,
-    values: Mapping[str, Rows],
-    *,
-    absent: Mapping[tuple[str, str], str] | None = None,
+    experiment: Experiment, values: Mapping[str, Rows], *, absent: Mapping[tuple[str, str], str] | None = None
 ) -> tuple[Compared, ...]:
     """Put every number of an experiment beside ours.
 

@@ -25,8 +25,7 @@ TINY: dict[str, Tiny] = {
     "swin-unetr": Tiny((64, 32, 32), {"filters": 12, "depths": [1, 1, 1, 1], "heads": [1, 1, 1, 1]}),
     "transbts": Tiny((16, 16, 16), {"filters": 8, "width": 16, "mlp_width": 16, "layers": 1, "heads": 2}),
     "nestedformer": Tiny(
-        (32, 32, 32),
-        {"channels": [2, 2, 2, 4, 4], "mlp_width": 8, "layers": 1, "heads": 2, "tokens": 2},
+        (32, 32, 32), {"channels": [2, 2, 2, 4, 4], "mlp_width": 8, "layers": 1, "heads": 2, "tokens": 2}
     ),
     "eoformer": Tiny((16, 16, 16), {"channels": [4, 8, 32], "last_filters": 4}),
     "svls-unet3d": Tiny((16, 16, 16), {"channels": [4, 8], "groups": 2}),

@@ -26,15 +26,7 @@ from sfumato.statistics.ranks import (
     smallest_p,
 )
 from sfumato.statistics.tidy import Rows, tidy
-from sfumato.statistics.units import (
-    Scores,
-    Unit,
-    choose_unit,
-    methods_of,
-    require_method,
-    rows_of,
-    scores_of,
-)
+from sfumato.statistics.units import Scores, Unit, choose_unit, methods_of, require_method, rows_of, scores_of
 
 
 @dataclass(frozen=True)

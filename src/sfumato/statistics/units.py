@@ -181,7 +181,7 @@ def scores_of(rows: pd.DataFrame, unit: Unit) -> list[Scores]:
         InputError: A method has two values at one place, or a metric comes in two units.
     """
     rows = rows.assign(run=_run_names(rows), line=range(len(rows)))
-    _require_single(rows)
+    require_single(rows)
     methods = tuple(rows["method"].unique())
     scores = []
     for key, group in rows.groupby(["dataset", "metric"], sort=False):
@@ -202,7 +202,8 @@ def scores_of(rows: pd.DataFrame, unit: Unit) -> list[Scores]:
     return scores
 
 
-def _require_single(rows: pd.DataFrame) -> None:
+def require_single(rows: pd.DataFrame) -> None:
+    """Raise where a method has two values for one place."""
     twice = rows.duplicated(["dataset", "metric", "rater", "method", *Place._fields])
     for row in rows[twice].to_dict("records"):
         place = Place(*(row[name] for name in Place._fields))

@@ -10,7 +10,7 @@ import pandas as pd
 from sfumato.errors import InputError
 from sfumato.metrics.volume import BlandAltman, bland_altman
 from sfumato.statistics.tidy import Rows, tidy
-from sfumato.statistics.units import scores_of
+from sfumato.statistics.units import require_single, scores_of
 
 PREDICTED, REFERENCE = "volume", "volume_ref"
 COLUMNS = (
@@ -89,6 +89,7 @@ def _pairs(method: str, rows: pd.DataFrame) -> VolumePairs:
             f"volume of {rows['structure'].iloc[0]} comes in {measures[PREDICTED]!r}, volume_ref in "
             f"{measures[REFERENCE]!r}: convert the values to one unit"
         )
+    require_single(rows)
     # The two volumes are paired as two methods are.
     (scores,) = scores_of(rows.assign(method=rows["metric"], metric=PREDICTED), "case")
     predicted, reference = scores.aligned((PREDICTED, REFERENCE)).values.T.tolist()

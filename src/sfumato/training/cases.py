@@ -272,13 +272,7 @@ def _store(case: PreparedCase, path: Path) -> None:
         torch.save(dataclasses.asdict(case), temporary)
 
 
-def soft_label(
-    recipe: Recipe,
-    case: Case,
-    *,
-    structures: Structures,
-    generator: torch.Generator,
-) -> Tensor:
+def soft_label(recipe: Recipe, case: Case, *, structures: Structures, generator: torch.Generator) -> Tensor:
     """Make the recipe's soft label of one image and its masks or weights: ``(channels, *S)`` float32."""
     if case.labels is None:
         raise DataError([f"case {case.name} has no mask to make a soft label of"])

@@ -34,14 +34,7 @@ class Patches(TorchDataset[dict[str, Tensor]]):
             what they are made from.
     """
 
-    def __init__(
-        self,
-        cases: Cases,
-        recipe: Recipe,
-        *,
-        structures: Structures,
-        device: str = "cpu",
-    ) -> None:
+    def __init__(self, cases: Cases, recipe: Recipe, *, structures: Structures, device: str = "cpu") -> None:
         # A batch is of one form: with class weights among its cases, all patches carry their targets.
         self.unlabelled = made_on(device, recipe) and not any(case.target_from_soft for case in cases)
         self.cases, self.recipe, self.structures = cases, recipe, structures
@@ -147,12 +140,7 @@ def crop(array: Tensor, start: Sequence[int], size: Sequence[int], *, fill: Tens
 
 
 def patch_loader(
-    cases: Cases,
-    recipe: Recipe,
-    *,
-    trainer: Progress,
-    structures: Structures,
-    device: str = "cpu",
+    cases: Cases, recipe: Recipe, *, trainer: Progress, structures: Structures, device: str = "cpu"
 ) -> DataLoader[dict[str, Tensor]]:
     """Load batches of patches for the trainer, bound for ``device``."""
     patches = Patches(cases, recipe, structures=structures, device=device)
