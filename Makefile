@@ -18,8 +18,8 @@ test: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --jaxtyping-packages=$(SHAPES)
 
 check: $(READY)
-	$(BIN)/ruff format --check src tests benchmarks examples
-	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 bench: $(READY)
@@ -32,8 +32,8 @@ docs: $(READY)
 	$(BIN)/python docs/build.py --out docs/_site
 
 format: $(READY)
-	$(BIN)/ruff format src tests benchmarks examples
-	$(BIN)/ruff check --fix src tests benchmarks examples
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 # The stamp file is written last, so that a broken installation is tried again.
 $(READY): pyproject.toml constraints.txt
