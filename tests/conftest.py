@@ -34,3 +34,20 @@ def device(request):
 @pytest.fixture
 def dtype(request):
     return getattr(torch, request.config.getoption("--dtype"))
+
+
+# The recipes' module is imported late: the shape checks hook modules that are imported after this file.
+@pytest.fixture
+def content():
+    """The content of a tiny recipe of volumes."""
+    from tiny_cases import tiny_recipe
+
+    return tiny_recipe()
+
+
+@pytest.fixture
+def content_2d():
+    """The content of a tiny recipe of pictures."""
+    from tiny_cases import tiny_recipe
+
+    return tiny_recipe(axes=2)

@@ -88,8 +88,8 @@ COLUMNS = "run,method,diagram,series,x,y,count"
         ),
         ("diagrams.csv", f"{COLUMNS}\nr,m,values,soft,0,1,-3\n", "line 2: count is -3: expected a number of"),
         ("diagrams.csv", f"{COLUMNS}\nr,m,history,val_dice,last,1,\n", "line 2: could not convert .*'last'"),
-        ("predictions/prediction.json", "{", "is not JSON"),
-        ("predictions/prediction.json", "[1]", "holds list: expected an object"),
+        ("predictions/prediction.json", "{", "is not readable JSON"),
+        ("predictions/prediction.json", "[1]", "holds a list: expected an object"),
         ("metrics.csv", "a,b\n", "lacks the columns run"),
     ],
 )

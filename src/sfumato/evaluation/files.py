@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from sfumato.checks import require_choice
 from sfumato.data import open_dataset
 from sfumato.data.case import Dataset, VolumePath
-from sfumato.data.readers.description import read_description
+from sfumato.data.readers.description import read_description, read_object
 from sfumato.data.readers.files import stem, suffix
 from sfumato.data.readers.layouts import layout_of, wrapped_layout
 from sfumato.data.readers.masks import whole_values
@@ -142,16 +141,7 @@ def _is_extra(name: str, names: Mapping[str, Path]) -> bool:
 
 
 def _description(path: Path) -> Mapping[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FileFormatError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise FileFormatError(
-            f"{path} holds a {type(content).__name__}: expected an object with method and kind"
-        )
+    content = read_object(path, holding="method and kind")
     if "kind" in content:
         require_choice(f"kind of prediction in {path}", str(content["kind"]), TARGET_KINDS)
     _require_regions(content.get("regions"), path)

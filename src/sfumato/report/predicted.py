@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sfumato.checks import require_choice
+from sfumato.data.readers.description import read_object
 from sfumato.errors import FileFormatError
 from sfumato.structures import CLASSES, TARGET_KINDS, Structures, TargetKind
 
@@ -42,7 +42,7 @@ def predicted_run(folder: Path) -> PredictedRun:
         FileFormatError: The file is damaged.
         UnknownNameError: There is no such kind of prediction.
     """
-    content = read_json(folder / "predictions" / "prediction.json")
+    content = read_object(folder / "predictions" / "prediction.json", holding="method and kind")
     kind = str(content.get("kind", CLASSES.name))
     require_choice(f"{folder.name}'s kind of prediction", kind, TARGET_KINDS)
     return PredictedRun(folder, str(content.get("method") or ""), TARGET_KINDS[kind], _structures(content))
@@ -69,18 +69,3 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise FileFormatError(f"cannot read {path}: {error}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read an object from a JSON file; empty where there is no file."""
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise FileFormatError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise FileFormatError(
-            f"{path} holds {type(content).__name__}: expected an object of names and values"
-        )
-    return content

@@ -37,7 +37,7 @@ def read_description(folder: Path) -> Description:
         InputError: labels that are not ``0 .. K-1``, or another entry that cannot be used.
     """
     path = folder / "dataset.json"
-    content = _content(path)
+    content = read_object(path, holding="labels, channels")
     labels, regions = _labels(content.get("labels"), path)
     try:
         return Description(
@@ -65,14 +65,23 @@ def read_spacing(folder: Path) -> Spacing | None:
         InputError: a spacing that is no list of numbers.
     """
     path = folder / "dataset.json"
-    entry = _content(path).get("spacing")
+    entry = read_object(path, holding="labels, channels").get("spacing")
     try:
         return _spacing(entry)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: spacing must be a list of numbers in mm: {error}") from error
 
 
-def _content(path: Path) -> dict[str, Any]:
+def read_object(path: Path, *, holding: str) -> dict[str, Any]:
+    """Read the object that a JSON file holds; empty where there is no file.
+
+    Args:
+        path: The file.
+        holding: What the object should have, for messages.
+
+    Raises:
+        FileFormatError: the file cannot be read, is not JSON, or holds something else.
+    """
     if not path.exists():
         return {}
     try:
@@ -80,9 +89,7 @@ def _content(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(content, dict):
-        raise FileFormatError(
-            f"{path} holds a {type(content).__name__}: expected an object with labels, channels"
-        )
+        raise FileFormatError(f"{path} holds a {type(content).__name__}: expected an object with {holding}")
     return content
 
 
