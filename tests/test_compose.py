@@ -203,6 +203,8 @@ class Demanding(torch.nn.Module):
     def __init__(self, power):
         super().__init__()
 
+PARTS = ("uniform", "softmax", "focal", "argmax")
+SHARED = Method("shared", "Shared", "", *PARTS, {"alpha": 0.3}, {"gamma": 3.0})
 WHOLE = Method("whole", "Whole", "", SIGNED_MASK, "tanh", "l2", "zero")
 NUMBER = 3
 """
@@ -247,6 +249,16 @@ def test_what_is_no_part_is_named(own, tmp_path, reference, said):
     (tmp_path / f"broken_{own}.py").write_text("def (")
     with pytest.raises(InputError, match=said):
         compose("ce", label=(reference.format(own=own), {}))
+
+
+def test_a_part_that_replaces_another_does_not_inherit_its_changed_options(own):
+    kept, other = (
+        compose(f"{own}:SHARED"),
+        compose(f"{own}:SHARED", label=("geodesic", {}), loss=("nacl", {})),
+    )
+    assert (kept.label_options["alpha"], kept.loss_options["gamma"]) == (0.3, 3.0)
+    assert other.label_options == LABELS["geodesic"].options
+    assert "gamma" not in other.loss_options
 
 
 @pytest.mark.parametrize(

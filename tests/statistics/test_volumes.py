@@ -107,3 +107,9 @@ def test_comparison_brings_the_volumes_and_does_not_call_them_left_out():
     whole = compare_methods(rows, proposed="b")
     assert not [note for note in whole.notes if "is left out: whether up" in note]
     assert set(whole.summary["metric"]) == {"dice"}
+
+
+def test_a_volume_that_is_there_twice_is_named_with_its_method():
+    rows = [*pair(1.0, 2.0, case="c"), *pair(1.5, 2.0, case="c")]
+    with pytest.raises(InputError, match="a second value of volume for a, head, seed 0"):
+        volume_table(rows)
